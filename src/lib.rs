@@ -1,0 +1,4 @@
+//! wip
+pub mod id;
+pub mod rng;
+pub mod units;

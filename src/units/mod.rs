@@ -1,0 +1,355 @@
+//! Typed quantities with only the algebra that means something.
+//!
+//! Instants and durations are integer picoseconds (213 days of range), amounts and rates are integers too, so that a
+//! simulation never depends on rounding order. Durations round **up**, volumes round **down**: a model built on these
+//! types is never faster than its hardware. This module must not know what the quantities describe.
+
+mod fields;
+mod text;
+
+pub use fields::{Count, Fraction};
+pub use text::{ParseQuantityError, Quantity};
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
+
+/// Picoseconds in one second.
+pub const PS_PER_SEC: u128 = 1_000_000_000_000;
+
+/// An instant on the simulation's one clock, in picoseconds since its start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(u64);
+
+/// A difference of two instants, in picoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Duration(u64);
+
+/// An amount of data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Bytes(u64);
+
+/// A data rate, always per direction and always stored in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct BytesPerSec(u64);
+
+/// An amount of floating-point work (a multiply-add counts as two).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Flops(u128);
+
+/// A rate of floating-point work.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FlopsPerSec(u64);
+
+/// A clock rate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hertz(u64);
+
+/// Electrical power, in milliwatts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Watts(u64);
+
+/// Money, in micro-dollars.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Usd(u64);
+
+/// A price of time, in micro-dollars per hour.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UsdPerHour(u64);
+
+impl Time {
+    /// The start of the simulation.
+    pub const ZERO: Time = Time(0);
+    /// Later than every event: "no limit".
+    pub const FAR_FUTURE: Time = Time(u64::MAX);
+
+    /// The instant `ps` picoseconds after the start.
+    pub const fn from_ps(ps: u64) -> Time {
+        Time(ps)
+    }
+
+    /// Picoseconds since the start.
+    pub const fn as_ps(self) -> u64 {
+        self.0
+    }
+}
+
+impl Duration {
+    /// No time at all.
+    pub const ZERO: Duration = Duration(0);
+
+    /// A duration of `ps` picoseconds.
+    pub const fn from_ps(ps: u64) -> Duration {
+        Duration(ps)
+    }
+
+    /// A duration of `ns` nanoseconds.
+    pub const fn from_ns(ns: u64) -> Duration {
+        Duration(ns * 1_000)
+    }
+
+    /// Picoseconds.
+    pub const fn as_ps(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds, for ratios and reports.
+    pub fn as_secs(self) -> f64 {
+        self.0 as f64 / PS_PER_SEC as f64
+    }
+
+    /// `self - other`, or nothing when `other` is longer.
+    pub fn saturating_sub(self, other: Duration) -> Duration {
+        Duration(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Bytes {
+    /// No data.
+    pub const ZERO: Bytes = Bytes(0);
+
+    /// An amount of `bytes` bytes.
+    pub const fn new(bytes: u64) -> Bytes {
+        Bytes(bytes)
+    }
+
+    /// The amount that `bits` bits occupy, rounded up to whole bytes.
+    pub fn from_bits(bits: u128) -> Bytes {
+        Bytes(narrow(bits.div_ceil(8), "bytes"))
+    }
+
+    /// The number of bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl BytesPerSec {
+    /// A rate of `bytes` bytes per second.
+    pub const fn new(bytes: u64) -> BytesPerSec {
+        BytesPerSec(bytes)
+    }
+
+    /// Bytes per second.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The part of this rate that is achieved, rounded down but never to zero.
+    pub fn achieved(self, part: Fraction) -> BytesPerSec {
+        BytesPerSec(scale_rate(self.0, part))
+    }
+
+    /// What moves in `time`, rounded down.
+    pub fn over(self, time: Duration) -> Bytes {
+        Bytes(narrow(u128::from(self.0) * u128::from(time.0) / PS_PER_SEC, "bytes"))
+    }
+}
+
+impl Flops {
+    /// No work.
+    pub const ZERO: Flops = Flops(0);
+
+    /// An amount of `flops` floating-point operations.
+    pub const fn new(flops: u128) -> Flops {
+        Flops(flops)
+    }
+
+    /// The number of operations.
+    pub const fn get(self) -> u128 {
+        self.0
+    }
+
+    /// The number of operations, for ratios and reports.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64
+    }
+}
+
+impl FlopsPerSec {
+    /// A rate of `flops` operations per second.
+    pub const fn new(flops: u64) -> FlopsPerSec {
+        FlopsPerSec(flops)
+    }
+
+    /// Operations per second.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The part of this rate that is achieved, rounded down but never to zero.
+    pub fn achieved(self, part: Fraction) -> FlopsPerSec {
+        FlopsPerSec(scale_rate(self.0, part))
+    }
+}
+
+impl Hertz {
+    /// A clock of `hertz` cycles per second.
+    pub const fn new(hertz: u64) -> Hertz {
+        Hertz(hertz)
+    }
+
+    /// Cycles per second.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Watts {
+    /// A power of `milliwatts` thousandths of a watt.
+    pub const fn from_milli(milliwatts: u64) -> Watts {
+        Watts(milliwatts)
+    }
+
+    /// Watts, for reports.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1e3
+    }
+}
+
+impl Usd {
+    /// No money.
+    pub const ZERO: Usd = Usd(0);
+
+    /// An amount of `micro` millionths of a dollar.
+    pub const fn from_micro(micro: u64) -> Usd {
+        Usd(micro)
+    }
+
+    /// Dollars, for ratios and reports.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl UsdPerHour {
+    /// A price of `micro` millionths of a dollar per hour.
+    pub const fn from_micro(micro: u64) -> UsdPerHour {
+        UsdPerHour(micro)
+    }
+
+    /// Dollars per hour, for ratios and reports.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// What `time` costs, rounded up.
+    pub fn over(self, time: Duration) -> Usd {
+        Usd(narrow((u128::from(self.0) * u128::from(time.0)).div_ceil(3600 * PS_PER_SEC), "micro-dollars"))
+    }
+}
+
+fn narrow(value: u128, what: &str) -> u64 {
+    u64::try_from(value).unwrap_or_else(|_| panic!("{value} {what} exceed the range of a quantity"))
+}
+
+fn scale_rate(rate: u64, part: Fraction) -> u64 {
+    ((rate as f64 * part.get()) as u64).max(1)
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, rhs: Duration) -> Time {
+        Time(self.0 + rhs.0)
+    }
+}
+
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, rhs: Duration) {
+        self.0 += rhs.0;
+    }
+}
+
+impl Sub for Time {
+    type Output = Duration;
+    fn sub(self, rhs: Time) -> Duration {
+        assert!(self.0 >= rhs.0, "time runs forward: {self} - {rhs}");
+        Duration(self.0 - rhs.0)
+    }
+}
+
+/// How long moving this amount at that rate takes, rounded up.
+impl Div<BytesPerSec> for Bytes {
+    type Output = Duration;
+    fn div(self, rate: BytesPerSec) -> Duration {
+        assert!(rate.0 > 0, "a rate of zero moves nothing: {self} / {rate}");
+        Duration(narrow((u128::from(self.0) * PS_PER_SEC).div_ceil(u128::from(rate.0)), "ps"))
+    }
+}
+
+/// How long this much work at that rate takes, rounded up.
+impl Div<FlopsPerSec> for Flops {
+    type Output = Duration;
+    fn div(self, rate: FlopsPerSec) -> Duration {
+        assert!(rate.0 > 0, "a rate of zero does no work: {self} / {rate}");
+        Duration(narrow((self.0 * PS_PER_SEC).div_ceil(u128::from(rate.0)), "ps"))
+    }
+}
+
+macro_rules! additive {
+    ($($quantity:ident($repr:ty)),*) => {$(
+        impl Add for $quantity {
+            type Output = $quantity;
+            fn add(self, rhs: $quantity) -> $quantity {
+                $quantity(self.0 + rhs.0)
+            }
+        }
+        impl AddAssign for $quantity {
+            fn add_assign(&mut self, rhs: $quantity) {
+                self.0 += rhs.0;
+            }
+        }
+        impl Sub for $quantity {
+            type Output = $quantity;
+            fn sub(self, rhs: $quantity) -> $quantity {
+                $quantity(self.0 - rhs.0)
+            }
+        }
+        impl Mul<u64> for $quantity {
+            type Output = $quantity;
+            fn mul(self, rhs: u64) -> $quantity {
+                $quantity(self.0 * <$repr>::from(rhs))
+            }
+        }
+        impl Sum for $quantity {
+            fn sum<I: Iterator<Item = $quantity>>(items: I) -> $quantity {
+                items.fold($quantity(0), Add::add)
+            }
+        }
+        /// How many times the right side fits into the left, as a plain ratio.
+        impl Div for $quantity {
+            type Output = f64;
+            fn div(self, rhs: $quantity) -> f64 {
+                self.0 as f64 / rhs.0 as f64
+            }
+        }
+    )*};
+}
+
+additive!(
+    Duration(u64),
+    Bytes(u64),
+    BytesPerSec(u64),
+    Flops(u128),
+    FlopsPerSec(u64),
+    Watts(u64),
+    Usd(u64),
+    UsdPerHour(u64)
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_round_up_and_volumes_round_down() {
+        assert_eq!(Bytes::new(1) / BytesPerSec::new(3), Duration::from_ps(333_333_333_334));
+        assert_eq!(BytesPerSec::new(3).over(Duration::from_ps(333_333_333_333)), Bytes::new(0));
+        assert_eq!(Flops::new(2_000) / FlopsPerSec::new(1_000_000_000_000_000), Duration::from_ps(2));
+    }
+
+    #[test]
+    fn an_hour_costs_its_price() {
+        let hour = Duration::from_ps((3600 * PS_PER_SEC) as u64);
+        assert_eq!(UsdPerHour::from_micro(2_000_000).over(hour), Usd::from_micro(2_000_000));
+    }
+}
