@@ -1,0 +1,94 @@
+//! A GPU (or the accelerator part of a system-on-chip) as its datasheet describes it.
+
+use super::MemorySpec;
+use crate::dtype::Dtype;
+use crate::sources::Sources;
+use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One GPU.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuSpec {
+    /// Product name.
+    pub name: String,
+    /// Architecture that the SKU belongs to: "Hopper", "Blackwell".
+    pub architecture: String,
+    /// Streaming multiprocessors (compute units) enabled.
+    pub sms: Count,
+    /// Boost clock of the SMs.
+    pub boost_clock: Hertz,
+    /// Matrix units.
+    pub tensor: TensorSpec,
+    /// Device memory.
+    pub memory: MemorySpec,
+    /// Last-level cache.
+    pub l2: CacheSpec,
+    /// Port into the scale-up domain (NVLink), where the GPU has one.
+    pub scale_up: Option<PortSpec>,
+    /// Port to the host and its NICs (PCIe or C2C).
+    pub host: PortSpec,
+    /// Time from the end of a kernel to the start of the next dependent one in the same stream, launched from a graph.
+    pub kernel_launch: Duration,
+    /// Maximum board power.
+    pub power: Watts,
+    /// What renting one costs.
+    pub rent: Option<UsdPerHour>,
+    /// Where the figures come from.
+    #[serde(default)]
+    pub source: Sources,
+}
+
+/// Matrix units: peak dense rates per number format, and the part of them that good kernels reach.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TensorSpec {
+    /// FP64 rate.
+    pub fp64: Option<FlopsPerSec>,
+    /// FP32 inputs rounded to TF32.
+    pub tf32: Option<FlopsPerSec>,
+    /// BF16 rate.
+    pub bf16: FlopsPerSec,
+    /// FP8 rate; without it FP8 operands are multiplied as BF16.
+    pub fp8: Option<FlopsPerSec>,
+    /// FP4 rate; without it FP4 operands are multiplied as FP8.
+    pub fp4: Option<FlopsPerSec>,
+    /// INT8 rate.
+    pub int8: Option<FlopsPerSec>,
+    /// The part of the peak that a large matrix multiplication reaches.
+    pub efficiency: Fraction,
+}
+
+impl TensorSpec {
+    /// The peak rate at which operands of `dtype` are multiplied: in the narrowest unit that holds them without loss.
+    pub fn peak(&self, dtype: Dtype) -> FlopsPerSec {
+        match dtype {
+            Dtype::Fp64 => self.fp64.unwrap_or(self.bf16),
+            Dtype::Fp32 => self.tf32.unwrap_or(self.bf16),
+            Dtype::Bf16 => self.bf16,
+            Dtype::Fp8 => self.fp8.unwrap_or(self.bf16),
+            Dtype::Fp4 => self.fp4.or(self.fp8).unwrap_or(self.bf16),
+            // Weight-only integer formats are expanded to BF16 before they are multiplied.
+            Dtype::Int8 | Dtype::Int4 => self.bf16,
+        }
+    }
+}
+
+/// A cache.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSpec {
+    /// Capacity.
+    pub capacity: Bytes,
+}
+
+/// A port of a device into an interconnect.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpec {
+    /// Kind, as people call it: "NVLink 4", "PCIe 5.0 x16".
+    pub kind: String,
+    /// Peak payload bandwidth of the whole port, per direction.
+    pub bandwidth_per_direction: BytesPerSec,
+}

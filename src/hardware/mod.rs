@@ -1,0 +1,20 @@
+//! What a GPU, NIC, switch, cable, CPU and node *are*: figures from datasheets and measurements, nothing derived from a run.
+//!
+//! One device per TOML file under `hardware/`; families share a file through `extends`. This layer must not know any
+//! topology, any model and any simulation.
+
+mod cable;
+mod cpu;
+mod gpu;
+mod memory;
+mod nic;
+mod node;
+mod switch;
+
+pub use cable::CableSpec;
+pub use cpu::CpuSpec;
+pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
+pub use memory::MemorySpec;
+pub use nic::NicSpec;
+pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use switch::SwitchSpec;

@@ -1,0 +1,29 @@
+//! A network adapter.
+
+use crate::sources::Sources;
+use crate::units::{BytesPerSec, Count, Duration, Fraction, Usd, Watts};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One NIC.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NicSpec {
+    /// Product name.
+    pub name: String,
+    /// Network ports. A multi-port NIC spreads its bandwidth over several planes.
+    pub ports: Count,
+    /// Peak bandwidth of one port, per direction.
+    pub port_bandwidth_per_direction: BytesPerSec,
+    /// The part of the peak that RDMA transfers of useful size reach.
+    pub efficiency: Fraction,
+    /// Time that a transfer spends in the NIC, on each side, beside its serialisation.
+    pub latency: Duration,
+    /// Maximum power.
+    pub power: Watts,
+    /// Purchase price, where one is known.
+    pub price: Option<Usd>,
+    /// Where the figures come from.
+    #[serde(default)]
+    pub source: Sources,
+}
