@@ -1,11 +1,18 @@
 //! Octoplane: a discrete-event simulator of GPU clusters that train and serve large language models.
 
 pub mod dtype;
+pub mod engine;
+pub mod gpu;
 pub mod hardware;
 pub mod id;
 pub mod invalid;
+pub mod metrics;
 pub mod model;
+pub mod network;
 pub mod rng;
+pub mod routing;
 pub mod sources;
+pub mod timeline;
 pub mod topology;
 pub mod units;
+pub mod workload;

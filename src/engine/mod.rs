@@ -1,0 +1,9 @@
+//! The one clock and the one order of events.
+//!
+//! At equal times the network goes first, then kernels, then arrivals; among kernels, the older operation. The engine has
+//! never heard of TOML or of language models: it knows operations, streams, a network and a kernel model.
+
+mod events;
+mod run;
+
+pub use run::run;

@@ -1,0 +1,163 @@
+//! Where the time of a step went: per phase, exposed, along the critical path, and per port.
+
+use crate::id::LinkId;
+use crate::timeline::{Bound, Place, Span, Timeline, critical_path};
+use crate::units::{Bytes, Duration, Time};
+use crate::workload::{Phase, Work};
+use std::collections::BTreeMap;
+
+/// Where the time went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breakdown {
+    /// Time that each phase occupied its stream or port, on the busiest GPU that has it.
+    pub phases: Vec<PhaseTime>,
+    /// Time during which rank 0 computed.
+    pub computing: Duration,
+    /// Time during which transfers of rank 0 were under way.
+    pub communicating: Duration,
+    /// Time during which transfers of rank 0 were under way and it computed nothing.
+    pub exposed_communication: Duration,
+    /// Time during which rank 0 neither computed nor communicated.
+    pub idle: Duration,
+    /// The critical path by phase and by what bounds it, longest first; the parts add up to the whole run.
+    pub critical_path: Vec<PathShare>,
+    /// The ports through which data entered the network, busiest first.
+    pub ports: Vec<PortUse>,
+}
+
+/// Time of one phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseTime {
+    /// The phase.
+    pub phase: Phase,
+    /// Whether this is what it computes or what it sends.
+    pub communication: bool,
+    /// Operations.
+    pub operations: usize,
+    /// Time that they occupied their place.
+    pub busy: Duration,
+}
+
+/// A part of the critical path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathShare {
+    /// The phase.
+    pub phase: Phase,
+    /// What bounds it.
+    pub bound: Bound,
+    /// How long the run waited for it.
+    pub time: Duration,
+}
+
+/// What passed a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortUse {
+    /// The link on which data entered the network.
+    pub port: LinkId,
+    /// Time that the port was occupied.
+    pub busy: Duration,
+    /// Data that passed.
+    pub bytes: Bytes,
+}
+
+/// Works out where the time of a run went.
+pub fn breakdown(timeline: &Timeline) -> Breakdown {
+    // The first GPU stands for all: its stream, and the transfers that it takes part in.
+    let device = timeline.streams.first().map(|stream| stream.device);
+    let ours = |id| device.is_none_or(|device| device == id);
+    let stream = |span: &&Span| matches!(span.place, Place::Stream(stream) if stream.index() == 0);
+    let sent =
+        |span: &&Span| matches!(span.work, Work::Send { from, .. } if device.is_none_or(|device| device == from));
+    let computing = Intervals::new(timeline.spans.iter().filter(stream).map(|s| (s.start, s.released)));
+    let communicating = Intervals::new(timeline.spans.iter().filter(sent).map(|s| (s.start, s.end)));
+    let either = Intervals::new(computing.0.iter().chain(&communicating.0).copied());
+    let end = timeline.end() - Time::ZERO;
+    Breakdown {
+        phases: phases(timeline),
+        computing: computing.length(),
+        communicating: communicating.length(),
+        exposed_communication: either.length() - computing.length(),
+        idle: end - either.length(),
+        critical_path: path_shares(timeline),
+        ports: ports(timeline),
+    }
+}
+
+fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
+    let mut places: BTreeMap<(Phase, bool, Place), (usize, Duration)> = BTreeMap::new();
+    for span in &timeline.spans {
+        let key = (span.label.phase, Timeline::is_communication(span), span.place);
+        let (operations, busy) = places.entry(key).or_default();
+        *operations += 1;
+        *busy += span.released - span.start;
+    }
+    let mut busiest: BTreeMap<(Phase, bool), (Duration, usize)> = BTreeMap::new();
+    for ((phase, communication, _), (operations, busy)) in places {
+        let entry = busiest.entry((phase, communication)).or_default();
+        *entry = (busy, operations).max(*entry);
+    }
+    let row = |((phase, communication), (busy, operations))| PhaseTime { phase, communication, operations, busy };
+    busiest.into_iter().map(row).collect()
+}
+
+fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
+    let mut shares: BTreeMap<(Phase, Bound), Duration> = BTreeMap::new();
+    for segment in critical_path(timeline) {
+        let key = (segment.span.label.phase, segment.span.bound);
+        *shares.entry(key).or_default() += segment.until - segment.from;
+    }
+    let mut shares: Vec<PathShare> =
+        shares.into_iter().map(|((phase, bound), time)| PathShare { phase, bound, time }).collect();
+    shares.retain(|share| share.time > Duration::ZERO);
+    shares.sort_by_key(|share| std::cmp::Reverse(share.time));
+    shares
+}
+
+fn ports(timeline: &Timeline) -> Vec<PortUse> {
+    let mut uses: BTreeMap<LinkId, (Duration, Bytes)> = BTreeMap::new();
+    for span in &timeline.spans {
+        if let (Place::Port(port), Work::Send { bytes, .. }) = (span.place, span.work) {
+            let (busy, passed) = uses.entry(port).or_default();
+            *busy += span.released - span.start;
+            *passed += bytes;
+        }
+    }
+    let mut uses: Vec<PortUse> = uses.into_iter().map(|(port, (busy, bytes))| PortUse { port, busy, bytes }).collect();
+    uses.sort_by_key(|port| (std::cmp::Reverse(port.busy), port.port));
+    uses
+}
+
+/// Disjoint stretches of time, in order.
+struct Intervals(Vec<(Time, Time)>);
+
+impl Intervals {
+    /// The union of `parts`.
+    fn new(parts: impl Iterator<Item = (Time, Time)>) -> Intervals {
+        let mut parts: Vec<(Time, Time)> = parts.filter(|(from, until)| from < until).collect();
+        parts.sort_unstable();
+        let mut union: Vec<(Time, Time)> = Vec::new();
+        for (from, until) in parts {
+            match union.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(until),
+                _ => union.push((from, until)),
+            }
+        }
+        Intervals(union)
+    }
+
+    fn length(&self) -> Duration {
+        self.0.iter().map(|&(from, until)| until - from).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_stretches_count_once() {
+        let ps = Time::from_ps;
+        let parts = [(ps(5), ps(7)), (ps(0), ps(2)), (ps(1), ps(3)), (ps(3), ps(4)), (ps(9), ps(9))];
+        assert_eq!(Intervals::new(parts.into_iter()).0, [(ps(0), ps(4)), (ps(5), ps(7))]);
+    }
+}

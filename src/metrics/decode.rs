@@ -1,0 +1,91 @@
+//! A decode step as users and operators see it.
+
+use super::busy::{Breakdown, breakdown};
+use crate::id::DeviceId;
+use crate::timeline::{Span, Timeline};
+use crate::units::{Duration, Flops, PS_PER_SEC, Time, UsdPerHour};
+use crate::workload::{Phase, Work};
+
+/// What the step was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecodeFacts {
+    /// Requests in flight per GPU.
+    pub requests_per_gpu: u64,
+    /// Tokens that a request gains per step, on average.
+    pub tokens_per_step: f64,
+    /// What a GPU costs.
+    pub rent: Option<UsdPerHour>,
+}
+
+/// A decode step in the field's terms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodeMetrics {
+    /// From the start of the step to the last sampled token.
+    pub step: Duration,
+    /// Time per output token of a request: the step over the tokens that it yields.
+    pub tpot: Duration,
+    /// Output tokens per second of one request: 1 / TPOT.
+    pub tokens_per_sec_per_user: f64,
+    /// Output tokens per second of one GPU: requests per GPU / TPOT.
+    pub tokens_per_sec_per_gpu: f64,
+    /// Work that the simulated GPU did per second of the step, over all kernels.
+    pub flops_per_sec: f64,
+    /// Time that dispatch and combine of one micro-batch occupy the port of a GPU, in the first layer that has experts.
+    pub ep_step: Option<Duration>,
+    /// The same for all micro-batches of that layer.
+    pub ep_layer: Option<Duration>,
+    /// Dollars per million output tokens, at the rent of the GPUs alone.
+    pub usd_per_million_tokens: Option<f64>,
+    /// Where the time went.
+    pub breakdown: Breakdown,
+}
+
+/// Measures a decode step.
+pub fn decode_metrics(timeline: &Timeline, facts: &DecodeFacts) -> DecodeMetrics {
+    let step = timeline.end() - Time::ZERO;
+    let tpot = Duration::from_ps((step.as_ps() as f64 / facts.tokens_per_step) as u64);
+    let per_user = if tpot == Duration::ZERO { f64::INFINITY } else { PS_PER_SEC as f64 / tpot.as_ps() as f64 };
+    let per_gpu = per_user * facts.requests_per_gpu as f64;
+    let streams = timeline.streams.len().max(1) as f64;
+    let flops: Flops = timeline.flops();
+    let usd = |rent: UsdPerHour| rent.as_f64() / 3600.0 / per_gpu * 1e6;
+    DecodeMetrics {
+        step,
+        tpot,
+        tokens_per_sec_per_user: per_user,
+        tokens_per_sec_per_gpu: per_gpu,
+        flops_per_sec: flops.as_f64() / streams / step.as_secs(),
+        ep_step: expert_exchange(timeline, Some(0)),
+        ep_layer: expert_exchange(timeline, None),
+        usd_per_million_tokens: facts.rent.map(usd),
+        breakdown: breakdown(timeline),
+    }
+}
+
+/// Time that dispatch and combine of the first layer with experts occupy the port of the first GPU (or of the CPU that
+/// answers it): of one micro-batch, or of all.
+fn expert_exchange(timeline: &Timeline, micro_batch: Option<u32>) -> Option<Duration> {
+    let first = timeline.streams.first()?.device;
+    let of = |phase: Phase| timeline.spans.iter().filter(move |span| span.label.phase == phase).filter_map(sent);
+    let layer = of(Phase::Dispatch).map(|sent| sent.span.label.layer).min()?;
+    let counts = |span: &Span| span.label.layer == layer && micro_batch.is_none_or(|wanted| span.label.micro_batch == wanted);
+    let occupied = |sent: Sent| sent.span.released - sent.span.start;
+    let dispatch = of(Phase::Dispatch).filter(|sent| sent.from == first && counts(sent.span)).map(occupied);
+    let answers = of(Phase::Combine).all(|sent| sent.from != first);
+    let combine = of(Phase::Combine).filter(|sent| counts(sent.span) && if answers { sent.to == first } else { sent.from == first });
+    Some(dispatch.chain(combine.map(occupied)).sum())
+}
+
+/// A transfer and its ends.
+struct Sent<'a> {
+    span: &'a Span,
+    from: DeviceId,
+    to: DeviceId,
+}
+
+fn sent(span: &Span) -> Option<Sent<'_>> {
+    match span.work {
+        Work::Send { from, to, .. } => Some(Sent { span, from, to }),
+        _ => None,
+    }
+}

@@ -1,0 +1,12 @@
+//! What a timeline means: step time, throughput, where the time went, and what it costs.
+//!
+//! Everything is computed from the timeline and from what the step was asked to do. This module must not know files or how
+//! the spans came about.
+
+mod busy;
+mod collective;
+mod decode;
+
+pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
+pub use collective::{CollectiveMetrics, collective_metrics};
+pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};

@@ -1,0 +1,122 @@
+//! What happened: one span per operation, with what it waited for. The only output of a run.
+//!
+//! Everything that is reported is computed from here. This module must not know how the spans came about.
+
+mod path;
+
+pub use path::{Segment, critical_path};
+
+use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
+use crate::units::{Bytes, Flops, Time};
+use crate::workload::{Label, Stream, Work};
+
+/// What an operation occupies while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// An in-order queue of a device.
+    Stream(StreamId),
+    /// The link on which a transfer enters the network.
+    Port(LinkId),
+}
+
+/// What decides how long an operation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// Matrix units.
+    Tensor,
+    /// Memory bandwidth.
+    Memory,
+    /// Time to launch.
+    Launch,
+    /// Bandwidth of the narrowest link.
+    Link,
+    /// Latency of the route.
+    Latency,
+    /// The host.
+    Host,
+    /// Nothing: the model says that it takes no time.
+    Nothing,
+}
+
+impl Bound {
+    /// The name in reports and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bound::Tensor => "tensor cores",
+            Bound::Memory => "memory",
+            Bound::Launch => "launch",
+            Bound::Link => "link",
+            Bound::Latency => "latency",
+            Bound::Host => "host",
+            Bound::Nothing => "nothing",
+        }
+    }
+}
+
+/// One operation that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The operation.
+    pub op: OpId,
+    /// What it did.
+    pub work: Work,
+    /// Where in a step it stands.
+    pub label: Label,
+    /// The collective that it was part of.
+    pub collective: Option<CollectiveId>,
+    /// What it occupied.
+    pub place: Place,
+    /// When nothing but its place kept it waiting.
+    pub ready: Time,
+    /// When it began to occupy its place.
+    pub start: Time,
+    /// When its place was free again.
+    pub released: Time,
+    /// When its dependents could go on: later than `released` for data still on its way.
+    pub end: Time,
+    /// The operation whose end let this one start; none at the beginning or after an arrival.
+    pub cause: Option<OpId>,
+    /// What decided how long it took.
+    pub bound: Bound,
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// One span per operation, in order of operation.
+    pub spans: Vec<Span>,
+    /// The streams that spans refer to.
+    pub streams: Vec<Stream>,
+    /// The ports that spans refer to, with the device at which each one enters the network.
+    pub ports: Vec<(LinkId, DeviceId)>,
+}
+
+impl Timeline {
+    /// When the last operation ended.
+    pub fn end(&self) -> Time {
+        self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)
+    }
+
+    /// Whether the span is a transfer between devices.
+    pub fn is_communication(span: &Span) -> bool {
+        matches!(span.work, Work::Send { .. })
+    }
+
+    /// Data that all transfers moved.
+    pub fn bytes_sent(&self) -> Bytes {
+        let sent = |span: &Span| match span.work {
+            Work::Send { bytes, .. } => bytes,
+            _ => Bytes::ZERO,
+        };
+        self.spans.iter().map(sent).sum()
+    }
+
+    /// Work that all kernels did.
+    pub fn flops(&self) -> Flops {
+        let done = |span: &Span| match span.work {
+            Work::Compute(kernel) => kernel.flops(),
+            _ => Flops::ZERO,
+        };
+        self.spans.iter().map(done).sum()
+    }
+}

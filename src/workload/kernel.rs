@@ -1,0 +1,148 @@
+//! What a compute operation does to numbers and to memory, independent of what runs it.
+//!
+//! Work counts a multiply-add as two operations. Traffic is the least that must cross the memory interface: every operand
+//! once, every result once. This module must not know any processor and computes no durations.
+
+use crate::dtype::Dtype;
+use crate::units::{Bytes, Flops};
+use std::fmt;
+
+/// One kernel and its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kernel {
+    /// `groups` independent products of `[m, k]` activations with `[k, n]` weights; a dense layer is one group.
+    Gemm(Gemm),
+    /// One new query block per request against that request's cached keys and values.
+    DecodeAttention(DecodeAttention),
+    /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
+    Elementwise {
+        /// What is read.
+        read: Bytes,
+        /// What is written.
+        written: Bytes,
+    },
+}
+
+/// A (grouped) matrix multiplication with weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gemm {
+    /// Matrices of weights: experts, or heads of a batched product.
+    pub groups: u64,
+    /// Rows of activations, over all groups together.
+    pub rows: u64,
+    /// Outputs per row.
+    pub n: u64,
+    /// Inputs per row.
+    pub k: u64,
+    /// Format in which the operands are multiplied.
+    pub operands: Dtype,
+    /// Format in which the weights are stored.
+    pub weights: Dtype,
+}
+
+/// Attention of a decode step in one layer, in the form that reads the cache once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DecodeAttention {
+    /// Requests of the batch.
+    pub requests: u64,
+    /// Query positions per request: one, or more when drafted tokens are verified.
+    pub queries: u64,
+    /// Cached positions per request.
+    pub context: u64,
+    /// Query heads on this GPU.
+    pub heads: u64,
+    /// Values per query-key product (576 for the latent of DeepSeek-V3).
+    pub key_dim: u64,
+    /// Values per head that the weighted sum yields (512 for the latent of DeepSeek-V3).
+    pub value_dim: u64,
+    /// Cached values per position on this GPU, all key-value heads together.
+    pub cached_values: u64,
+    /// Format of the cache.
+    pub cache: Dtype,
+}
+
+impl Kernel {
+    /// Floating-point work.
+    pub fn flops(&self) -> Flops {
+        match self {
+            Kernel::Gemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
+            Kernel::DecodeAttention(a) => {
+                let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
+                Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
+            }
+            Kernel::Elementwise { .. } => Flops::ZERO,
+        }
+    }
+
+    /// Memory traffic.
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Kernel::Gemm(g) => {
+                let weights = values(g.groups * g.n, g.k, g.weights);
+                weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
+            }
+            Kernel::DecodeAttention(a) => {
+                let rows = a.requests * a.queries * a.heads;
+                let cache = values(a.requests * a.context, a.cached_values, a.cache);
+                cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
+            }
+            Kernel::Elementwise { read, written } => *read + *written,
+        }
+    }
+
+    /// The format in which the arithmetic is done.
+    pub fn operands(&self) -> Dtype {
+        match self {
+            Kernel::Gemm(g) => g.operands,
+            Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
+        }
+    }
+}
+
+/// What `rows` rows of `columns` values occupy.
+pub(super) fn values(rows: u64, columns: u64, dtype: Dtype) -> Bytes {
+    Bytes::from_bits(u128::from(rows) * u128::from(columns) * u128::from(dtype.bits()))
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, .. }) => write!(f, "gemm {rows}x{n}x{k} {operands}"),
+            Kernel::Gemm(Gemm { groups, rows, n, k, operands, .. }) => {
+                write!(f, "grouped gemm {groups}x[{n}x{k}] of {rows} rows {operands}")
+            }
+            Kernel::DecodeAttention(a) => {
+                write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
+            }
+            Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gemm_multiplies_and_touches_every_operand_once() {
+        let kernel = Kernel::Gemm(Gemm { groups: 2, rows: 10, n: 3, k: 5, operands: Dtype::Fp8, weights: Dtype::Int4 });
+        assert_eq!(kernel.flops(), Flops::new(2 * 10 * 3 * 5));
+        assert_eq!(kernel.bytes(), Bytes::new(2 * 3 * 5 / 2 + 10 * 5 + 10 * 3 * 2));
+    }
+
+    #[test]
+    fn latent_attention_reads_its_cache_once_for_all_heads() {
+        let kernel = Kernel::DecodeAttention(DecodeAttention {
+            requests: 4,
+            queries: 1,
+            context: 1000,
+            heads: 128,
+            key_dim: 576,
+            value_dim: 512,
+            cached_values: 576,
+            cache: Dtype::Bf16,
+        });
+        assert_eq!(kernel.flops(), Flops::new(2 * 4 * 1000 * 128 * (576 + 512)));
+        assert_eq!(kernel.bytes(), Bytes::new(4 * 1000 * 576 * 2 + 4 * 128 * (576 + 512) * 2));
+    }
+}

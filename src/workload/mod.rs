@@ -1,0 +1,31 @@
+//! What is to be done: operations and their order, collectives as sends, and the steps of models.
+//!
+//! A workload is asked for operations as time passes; it computes no durations and must not know which processor or
+//! network model will take them.
+
+mod collective;
+mod decode;
+mod gate;
+mod kernel;
+mod op;
+
+pub use collective::{Collective, CollectiveWorkload, expand};
+pub use decode::{
+    Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, Placement,
+    PrecisionSpec, RunOn, expert_traffic,
+};
+pub use gate::{GateSample, sample_gate};
+pub use kernel::{DecodeAttention, Gemm, Kernel};
+pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+
+use crate::id::OpId;
+use crate::units::Time;
+
+/// Where operations come from.
+pub trait Workload {
+    /// When the next operation arrives that waits for no other, if one is known.
+    fn next_arrival(&self) -> Option<Time>;
+
+    /// Adds what arrives by `now` and what follows from the operations that just finished.
+    fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph);
+}

@@ -1,0 +1,257 @@
+//! Operations, and the growing graph that orders them.
+//!
+//! An operation runs when all it depends on has finished and, if it belongs to a stream, when it is the stream's oldest
+//! unfinished one. This module must not know how long anything takes.
+
+use super::Kernel;
+use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
+use crate::units::{Bytes, Duration};
+use std::fmt;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Runs a kernel on its stream's device.
+    Compute(Kernel),
+    /// Copies within the memory of its stream's device.
+    Copy(Bytes),
+    /// Moves data between two devices; the arrival ends the operation.
+    Send {
+        /// Where the data is.
+        from: DeviceId,
+        /// Where it goes.
+        to: DeviceId,
+        /// How much.
+        bytes: Bytes,
+    },
+    /// Keeps its stream waiting for the host.
+    HostDelay(Duration),
+}
+
+/// What part of a model or collective an operation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Token embedding.
+    Embedding,
+    /// Attention with its norms and projections.
+    Attention,
+    /// Router: which experts each token visits.
+    Gate,
+    /// Tokens travel to their experts.
+    Dispatch,
+    /// Experts that every token visits, replicated on every GPU.
+    SharedExpert,
+    /// Routed experts.
+    Experts,
+    /// Expert outputs travel back.
+    Combine,
+    /// Dense feed-forward network.
+    DenseFfn,
+    /// All-reduce between tensor-parallel ranks.
+    TensorParallel,
+    /// Output head and sampling.
+    Head,
+    /// A collective or transfer of its own.
+    Collective,
+}
+
+impl Phase {
+    /// Every phase, in the order in which a step meets them.
+    pub const ALL: [Phase; 11] = [
+        Phase::Embedding,
+        Phase::Attention,
+        Phase::Gate,
+        Phase::Dispatch,
+        Phase::SharedExpert,
+        Phase::Experts,
+        Phase::Combine,
+        Phase::DenseFfn,
+        Phase::TensorParallel,
+        Phase::Head,
+        Phase::Collective,
+    ];
+
+    /// The name in reports and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Embedding => "embedding",
+            Phase::Attention => "attention",
+            Phase::Gate => "gate",
+            Phase::Dispatch => "dispatch",
+            Phase::SharedExpert => "shared expert",
+            Phase::Experts => "experts",
+            Phase::Combine => "combine",
+            Phase::DenseFfn => "dense ffn",
+            Phase::TensorParallel => "tensor parallel",
+            Phase::Head => "head",
+            Phase::Collective => "collective",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Where in a step an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Label {
+    /// What it belongs to.
+    pub phase: Phase,
+    /// Layer of the model, from 0; multi-token-prediction modules follow the last.
+    pub layer: u32,
+    /// Micro-batch of the step, from 0.
+    pub micro_batch: u32,
+}
+
+impl Label {
+    /// A label outside any layer and micro-batch.
+    pub const fn of(phase: Phase) -> Label {
+        Label { phase, layer: 0, micro_batch: 0 }
+    }
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// What it does.
+    pub work: Work,
+    /// Where it stands.
+    pub label: Label,
+    /// The in-order queue that it occupies; a send occupies the network instead.
+    pub stream: Option<StreamId>,
+    /// The collective that it is part of.
+    pub collective: Option<CollectiveId>,
+}
+
+/// An in-order queue of operations on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The device that runs it.
+    pub device: DeviceId,
+    /// The logical rank that owns it, for people.
+    pub rank: usize,
+    /// What it is for: "compute".
+    pub name: &'static str,
+}
+
+const NO_EDGE: u32 = u32::MAX;
+
+/// Operations and what they wait for. It only grows; finished operations stay as they are.
+#[derive(Default)]
+pub struct OpGraph {
+    ops: Vec<Op>,
+    streams: Vec<Stream>,
+    /// Unfinished operations that each operation still waits for.
+    waiting_for: Vec<u32>,
+    finished: Vec<bool>,
+    /// Dependents of each operation as a linked list through `edges`.
+    first_edge: Vec<u32>,
+    edges: Vec<(OpId, u32)>,
+    collectives: usize,
+}
+
+impl OpGraph {
+    /// Adds a stream.
+    pub fn stream(&mut self, stream: Stream) -> StreamId {
+        self.streams.push(stream);
+        StreamId::new(self.streams.len() - 1)
+    }
+
+    /// A fresh tag for the operations of one collective.
+    pub fn collective(&mut self) -> CollectiveId {
+        self.collectives += 1;
+        CollectiveId::new(self.collectives - 1)
+    }
+
+    /// Adds an operation that waits for all of `after`.
+    pub fn push(&mut self, op: Op, after: &[OpId]) -> OpId {
+        let is_send = matches!(op.work, Work::Send { .. });
+        assert_eq!(op.stream.is_none(), is_send, "sends have no stream, all else has one: {op:?}");
+        let id = OpId::new(self.ops.len());
+        let mut waiting_for = 0;
+        for &earlier in after {
+            assert!(earlier < id, "{id} waits for {earlier}, which is not older");
+            if !self.finished[earlier.index()] {
+                waiting_for += 1;
+                let next = std::mem::replace(&mut self.first_edge[earlier.index()], self.edges.len() as u32);
+                self.edges.push((id, next));
+            }
+        }
+        self.ops.push(op);
+        self.waiting_for.push(waiting_for);
+        self.finished.push(false);
+        self.first_edge.push(NO_EDGE);
+        id
+    }
+
+    /// Marks `op` as finished and appends the operations that waited for nothing else to `ready`, oldest first.
+    pub fn finish(&mut self, op: OpId, ready: &mut Vec<OpId>) {
+        assert_eq!(self.waiting_for[op.index()], 0, "{op} finishes before what it waits for");
+        assert!(!std::mem::replace(&mut self.finished[op.index()], true), "{op} finishes twice");
+        let begin = ready.len();
+        let mut edge = self.first_edge[op.index()];
+        while edge != NO_EDGE {
+            let (dependent, next) = self.edges[edge as usize];
+            let left = &mut self.waiting_for[dependent.index()];
+            *left -= 1;
+            if *left == 0 {
+                ready.push(dependent);
+            }
+            edge = next;
+        }
+        ready[begin..].reverse();
+    }
+
+    /// Whether `op` waits for nothing.
+    pub fn is_ready(&self, op: OpId) -> bool {
+        self.waiting_for[op.index()] == 0
+    }
+
+    /// The operation `id`.
+    pub fn op(&self, id: OpId) -> &Op {
+        &self.ops[id.index()]
+    }
+
+    /// Number of operations so far.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether there is no operation yet.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Every stream, in order of id.
+    pub fn streams(&self) -> &[Stream] {
+        &self.streams
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(after: &[OpId], graph: &mut OpGraph) -> OpId {
+        let work = Work::Send { from: DeviceId::new(0), to: DeviceId::new(1), bytes: Bytes::new(1) };
+        graph.push(Op { work, label: Label::of(Phase::Collective), stream: None, collective: None }, after)
+    }
+
+    #[test]
+    fn what_finished_before_is_not_waited_for() {
+        let mut graph = OpGraph::default();
+        let first = send(&[], &mut graph);
+        let second = send(&[first], &mut graph);
+        let third = send(&[first, second], &mut graph);
+        let mut ready = Vec::new();
+        graph.finish(first, &mut ready);
+        assert_eq!(ready, [second]);
+        let late = send(&[first], &mut graph);
+        assert!(graph.is_ready(late) && !graph.is_ready(third));
+        graph.finish(second, &mut ready);
+        assert_eq!(ready, [second, third]);
+    }
+}
