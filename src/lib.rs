@@ -5,6 +5,7 @@ pub mod hardware;
 pub mod id;
 pub mod invalid;
 pub mod model;
+pub mod parallelism;
 pub mod rng;
 pub mod sources;
 pub mod topology;

@@ -94,7 +94,13 @@ impl Parameters {
 impl ModelSpec {
     /// Parameters of one layer's attention: projections and biases, without norms.
     pub fn attention_parameters(&self) -> u64 {
-        sum(&self.attention_projections()) + self.attention_biases()
+        self.attention_parameters_on(1)
+    }
+
+    /// Parameters of one layer's attention on the fullest of `tp` GPUs that share its heads.
+    pub fn attention_parameters_on(&self, tp: u32) -> u64 {
+        let shards = self.attention_projections().into_iter().map(|p| p.shard(tp));
+        shards.map(|shard| shard.parameters() + self.bias_of(&shard)).sum()
     }
 
     /// Parameters of one dense feed-forward network; zero where the model has none.
@@ -140,13 +146,11 @@ impl ModelSpec {
         })
     }
 
-    fn attention_biases(&self) -> u64 {
-        match &self.attention {
-            AttentionSpec::Gqa(gqa) if gqa.qkv_bias => {
-                let produced = self.attention_projections();
-                produced.iter().filter(|p| matches!(p.division, Division::Output(_))).map(|p| p.output).sum()
-            }
-            AttentionSpec::Gqa(_) | AttentionSpec::Mla(_) => 0,
+    /// Biases of one projection of attention: of queries, keys and values, which divide by their outputs.
+    fn bias_of(&self, projection: &Projection) -> u64 {
+        match (&self.attention, projection.division) {
+            (AttentionSpec::Gqa(gqa), Division::Output(_)) if gqa.qkv_bias => projection.output,
+            (AttentionSpec::Gqa(_) | AttentionSpec::Mla(_), _) => 0,
         }
     }
 }

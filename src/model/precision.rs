@@ -19,17 +19,31 @@ pub struct PrecisionSpec {
     pub kv_cache: Dtype,
     /// Activations between operations.
     pub activations: Dtype,
+    /// What experts take in and keep: dispatched tokens and the inputs of SwiGLU.
+    pub expert_activations: Dtype,
 }
 
 impl PrecisionSpec {
     /// Every part in `dtype`.
     pub const fn all(dtype: Dtype) -> PrecisionSpec {
-        PrecisionSpec { weights: dtype, experts: dtype, embedding: dtype, kv_cache: dtype, activations: dtype }
+        PrecisionSpec {
+            weights: dtype,
+            experts: dtype,
+            embedding: dtype,
+            kv_cache: dtype,
+            activations: dtype,
+            expert_activations: dtype,
+        }
     }
 
-    /// FP8 weights with all else in BF16: the format in which DeepSeek-V3 is published and served.
-    pub const FP8_WEIGHTS: PrecisionSpec =
-        PrecisionSpec { weights: Dtype::Fp8, experts: Dtype::Fp8, ..PrecisionSpec::all(Dtype::Bf16) };
+    /// FP8 weights and experts' inputs, all else in BF16: how DeepSeek-V3 is trained and served (arXiv 2412.19437,
+    /// section 3.3).
+    pub const DEEPSEEK_V3: PrecisionSpec = PrecisionSpec {
+        weights: Dtype::Fp8,
+        experts: Dtype::Fp8,
+        expert_activations: Dtype::Fp8,
+        ..PrecisionSpec::all(Dtype::Bf16)
+    };
 }
 
 impl Default for PrecisionSpec {
@@ -44,8 +58,7 @@ mod tests {
 
     #[test]
     fn unsaid_parts_are_bf16() {
-        let spec: PrecisionSpec = toml::from_str("weights = 'fp8'\nexperts = 'fp8'").expect("a precision");
-        assert_eq!(spec, PrecisionSpec::FP8_WEIGHTS);
-        assert_eq!(spec.kv_cache, Dtype::Bf16);
+        let spec: PrecisionSpec = toml::from_str("experts = 'fp8'").expect("a precision");
+        assert_eq!(spec, PrecisionSpec { experts: Dtype::Fp8, ..PrecisionSpec::all(Dtype::Bf16) });
     }
 }

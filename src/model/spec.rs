@@ -111,7 +111,8 @@ impl ModelSpec {
     pub fn check(&self) -> Result<(), Invalid> {
         self.check_layers()?;
         self.attention.check()?;
-        self.moe.as_ref().map_or(Ok(()), MoeSpec::check)
+        self.moe.as_ref().map_or(Ok(()), MoeSpec::check)?;
+        self.check_size()
     }
 
     /// Layers whose feed-forward network is dense; they come first.
@@ -122,6 +123,25 @@ impl ModelSpec {
     /// Layers with a mixture of experts; they come last.
     pub fn moe_layers(&self) -> u32 {
         self.layers.get() - self.dense_layers()
+    }
+
+    /// Keeps mistyped figures away from integer arithmetic, which would overflow.
+    fn check_size(&self) -> Result<(), Invalid> {
+        const MOST: f64 = 1e15;
+        let hidden = f64::from(self.hidden.get());
+        let experts = self.moe.as_ref().map_or(0.0, |moe| {
+            let experts = f64::from(moe.routed_experts.get()) + f64::from(moe.shared_experts);
+            experts * f64::from(moe.intermediate.get())
+        });
+        let dense = self.dense_intermediate.map_or(0.0, |width| f64::from(width.get()));
+        let layer = hidden * (3.0 * (experts + dense) + 2.0 * hidden) + self.attention.magnitude(hidden);
+        let layers = f64::from(self.layers.get()) + f64::from(self.mtp_modules);
+        let tables = 2.0 * (1.0 + f64::from(self.mtp_modules)) * f64::from(self.vocab.get()) * hidden;
+        if layers * layer + tables > MOST {
+            let message = "the model has more than 10^15 parameters";
+            return Err(Invalid::at("", message).help("one of its widths or counts is mistyped"));
+        }
+        Ok(())
     }
 
     fn check_layers(&self) -> Result<(), Invalid> {
@@ -154,6 +174,19 @@ impl AttentionSpec {
         match self {
             AttentionSpec::Mla(mla) => mla.heads,
             AttentionSpec::Gqa(gqa) => gqa.heads,
+        }
+    }
+
+    /// At least the parameters of one layer's attention, in arithmetic that cannot overflow.
+    fn magnitude(&self, hidden: f64) -> f64 {
+        let wide = |count: Count| f64::from(count.get());
+        match self {
+            AttentionSpec::Mla(mla) => {
+                let head = wide(mla.qk_nope_head_dim) + wide(mla.qk_rope_head_dim) + wide(mla.v_head_dim);
+                let latents = wide(mla.kv_lora_rank) + mla.q_lora_rank.map_or(0.0, wide);
+                (wide(mla.heads) * head + latents) * (hidden + latents)
+            }
+            AttentionSpec::Gqa(gqa) => 2.0 * (wide(gqa.heads) + wide(gqa.kv_heads)) * wide(gqa.head_dim) * hidden,
         }
     }
 
@@ -239,6 +272,23 @@ mod tests {
         assert!(reached.contains("`groups_per_token = 9` of only `groups = 8`"), "{reached}");
         let visited = finding(|m| moe(m).experts_per_token = count(129));
         assert!(visited.contains("4 of 8 groups hold only 128 of the 256"), "{visited}");
+    }
+
+    #[test]
+    fn mistyped_widths_are_found_before_they_overflow() {
+        let most = count(u32::MAX);
+        let changes: [fn(&mut ModelSpec, Count); 6] = [
+            |m, n| m.hidden = n,
+            |m, n| (m.vocab, m.hidden) = (n, n),
+            |m, n| m.layers = n,
+            |m, n| m.dense_intermediate = Some(n),
+            |m, n| moe(m).intermediate = n,
+            |m, n| m.mtp_modules = n.get(),
+        ];
+        for change in changes {
+            let finding = finding(|model| change(model, most));
+            assert_eq!(finding, "the model has more than 10^15 parameters");
+        }
     }
 
     #[test]
