@@ -2,6 +2,17 @@
 //!
 //! One model per TOML file under `models/`. This layer must not know any hardware, any parallel plan and any schedule.
 
+mod cache;
+mod parameters;
+mod precision;
+mod projection;
+#[cfg(test)]
+pub(crate) mod published;
 mod spec;
+mod work;
 
+pub use parameters::Parameters;
+pub use precision::PrecisionSpec;
+pub use projection::{Division, Projection};
 pub use spec::{AttentionSpec, GqaSpec, MlaSpec, ModelSpec, MoeSpec};
+pub use work::{AttentionForm, CountedAttention, CountedWeights, FlopConvention};

@@ -1,0 +1,64 @@
+//! The number formats in which the parts of a model are stored.
+
+use crate::dtype::Dtype;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The storage format of each part of a model; BF16 where nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrecisionSpec {
+    /// Projections of attention and of dense feed-forward networks.
+    pub weights: Dtype,
+    /// Experts, routed and shared.
+    pub experts: Dtype,
+    /// Embedding, output head, gates and norms, which stay wide where the rest is narrowed (arXiv 2412.19437,
+    /// section 3.3.1).
+    pub embedding: Dtype,
+    /// Key-value cache.
+    pub kv_cache: Dtype,
+    /// Activations between operations.
+    pub activations: Dtype,
+    /// What experts take in and keep: dispatched tokens and the inputs of SwiGLU.
+    pub expert_activations: Dtype,
+}
+
+impl PrecisionSpec {
+    /// Every part in `dtype`.
+    pub const fn all(dtype: Dtype) -> PrecisionSpec {
+        PrecisionSpec {
+            weights: dtype,
+            experts: dtype,
+            embedding: dtype,
+            kv_cache: dtype,
+            activations: dtype,
+            expert_activations: dtype,
+        }
+    }
+
+    /// FP8 weights and experts' inputs, all else in BF16: how DeepSeek-V3 is trained and served (arXiv 2412.19437,
+    /// section 3.3).
+    pub const DEEPSEEK_V3: PrecisionSpec = PrecisionSpec {
+        weights: Dtype::Fp8,
+        experts: Dtype::Fp8,
+        expert_activations: Dtype::Fp8,
+        ..PrecisionSpec::all(Dtype::Bf16)
+    };
+}
+
+impl Default for PrecisionSpec {
+    fn default() -> PrecisionSpec {
+        PrecisionSpec::all(Dtype::Bf16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsaid_parts_are_bf16() {
+        let spec: PrecisionSpec = toml::from_str("experts = 'fp8'").expect("a precision");
+        assert_eq!(spec, PrecisionSpec { experts: Dtype::Fp8, ..PrecisionSpec::all(Dtype::Bf16) });
+    }
+}

@@ -1,0 +1,13 @@
+//! How a model is spread over GPUs: the parallel plan, the place of every rank in it, and the memory that it takes.
+//!
+//! This layer must not know which GPU is which device of a topology, nor when anything is computed or sent.
+
+mod activations;
+mod memory;
+mod placement;
+mod plan;
+
+pub use activations::RecomputeSpec;
+pub use memory::{InferenceLoad, MemoryUse, OptimizerSpec, TrainingLoad, inference_memory, training_memory};
+pub use placement::Coordinates;
+pub use plan::{Plan, PlanSpec};

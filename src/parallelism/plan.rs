@@ -1,0 +1,301 @@
+//! The sizes of a parallel plan, as written and as checked against a cluster and a model.
+
+use crate::invalid::Invalid;
+use crate::model::ModelSpec;
+use crate::units::Count;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::ops::Range;
+
+/// A parallel plan: GPUs = tp x pp x dp, and expert parallelism regroups the tp x dp GPUs of each stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSpec {
+    /// Tensor parallelism: GPUs that share the heads and the dense feed-forward networks of a layer.
+    pub tp: Count,
+    /// Pipeline parallelism: stages that the layers are cut into.
+    pub pp: Count,
+    /// Expert parallelism: GPUs that share the routed experts of a layer; experts are never cut.
+    pub ep: Count,
+    /// Data parallelism: copies of the model without its experts; without it, what the number of GPUs leaves.
+    pub dp: Option<Count>,
+    /// Further copies of busy experts, in every layer; they are shared out like the routed experts.
+    pub redundant_experts: u32,
+}
+
+/// A plan that fits its number of GPUs and its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    tp: u32,
+    pp: u32,
+    ep: u32,
+    dp: u32,
+    redundant_experts: u32,
+}
+
+impl Default for PlanSpec {
+    fn default() -> PlanSpec {
+        PlanSpec { tp: Count::ONE, pp: Count::ONE, ep: Count::ONE, dp: None, redundant_experts: 0 }
+    }
+}
+
+impl PlanSpec {
+    /// The plan of `model` on `gpus` GPUs, or the first thing in it that does not fit.
+    pub fn check(&self, gpus: u32, model: &ModelSpec) -> Result<Plan, Invalid> {
+        self.check_tp(model)?;
+        self.check_pp(model)?;
+        let dp = self.data_parallel(gpus)?;
+        self.check_experts(model, u64::from(dp) * self.tp.wide())?;
+        let (tp, pp, ep) = (self.tp.get(), self.pp.get(), self.ep.get());
+        Ok(Plan { tp, pp, ep, dp, redundant_experts: self.redundant_experts })
+    }
+
+    fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
+        let heads = model.attention.heads();
+        if !heads.get().is_multiple_of(self.tp.get()) {
+            let message = format!("`tp = {}` does not divide the {heads} attention heads of {}", self.tp, model.name);
+            return Err(Invalid::at("tp", message).help(format!("tp may be {}", listed(divisors(heads.wide())))));
+        }
+        let width = model.dense_intermediate.filter(|_| model.dense_layers() > 0);
+        match width {
+            Some(width) if !width.get().is_multiple_of(self.tp.get()) => {
+                let message =
+                    format!("`tp = {}` does not divide `dense_intermediate = {width}` of {}", self.tp, model.name);
+                let both = divisors(heads.wide()).filter(|tp| width.wide().is_multiple_of(*tp));
+                Err(Invalid::at("tp", message).help(format!("tp may be {}", listed(both))))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_pp(&self, model: &ModelSpec) -> Result<(), Invalid> {
+        if self.pp > model.layers {
+            let message = format!("`pp = {}` stages for the {} layers of {}", self.pp, model.layers, model.name);
+            return Err(Invalid::at("pp", message).help("every stage needs at least one layer"));
+        }
+        Ok(())
+    }
+
+    /// The data-parallel size that fills exactly `gpus`.
+    fn data_parallel(&self, gpus: u32) -> Result<u32, Invalid> {
+        let (tp, pp) = (self.tp, self.pp);
+        let replica = tp.wide() * pp.wide();
+        let cluster = u64::from(gpus);
+        let fitting = cluster.is_multiple_of(replica).then_some(cluster / replica).filter(|dp| *dp > 0);
+        let help = match fitting {
+            Some(dp) => format!("dp {dp} would fit, or leave `dp` out"),
+            None => format!("tp x pp may be {}", listed(divisors(cluster))),
+        };
+        match (self.dp, fitting) {
+            (None, Some(dp)) => Ok(u32::try_from(dp).expect("a divisor of a number of GPUs")),
+            (Some(dp), Some(fitting)) if dp.wide() == fitting => Ok(dp.get()),
+            (Some(dp), _) => {
+                let used = replica * dp.wide();
+                let message = format!("tp {tp} x pp {pp} x dp {dp} = {used} GPUs, but the cluster has {gpus}");
+                Err(Invalid::at("dp", message).help(help))
+            }
+            (None, None) => {
+                let message = format!("tp {tp} x pp {pp} = {replica} GPUs do not divide the {gpus} of the cluster");
+                Err(Invalid::at(if pp.get() > 1 { "pp" } else { "tp" }, message).help(help))
+            }
+        }
+    }
+
+    fn check_experts(&self, model: &ModelSpec, stage: u64) -> Result<(), Invalid> {
+        let ep = self.ep;
+        let Some(moe) = &model.moe else {
+            let (place, message) = if ep.get() > 1 {
+                ("ep", format!("`ep = {ep}`, but {} has no experts", model.name))
+            } else if self.redundant_experts > 0 {
+                ("redundant_experts", format!("{} copies, but {} has no experts", self.redundant_experts, model.name))
+            } else {
+                return Ok(());
+            };
+            return Err(Invalid::at(place, message).help(format!("leave `{place}` out")));
+        };
+        // No GPU holds the same expert twice.
+        let most = moe.routed_experts.wide() * (ep.wide() - 1);
+        if u64::from(self.redundant_experts) > most {
+            let message = format!(
+                "{} copies of {} routed experts, but `ep = {ep}` GPUs hold at most {most} without repeating one",
+                self.redundant_experts, moe.routed_experts
+            );
+            return Err(Invalid::at("redundant_experts", message).help("raise `ep`, or lower `redundant_experts`"));
+        }
+        let experts = moe.routed_experts.wide() + u64::from(self.redundant_experts);
+        let sizes = divisors(stage).filter(|ep| experts.is_multiple_of(*ep));
+        if !stage.is_multiple_of(ep.wide()) {
+            let dp = stage / self.tp.wide();
+            let message =
+                format!("`ep = {ep}` does not divide tp {} x dp {dp} = {stage}, the GPUs of a stage", self.tp);
+            return Err(Invalid::at("ep", message).help(format!("ep may be {}", listed(sizes))));
+        }
+        if !experts.is_multiple_of(ep.wide()) {
+            let message = format!(
+                "`ep = {ep}` GPUs cannot share {} routed + {} redundant = {experts} experts evenly",
+                moe.routed_experts, self.redundant_experts
+            );
+            let wanted = experts.next_multiple_of(ep.wide()) - moe.routed_experts.wide();
+            let help = format!("ep may be {}; or set `redundant_experts = {wanted}`", listed(sizes));
+            return Err(Invalid::at("ep", message).help(help));
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// GPUs that share the heads and the dense feed-forward networks of a layer.
+    pub const fn tp(&self) -> u32 {
+        self.tp
+    }
+
+    /// Pipeline stages.
+    pub const fn pp(&self) -> u32 {
+        self.pp
+    }
+
+    /// GPUs that share the routed experts of a layer.
+    pub const fn ep(&self) -> u32 {
+        self.ep
+    }
+
+    /// Copies of the model without its experts.
+    pub const fn dp(&self) -> u32 {
+        self.dp
+    }
+
+    /// Copies of busy experts in every layer.
+    pub const fn redundant_experts(&self) -> u32 {
+        self.redundant_experts
+    }
+
+    /// GPUs of one stage.
+    pub const fn stage_gpus(&self) -> u32 {
+        self.tp * self.dp
+    }
+
+    /// GPUs of the plan.
+    pub const fn gpus(&self) -> u32 {
+        self.stage_gpus() * self.pp
+    }
+
+    /// Copies of each expert-parallel group: the GPUs over which one expert's gradient is summed.
+    pub const fn expert_replicas(&self) -> u32 {
+        self.stage_gpus() / self.ep
+    }
+
+    /// Routed experts of `model` that one GPU holds per layer, redundant copies included; zero for a dense model.
+    pub fn experts_per_gpu(&self, model: &ModelSpec) -> u32 {
+        let held = |all: u64| u32::try_from(all / u64::from(self.ep)).expect("at most every routed expert");
+        model.moe.as_ref().map_or(0, |moe| held(moe.routed_experts.wide() + u64::from(self.redundant_experts)))
+    }
+
+    /// The layers of `stage`. Where the stages do not divide `layers`, the first ones take one more: the last also
+    /// holds the head, and the first layers of a mixture of experts are small.
+    pub fn stage_layers(&self, layers: Count, stage: u32) -> Range<u32> {
+        assert!(stage < self.pp, "stage {stage} of {}", self.pp);
+        let (each, longer) = (layers.get() / self.pp, layers.get() % self.pp);
+        let start = stage * each + stage.min(longer);
+        start..start + each + u32::from(stage < longer)
+    }
+}
+
+fn divisors(n: u64) -> impl Iterator<Item = u64> {
+    (1..=n).filter(move |d| n.is_multiple_of(*d))
+}
+
+/// `1, 2 or 4`; of many, the first few and the last.
+fn listed(numbers: impl Iterator<Item = u64>) -> String {
+    const SHOWN: usize = 10;
+    let numbers: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    match numbers.as_slice() {
+        [] => "nothing".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] if first.len() <= SHOWN => format!("{} or {last}", first.join(", ")),
+        [first @ .., last] => format!("{}, ... or {last}", first[..SHOWN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::published;
+
+    fn count(n: u32) -> Count {
+        Count::new(n).expect("at least one")
+    }
+
+    fn spec(tp: u32, pp: u32, ep: u32, dp: Option<u32>) -> PlanSpec {
+        let dp = dp.map(count);
+        PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), dp, redundant_experts: 0 }
+    }
+
+    fn finding(spec: PlanSpec, gpus: u32, model: &ModelSpec) -> (String, String, String) {
+        let found = spec.check(gpus, model).expect_err("a finding");
+        (found.place.join("."), found.message, found.help.unwrap_or_default())
+    }
+
+    #[test]
+    fn deepseek_v3_was_trained_with_this_plan() {
+        let model = published::deepseek_v3();
+        let plan = spec(1, 16, 64, None).check(2048, &model).expect("a plan");
+        assert_eq!((plan.dp(), plan.gpus(), plan.expert_replicas()), (128, 2048, 2));
+        assert_eq!(plan.experts_per_gpu(&model), 4);
+        let layers: Vec<Range<u32>> = (0..16).map(|stage| plan.stage_layers(model.layers, stage)).collect();
+        assert!(layers.windows(2).all(|pair| pair[0].end == pair[1].start), "{layers:?}");
+        assert_eq!((layers[0].clone(), layers[15].clone()), (0..4, 58..61));
+    }
+
+    #[test]
+    fn redundant_experts_fill_expert_parallelism() {
+        let model = published::deepseek_v3();
+        let prefill = PlanSpec { redundant_experts: 32, ..spec(4, 1, 32, Some(8)) };
+        let prefill = prefill.check(32, &model).expect("a plan");
+        assert_eq!(prefill.experts_per_gpu(&model), 9);
+        let decode = PlanSpec { redundant_experts: 32, ..spec(1, 1, 144, None) };
+        assert_eq!(decode.check(144, &model).expect("a plan").experts_per_gpu(&model), 2);
+        let (place, message, help) = finding(spec(1, 1, 144, None), 144, &model);
+        assert_eq!(place, "ep");
+        assert_eq!(message, "`ep = 144` GPUs cannot share 256 routed + 0 redundant = 256 experts evenly");
+        assert_eq!(help, "ep may be 1, 2, 4, 8 or 16; or set `redundant_experts = 32`");
+    }
+
+    #[test]
+    fn a_wrong_product_names_every_factor_and_what_would_fit() {
+        let model = published::llama3_1_70b();
+        let (place, message, help) = finding(spec(8, 1, 1, Some(5)), 32, &model);
+        assert_eq!((place.as_str(), help.as_str()), ("dp", "dp 4 would fit, or leave `dp` out"));
+        assert_eq!(message, "tp 8 x pp 1 x dp 5 = 40 GPUs, but the cluster has 32");
+        let (place, message, help) = finding(spec(8, 3, 1, None), 32, &model);
+        assert_eq!((place.as_str(), help.as_str()), ("pp", "tp x pp may be 1, 2, 4, 8, 16 or 32"));
+        assert_eq!(message, "tp 8 x pp 3 = 24 GPUs do not divide the 32 of the cluster");
+        assert_eq!(finding(spec(64, 1, 1, None), 32, &model).0, "tp");
+    }
+
+    #[test]
+    fn a_plan_fits_its_model() {
+        let (dense, moe) = (published::llama3_1_70b(), published::deepseek_v3());
+        assert_eq!(
+            finding(spec(3, 1, 1, None), 3, &dense).1,
+            "`tp = 3` does not divide the 64 attention heads of \
+                                                               Llama-3.1-70B"
+        );
+        assert_eq!(finding(spec(1, 81, 1, None), 81, &dense).1, "`pp = 81` stages for the 80 layers of Llama-3.1-70B");
+        assert_eq!(finding(spec(1, 1, 8, None), 8, &dense).1, "`ep = 8`, but Llama-3.1-70B has no experts");
+        let (_, message, help) = finding(spec(2, 1, 16, None), 24, &moe);
+        assert_eq!(message, "`ep = 16` does not divide tp 2 x dp 12 = 24, the GPUs of a stage");
+        assert_eq!(help, "ep may be 1, 2, 4 or 8");
+        let copies = PlanSpec { redundant_experts: 8, ..spec(1, 1, 1, None) };
+        assert_eq!(finding(copies, 1, &dense).0, "redundant_experts");
+        let (place, message, _) = finding(copies, 1, &moe);
+        assert_eq!(place, "redundant_experts");
+        assert!(message.starts_with("8 copies of 256 routed experts, but `ep = 1` GPUs hold at most 0"), "{message}");
+    }
+
+    #[test]
+    fn the_plan_of_an_empty_table_is_one_replica_per_gpu() {
+        let spec: PlanSpec = toml::from_str("").expect("an empty plan");
+        let plan = spec.check(6, &published::llama3_1_70b()).expect("a plan");
+        assert_eq!((plan.tp(), plan.pp(), plan.ep(), plan.dp()), (1, 1, 1, 6));
+    }
+}
