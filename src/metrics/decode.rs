@@ -68,11 +68,13 @@ fn expert_exchange(timeline: &Timeline, micro_batch: Option<u32>) -> Option<Dura
     let first = timeline.streams.first()?.device;
     let of = |phase: Phase| timeline.spans.iter().filter(move |span| span.label.phase == phase).filter_map(sent);
     let layer = of(Phase::Dispatch).map(|sent| sent.span.label.layer).min()?;
-    let counts = |span: &Span| span.label.layer == layer && micro_batch.is_none_or(|wanted| span.label.micro_batch == wanted);
+    let counts =
+        |span: &Span| span.label.layer == layer && micro_batch.is_none_or(|wanted| span.label.micro_batch == wanted);
     let occupied = |sent: Sent| sent.span.released - sent.span.start;
     let dispatch = of(Phase::Dispatch).filter(|sent| sent.from == first && counts(sent.span)).map(occupied);
     let answers = of(Phase::Combine).all(|sent| sent.from != first);
-    let combine = of(Phase::Combine).filter(|sent| counts(sent.span) && if answers { sent.to == first } else { sent.from == first });
+    let combine = of(Phase::Combine)
+        .filter(|sent| counts(sent.span) && if answers { sent.to == first } else { sent.from == first });
     Some(dispatch.chain(combine.map(occupied)).sum())
 }
 

@@ -6,7 +6,11 @@
 mod busy;
 mod collective;
 mod decode;
+mod named;
+mod outcome;
 
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use named::{Metric, named_collective, named_decode};
+pub use outcome::{Memory, Metrics, Outcome};

@@ -1,10 +1,11 @@
-//! The number formats in which the parts of a model are stored.
+//! The number formats in which the parts of a model are stored, multiplied and sent.
 
 use crate::dtype::Dtype;
+use crate::units::Count;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The storage format of each part of a model; BF16 where nothing is said.
+/// The formats of a deployment; BF16 where nothing is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionSpec {

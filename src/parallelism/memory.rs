@@ -42,6 +42,8 @@ pub struct InferenceLoad {
     pub form: AttentionForm,
     /// Whether multi-token-prediction modules are loaded, for speculative decoding.
     pub mtp: bool,
+    /// Whether routed experts live in the memory of a CPU instead.
+    pub experts_on_cpu: bool,
 }
 
 /// What a GPU trains at once.
@@ -82,7 +84,10 @@ impl Default for OptimizerSpec {
 /// The memory of the fullest GPU while it serves.
 pub fn inference_memory(model: &ModelSpec, plan: &Plan, precision: &PrecisionSpec, load: &InferenceLoad) -> MemoryUse {
     fullest((0..plan.pp()).map(|stage| {
-        let share = Share::of(model, plan, &[stage], load.mtp);
+        let mut share = Share::of(model, plan, &[stage], load.mtp);
+        if load.experts_on_cpu {
+            share.routed_experts = 0;
+        }
         let cached = load.requests * load.context * share.layers() * model.kv_values_per_layer_on(plan.tp());
         let working = |(ffn, _)| working_values(model, plan.tp(), ffn, load.form).bytes(load.step_tokens, precision);
         let layer = share.ffns().map(working).max().unwrap_or_default();
@@ -169,7 +174,10 @@ impl Share {
         let projection = modules * model.mtp_projection().parameters();
         let ffn: u64 = model.dense_ffn_projections().into_iter().map(|p| p.shard(tp).parameters()).sum();
         let expert = model.expert_parameters();
-        let shared = model.moe.as_ref().map_or(0, |moe| u64::from(moe.shared_experts));
+        let shared = match &model.moe {
+            Some(moe) if plan.shared_everywhere() => u64::from(moe.shared_experts),
+            Some(_) | None => 0,
+        };
 
         let table = model.head_projection().shard(tp).parameters();
         let embedded = first || modules > 0;
@@ -267,8 +275,14 @@ mod tests {
     use crate::parallelism::PlanSpec;
     use crate::units::Count;
 
-    const DECODE: InferenceLoad =
-        InferenceLoad { requests: 128, context: 4096, step_tokens: 128, form: AttentionForm::Absorbed, mtp: false };
+    const DECODE: InferenceLoad = InferenceLoad {
+        requests: 128,
+        context: 4096,
+        step_tokens: 128,
+        form: AttentionForm::Absorbed,
+        mtp: false,
+        experts_on_cpu: false,
+    };
     const PRETRAINING: TrainingLoad = TrainingLoad {
         micro_batch_tokens: 4096,
         in_flight: 17,
@@ -282,7 +296,7 @@ mod tests {
 
     fn plan(model: &ModelSpec, (tp, pp, ep): (u32, u32, u32), redundant_experts: u32, gpus: u32) -> Plan {
         let count = |n| Count::new(n).expect("at least one");
-        let spec = PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), dp: None, redundant_experts };
+        let spec = PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), redundant_experts, ..PlanSpec::default() };
         spec.check(gpus, model).expect("a plan")
     }
 

@@ -10,4 +10,4 @@ mod plan;
 pub use activations::RecomputeSpec;
 pub use memory::{InferenceLoad, MemoryUse, OptimizerSpec, TrainingLoad, inference_memory, training_memory};
 pub use placement::Coordinates;
-pub use plan::{Plan, PlanSpec};
+pub use plan::{ExpertPlacement, Plan, PlanSpec};

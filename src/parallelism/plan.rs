@@ -21,6 +21,23 @@ pub struct PlanSpec {
     pub dp: Option<Count>,
     /// Further copies of busy experts, in every layer; they are shared out like the routed experts.
     pub redundant_experts: u32,
+    /// Places in every layer that hold the shared expert, to which tokens then travel as to a routed one; without it,
+    /// every GPU holds the shared expert itself.
+    pub shared_copies: Option<Count>,
+    /// Where experts live.
+    pub placement: ExpertPlacement,
+}
+
+/// Where experts live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpertPlacement {
+    /// Spread evenly over the GPUs of the expert-parallel group; what a token finds at home does not travel.
+    #[default]
+    Spread,
+    /// The idealisation of arXiv 2505.09343, section 2.3.2: each GPU holds one expert, whatever their number, no token
+    /// finds one of its experts at home, and the shared expert is one of those that it travels to.
+    OneExpertPerDevice,
 }
 
 /// A plan that fits its number of GPUs and its model.
@@ -31,11 +48,21 @@ pub struct Plan {
     ep: u32,
     dp: u32,
     redundant_experts: u32,
+    shared_copies: Option<Count>,
+    placement: ExpertPlacement,
 }
 
 impl Default for PlanSpec {
     fn default() -> PlanSpec {
-        PlanSpec { tp: Count::ONE, pp: Count::ONE, ep: Count::ONE, dp: None, redundant_experts: 0 }
+        PlanSpec {
+            tp: Count::ONE,
+            pp: Count::ONE,
+            ep: Count::ONE,
+            dp: None,
+            redundant_experts: 0,
+            shared_copies: None,
+            placement: ExpertPlacement::Spread,
+        }
     }
 }
 
@@ -47,7 +74,8 @@ impl PlanSpec {
         let dp = self.data_parallel(gpus)?;
         self.check_experts(model, u64::from(dp) * self.tp.wide())?;
         let (tp, pp, ep) = (self.tp.get(), self.pp.get(), self.ep.get());
-        Ok(Plan { tp, pp, ep, dp, redundant_experts: self.redundant_experts })
+        let PlanSpec { redundant_experts, shared_copies, placement, .. } = *self;
+        Ok(Plan { tp, pp, ep, dp, redundant_experts, shared_copies, placement })
     }
 
     fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
@@ -122,20 +150,23 @@ impl PlanSpec {
             );
             return Err(Invalid::at("redundant_experts", message).help("raise `ep`, or lower `redundant_experts`"));
         }
-        let experts = moe.routed_experts.wide() + u64::from(self.redundant_experts);
-        let sizes = divisors(stage).filter(|ep| experts.is_multiple_of(*ep));
+        let spread = self.placement == ExpertPlacement::Spread;
+        let shared = self.shared_copies.map_or(0, |copies| copies.wide());
+        let experts = moe.routed_experts.wide() + u64::from(self.redundant_experts) + shared;
+        let sizes = divisors(stage).filter(|ep| !spread || experts.is_multiple_of(*ep));
         if !stage.is_multiple_of(ep.wide()) {
             let dp = stage / self.tp.wide();
             let message =
                 format!("`ep = {ep}` does not divide tp {} x dp {dp} = {stage}, the GPUs of a stage", self.tp);
             return Err(Invalid::at("ep", message).help(format!("ep may be {}", listed(sizes))));
         }
-        if !experts.is_multiple_of(ep.wide()) {
+        if spread && !experts.is_multiple_of(ep.wide()) {
+            let copies = if shared == 0 { String::new() } else { format!(" + {shared} shared") };
             let message = format!(
-                "`ep = {ep}` GPUs cannot share {} routed + {} redundant = {experts} experts evenly",
+                "`ep = {ep}` GPUs cannot share {} routed + {} redundant{copies} = {experts} experts evenly",
                 moe.routed_experts, self.redundant_experts
             );
-            let wanted = experts.next_multiple_of(ep.wide()) - moe.routed_experts.wide();
+            let wanted = experts.next_multiple_of(ep.wide()) - moe.routed_experts.wide() - shared;
             let help = format!("ep may be {}; or set `redundant_experts = {wanted}`", listed(sizes));
             return Err(Invalid::at("ep", message).help(help));
         }
@@ -169,6 +200,16 @@ impl Plan {
         self.redundant_experts
     }
 
+    /// Places in every layer that hold the shared expert, where not every GPU does.
+    pub const fn shared_copies(&self) -> Option<Count> {
+        self.shared_copies
+    }
+
+    /// Where experts live.
+    pub const fn placement(&self) -> ExpertPlacement {
+        self.placement
+    }
+
     /// GPUs of one stage.
     pub const fn stage_gpus(&self) -> u32 {
         self.tp * self.dp
@@ -184,10 +225,21 @@ impl Plan {
         self.stage_gpus() / self.ep
     }
 
-    /// Routed experts of `model` that one GPU holds per layer, redundant copies included; zero for a dense model.
+    /// Experts of `model` that one GPU holds per layer, redundant and placed shared copies included; zero for a dense
+    /// model.
     pub fn experts_per_gpu(&self, model: &ModelSpec) -> u32 {
-        let held = |all: u64| u32::try_from(all / u64::from(self.ep)).expect("at most every routed expert");
-        model.moe.as_ref().map_or(0, |moe| held(moe.routed_experts.wide() + u64::from(self.redundant_experts)))
+        let Some(moe) = &model.moe else { return 0 };
+        if self.placement == ExpertPlacement::OneExpertPerDevice {
+            return 1;
+        }
+        let shared = self.shared_copies.map_or(0, |copies| copies.wide());
+        let all = moe.routed_experts.wide() + u64::from(self.redundant_experts) + shared;
+        u32::try_from(all / u64::from(self.ep)).expect("at most every expert and its copies")
+    }
+
+    /// Whether every GPU holds the shared experts of a mixture itself.
+    pub fn shared_everywhere(&self) -> bool {
+        self.placement == ExpertPlacement::Spread && self.shared_copies.is_none()
     }
 
     /// The layers of `stage`. Where the stages do not divide `layers`, the first ones take one more: the last also
@@ -227,7 +279,7 @@ mod tests {
 
     fn spec(tp: u32, pp: u32, ep: u32, dp: Option<u32>) -> PlanSpec {
         let dp = dp.map(count);
-        PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), dp, redundant_experts: 0 }
+        PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), dp, ..PlanSpec::default() }
     }
 
     fn finding(spec: PlanSpec, gpus: u32, model: &ModelSpec) -> (String, String, String) {

@@ -11,8 +11,7 @@ mod op;
 
 pub use collective::{Collective, CollectiveWorkload, expand};
 pub use decode::{
-    Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, Placement,
-    PrecisionSpec, RunOn, expert_traffic,
+    Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
 pub use gate::{GateSample, sample_gate};
 pub use kernel::{DecodeAttention, Gemm, Kernel};

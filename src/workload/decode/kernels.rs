@@ -3,9 +3,8 @@
 //! `tokens` counts positions that pass through the layer (requests times queries per request); shapes are those of one GPU
 //! of a tensor-parallel group of `tp`.
 
-use super::spec::PrecisionSpec;
 use crate::dtype::Dtype;
-use crate::model::{AttentionSpec, GqaSpec, MlaSpec, ModelSpec};
+use crate::model::{AttentionSpec, GqaSpec, MlaSpec, ModelSpec, PrecisionSpec};
 use crate::units::Bytes;
 use crate::workload::kernel::{DecodeAttention, Gemm, Kernel, values};
 
@@ -44,11 +43,10 @@ impl Shapes<'_> {
         Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights })
     }
 
-    /// A product per head, with the up-projections that absorbed MLA folds into queries and outputs; DeepSeek keeps
-    /// them in BF16.
+    /// A product per head, with the up-projections that absorbed MLA folds into queries and outputs.
     fn per_head(&self, heads: u64, tokens: u64, n: u64, k: u64) -> Kernel {
-        let weights = if self.precision.weights.bits() < 8 { self.precision.weights } else { Dtype::Bf16 };
-        Kernel::Gemm(Gemm { groups: heads, rows: heads * tokens, n, k, operands: Dtype::Bf16, weights })
+        let PrecisionSpec { operands, weights, .. } = *self.precision;
+        Kernel::Gemm(Gemm { groups: heads, rows: heads * tokens, n, k, operands, weights })
     }
 
     /// Reads and writes `tokens` rows of `columns` BF16 values.
@@ -127,7 +125,7 @@ impl Shapes<'_> {
 
     /// SwiGLU experts that every token visits, whole on each GPU.
     pub(super) fn shared_experts(&self, tokens: u64, width: u64) -> Vec<Kernel> {
-        self.swiglu(1, tokens, width, self.precision.weights)
+        self.swiglu(1, tokens, width, self.precision.experts)
     }
 
     /// `groups` SwiGLU experts that work on `rows` rows together.
@@ -147,7 +145,7 @@ impl Shapes<'_> {
 
     /// Norm and router of a mixture-of-experts layer.
     pub(super) fn gate(&self, tokens: u64, experts: u64) -> Vec<Kernel> {
-        let (operands, weights) = (Dtype::Bf16, Dtype::Bf16);
+        let (operands, weights) = (Dtype::Bf16, self.precision.embedding);
         let router = Kernel::Gemm(Gemm { groups: 1, rows: tokens, n: experts, k: self.hidden(), operands, weights });
         vec![Self::pass(tokens, self.hidden()), router]
     }
@@ -163,12 +161,10 @@ impl Shapes<'_> {
         Self::pass(tokens, self.hidden())
     }
 
-    /// Norm, output head and sampling, shared by the tensor-parallel group; the head stays in BF16 unless weights are
-    /// narrower than eight bits.
+    /// Norm, output head and sampling, shared by the tensor-parallel group.
     pub(super) fn head(&self, tokens: u64) -> Vec<Kernel> {
         let vocab = self.model.vocab.wide().div_ceil(self.tp);
-        let weights = if self.precision.weights.bits() < 8 { self.precision.weights } else { Dtype::Bf16 };
-        let operands = Dtype::Bf16;
+        let (operands, weights) = (Dtype::Bf16, self.precision.embedding);
         let logits = values(tokens, vocab, Dtype::Bf16);
         vec![
             Self::pass(tokens, self.hidden()),

@@ -9,14 +9,15 @@ mod spec;
 mod traffic;
 
 pub use kernels::Batch;
-pub use spec::{CopyPer, DecodeSpec, ExpertsSpec, MtpSpec, Placement, PrecisionSpec, RunOn};
+pub use spec::{CopyPer, DecodeSpec, ExpertsSpec, MtpSpec, RunOn};
 pub use traffic::{ExpertTraffic, expert_traffic};
 
 use super::op::{Label, Op, OpGraph, Phase, Stream, Work};
 use super::{Kernel, Workload};
 use crate::dtype::Dtype;
 use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
-use crate::model::{ModelSpec, MoeSpec};
+use crate::model::{ModelSpec, MoeSpec, PrecisionSpec};
+use crate::parallelism::Plan;
 use crate::units::{Bytes, Time};
 use kernels::Shapes;
 
@@ -29,8 +30,8 @@ pub struct DecodeStep {
     pub precision: PrecisionSpec,
     /// Batch, context, experts.
     pub spec: DecodeSpec,
-    /// GPUs of a tensor-parallel group; they are neighbours in rank order.
-    pub tp: u64,
+    /// How it is spread over GPUs; those of a tensor-parallel group are neighbours in rank order.
+    pub plan: Plan,
     /// The GPUs of the expert-parallel group, in rank order. For a dense model, those of the tensor-parallel group.
     pub gpus: Vec<DeviceId>,
     /// The CPU that runs routed experts, where one does.
@@ -116,9 +117,10 @@ impl<'a> Lowering<'a> {
         let streams = (0..simulated).map(|rank| graph.stream(stream(rank))).collect();
         let cpu = step.cpu.map(|device| graph.stream(Stream { device, rank: 0, name: "experts" }));
         let queries = DecodeStep::queries(&step.spec);
-        let batch = |requests| Batch { requests: requests * step.tp, queries, context: step.spec.context.wide() };
+        let tp = u64::from(step.plan.tp());
+        let batch = |requests| Batch { requests: requests * tp, queries, context: step.spec.context.wide() };
         let batches = DecodeStep::requests(&step.spec).into_iter().map(batch).collect();
-        let shapes = Shapes { model: &step.model, precision: &step.precision, tp: step.tp };
+        let shapes = Shapes { model: &step.model, precision: &step.precision, tp };
         let owed = vec![None; step.spec.micro_batches.index()];
         Lowering { step, shapes, graph, streams, cpu, batches, owed }
     }
@@ -187,11 +189,11 @@ impl<'a> Lowering<'a> {
 
     /// Router and dispatch; the replicated shared expert computes while tokens travel. Returns what the routed experts wait for.
     fn to_experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
-        let tokens = batch.tokens() / self.step.tp;
+        let tokens = batch.tokens() / self.shapes.tp;
         let gate = self.shapes.gate(tokens, moe.routed_experts.wide());
         let routed = self.compute(Label { phase: Phase::Gate, ..label }, &gate, front);
         let mut received = self.exchange(label, tokens, self.dispatched_row(), &routed);
-        if self.shared_is_local(moe) {
+        if moe.shared_experts > 0 && self.step.plan.shared_everywhere() {
             let width = u64::from(moe.shared_experts) * moe.intermediate.wide();
             let kernels = self.shapes.shared_experts(tokens, width);
             let done = self.compute(Label { phase: Phase::SharedExpert, ..label }, &kernels, &routed);
@@ -202,10 +204,10 @@ impl<'a> Lowering<'a> {
 
     /// Routed experts and combine.
     fn from_experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
-        let tokens = batch.tokens() / self.step.tp;
+        let tokens = batch.tokens() / self.shapes.tp;
         let traffic = self.traffic(label.micro_batch);
         // Drafting passes fewer positions than verification, for which the traffic was worked out.
-        let verified = self.batches[label.micro_batch as usize].tokens() / self.step.tp;
+        let verified = self.batches[label.micro_batch as usize].tokens() / self.shapes.tp;
         let rows = (traffic.rows * tokens).div_ceil(verified);
         let kernels = self.shapes.experts(traffic.experts_hit, rows, moe.intermediate.wide());
         let done = match self.cpu {
@@ -216,11 +218,6 @@ impl<'a> Lowering<'a> {
         let sum = self.shapes.sum_copies(tokens, moe.experts_per_token.wide());
         self.owed[label.micro_batch as usize] = Some((label, sum));
         self.exchange(Label { phase: Phase::Combine, ..label }, tokens, combined, &done)
-    }
-
-    fn shared_is_local(&self, moe: &MoeSpec) -> bool {
-        let experts = &self.step.spec.experts;
-        moe.shared_experts > 0 && experts.placement == Placement::Spread && experts.shared_copies.is_none()
     }
 
     fn traffic(&self, micro_batch: u32) -> ExpertTraffic {
@@ -293,7 +290,7 @@ impl<'a> Lowering<'a> {
 
     /// Ring all-reduce of the activations over the tensor-parallel group.
     fn reduce_over_tp(&mut self, label: Label, tokens: u64, front: &Front) -> Front {
-        let tp = self.step.tp as usize;
+        let tp = self.shapes.tp as usize;
         if tp == 1 {
             return front.clone();
         }

@@ -1,7 +1,8 @@
 //! How many copies of a token travel, and how many experts of a GPU see any token.
 
-use super::spec::{CopyPer, ExpertsSpec, Placement};
+use super::spec::CopyPer;
 use crate::model::MoeSpec;
+use crate::parallelism::{ExpertPlacement, Plan};
 use crate::rng::RandomStream;
 use crate::workload::gate::{GateSample, sample_gate};
 use std::collections::BTreeSet;
@@ -20,29 +21,21 @@ pub struct ExpertTraffic {
     pub rows: u64,
 }
 
-/// The traffic when each of `ep` GPUs has `tokens` tokens.
-pub fn expert_traffic(
-    moe: &MoeSpec,
-    spec: &ExpertsSpec,
-    ep: u64,
-    tokens: u64,
-    rng: &mut RandomStream,
-) -> ExpertTraffic {
+/// The traffic when each GPU of an expert-parallel group has `tokens` tokens.
+pub fn expert_traffic(moe: &MoeSpec, plan: &Plan, per: CopyPer, tokens: u64, rng: &mut RandomStream) -> ExpertTraffic {
+    let ep = u64::from(plan.ep());
     let routed = moe.experts_per_token.wide();
-    let travelling_shared = match (spec.placement, spec.shared_copies) {
-        (Placement::OneExpertPerDevice, _) | (_, Some(_)) => u64::from(moe.shared_experts),
-        (Placement::Spread, None) => 0,
-    };
+    let travelling_shared = if plan.shared_everywhere() { 0 } else { u64::from(moe.shared_experts) };
     let rows = tokens * (routed + travelling_shared);
-    if spec.placement == Placement::OneExpertPerDevice {
+    if plan.placement() == ExpertPlacement::OneExpertPerDevice {
         return ExpertTraffic { copies_per_token: (routed + travelling_shared) as f64, experts_hit: 1, rows };
     }
     let sample = sample_gate(moe, SAMPLE_MAX.min((tokens * ep) as usize).max(1), rng);
-    let slots = Slots::new(moe, spec, ep);
-    let remote = copies(&sample, &slots, spec.one_copy_per, ep, travelling_shared);
+    let slots = Slots::new(moe, plan);
+    let remote = copies(&sample, &slots, per, ep, travelling_shared);
     // With one token in the whole group a sample of one would decide the figure, so that copies are averaged further.
     let copies_per_token = if sample.len() < 1024 && ep > 1 {
-        copies(&sample_gate(moe, 1024, rng), &slots, spec.one_copy_per, ep, travelling_shared)
+        copies(&sample_gate(moe, 1024, rng), &slots, per, ep, travelling_shared)
     } else {
         remote
     };
@@ -62,12 +55,12 @@ struct Slots {
 }
 
 impl Slots {
-    fn new(moe: &MoeSpec, spec: &ExpertsSpec, ep: u64) -> Slots {
+    fn new(moe: &MoeSpec, plan: &Plan) -> Slots {
         let routed = moe.routed_experts.wide();
-        let redundant = u64::from(spec.redundant);
-        let shared = spec.shared_copies.map_or(0, |copies| copies.wide());
+        let redundant = u64::from(plan.redundant_experts());
+        let shared = plan.shared_copies().map_or(0, |copies| copies.wide());
         let total = routed + redundant + shared;
-        Slots { routed, redundant, shared, total, per_device: total.div_ceil(ep) }
+        Slots { routed, redundant, shared, total, per_device: total.div_ceil(u64::from(plan.ep())) }
     }
 
     /// The GPU to which token number `token` goes for `expert`; copies of an expert take turns.
@@ -103,53 +96,42 @@ fn copies(sample: &GateSample, slots: &Slots, per: CopyPer, ep: u64, shared: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::published;
+    use crate::parallelism::PlanSpec;
     use crate::rng::Seed;
     use crate::units::Count;
 
-    fn count(n: u32) -> Count {
-        Count::new(n).expect("positive")
-    }
-
-    fn deepseek_v3() -> MoeSpec {
-        MoeSpec {
-            routed_experts: count(256),
-            experts_per_token: count(8),
-            shared_experts: 1,
-            intermediate: count(2048),
-            first_dense_layers: 3,
-            groups: count(8),
-            groups_per_token: count(4),
-        }
-    }
-
-    fn traffic(spec: ExpertsSpec, ep: u64, tokens: u64) -> ExpertTraffic {
-        expert_traffic(&deepseek_v3(), &spec, ep, tokens, &mut Seed(1).stream("gate"))
+    fn traffic(placement: ExpertPlacement, per: CopyPer, ep: u32, tokens: u64) -> ExpertTraffic {
+        let model = published::deepseek_v3();
+        let ep = Count::new(ep).expect("positive");
+        let plan = PlanSpec { ep, placement, ..PlanSpec::default() }.check(ep.get(), &model).expect("a plan");
+        let moe = model.moe.as_ref().expect("experts");
+        expert_traffic(moe, &plan, per, tokens, &mut Seed(1).stream("gate"))
     }
 
     #[test]
     fn the_ideal_placement_sends_every_copy() {
-        let spec = ExpertsSpec { placement: Placement::OneExpertPerDevice, ..ExpertsSpec::default() };
         let expected = ExpertTraffic { copies_per_token: 9.0, experts_hit: 1, rows: 288 };
-        assert_eq!(traffic(spec, 72, 32), expected);
+        assert_eq!(traffic(ExpertPlacement::OneExpertPerDevice, CopyPer::Expert, 72, 32), expected);
     }
 
     #[test]
     fn one_copy_in_n_stays_at_home() {
-        let found = traffic(ExpertsSpec::default(), 64, 128).copies_per_token;
+        let found = traffic(ExpertPlacement::Spread, CopyPer::Expert, 64, 128).copies_per_token;
         assert!((found - 8.0 * 63.0 / 64.0).abs() < 0.02, "{found}");
     }
 
     #[test]
     fn copies_per_gpu_are_fewer_than_copies_per_expert() {
-        // 4 experts on each of 64 GPUs: 8 experts drawn from 4 groups of 8 GPUs fall on about 7.4 GPUs (the DeepEP figure).
-        let spec = ExpertsSpec { one_copy_per: CopyPer::Device, ..ExpertsSpec::default() };
-        let found = traffic(spec, 64, 128).copies_per_token * 64.0 / 63.0;
+        // 4 experts on each of 64 GPUs: 8 experts drawn from 4 groups of 8 GPUs fall on about 7.4 GPUs (arXiv 2412.19437's
+        // node-limited routing, as the DeepEP figures count it).
+        let found = traffic(ExpertPlacement::Spread, CopyPer::Device, 64, 128).copies_per_token * 64.0 / 63.0;
         assert!((7.2..7.5).contains(&found), "{found}");
     }
 
     #[test]
     fn a_single_request_wakes_only_its_own_experts() {
-        assert_eq!(traffic(ExpertsSpec::default(), 1, 1).experts_hit, 8);
-        assert_eq!(traffic(ExpertsSpec::default(), 1, 4096).experts_hit, 256);
+        assert_eq!(traffic(ExpertPlacement::Spread, CopyPer::Expert, 1, 1).experts_hit, 8);
+        assert_eq!(traffic(ExpertPlacement::Spread, CopyPer::Expert, 1, 4096).experts_hit, 256);
     }
 }

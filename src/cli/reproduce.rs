@@ -1,0 +1,82 @@
+//! `octoplane reproduce`: published figures, printed against simulated.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::report::figures::{figures_json, figures_text};
+use octoplane::report::plot;
+use octoplane::report::topology_picture::topology_svg;
+use octoplane::reproduce::{Evaluated, From, PaperSpec, evaluate};
+use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::topology::{TopologySpec, build_fabric};
+use std::path::{Path, PathBuf};
+
+/// The publication whose figures are worked out.
+const PAPER: &str = "validation/paper_2505_09343.toml";
+
+#[derive(Args)]
+#[command(
+    after_help = "Exit code 1 says that a status is no longer true: a figure that was reproduced is not, or one that was \
+    open now is.\nExamples:\n  octoplane reproduce\n  octoplane reproduce table3 sec2.3.2 --json"
+)]
+pub(super) struct ReproduceArgs {
+    /// Figures whose id starts like this; all without it
+    ids: Vec<String>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Where to keep tables and pictures
+    #[arg(long, value_name = "DIR", default_value = "results/reproduce")]
+    out: PathBuf,
+}
+
+pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
+    let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
+    let evaluated = evaluate(&loaded.value, &args.ids, root)?;
+    if evaluated.figures.is_empty() {
+        let known: Vec<&str> = loaded.value.figure.iter().map(|figure| figure.id.as_str()).collect();
+        let message = format!("no figure starts with {}; there are\n  {}", args.ids.join(" or "), known.join("\n  "));
+        return Err(UserError::plain(message));
+    }
+    let json = figures_json(&evaluated.figures, &evaluated.assumptions);
+    let text = figures_text(&evaluated.figures, &evaluated.assumptions);
+    write(&args.out.join("figures.json"), format!("{json:#}\n").as_bytes())?;
+    write(&args.out.join("figures.txt"), text.as_bytes())?;
+    pictures(args, root, &loaded.value, &evaluated)?;
+    if args.json {
+        say_json(&json)?
+    } else {
+        say(&text)?
+    }
+    eprintln!("tables and pictures kept in {}", args.out.display());
+    let holds = evaluated.figures.iter().all(|figure| figure.holds());
+    Ok(if holds { Done::Answered } else { Done::Failed })
+}
+
+fn pictures(args: &ReproduceArgs, root: &Path, paper: &PaperSpec, evaluated: &Evaluated) -> Result<(), UserError> {
+    let deviations = plot::deviations_svg(&evaluated.figures);
+    write(&args.out.join("deviations.svg"), deviations.as_bytes())?;
+    if !evaluated.assumptions.is_empty() {
+        let assumptions = plot::assumptions_svg(&evaluated.assumptions);
+        write(&args.out.join("assumptions.svg"), assumptions.as_bytes())?;
+    }
+    let shown = |id: &str| evaluated.figures.iter().any(|figure| figure.id == id);
+    let mut fabrics: Vec<&str> = Vec::new();
+    for figure in paper.figure.iter().filter(|figure| shown(&figure.id)) {
+        if let From::Topology { file, .. } = &figure.from
+            && !fabrics.contains(&file.as_str())
+        {
+            fabrics.push(file);
+        }
+    }
+    for file in fabrics {
+        let loaded: Loaded<TopologySpec> = load(&root.join(file), &[])?;
+        // A fabric that exists as a formula only has nothing to draw.
+        if let Ok(topology) = build_fabric(&loaded.value) {
+            let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+            let svg = topology_svg(&topology, &loaded.value.name);
+            write(&args.out.join(format!("{stem}.svg")), svg.as_bytes())?;
+        }
+    }
+    Ok(())
+}

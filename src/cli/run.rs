@@ -1,0 +1,73 @@
+//! `octoplane run`: one experiment.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::metrics::Outcome;
+use octoplane::report::json::run_json;
+use octoplane::report::perfetto::perfetto_trace;
+use octoplane::report::run_text::{Heading, run_text};
+use octoplane::run::simulate;
+use octoplane::scenario::{Loaded, Scenario, load};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    octoplane run scenarios/paper/nvl72_decode.toml\n  \
+    octoplane run scenarios/paper/nvl72_decode.toml --set hardware.scale_up.bandwidth_per_direction=\"1800 GB/s\"\n  \
+    octoplane run scenarios/h800_ep128_decode.toml --set workload.decode.requests_per_gpu=64 --trace decode.pftrace\n\n\
+    A trace opens at https://ui.perfetto.dev. Results and the resolved scenario are kept under results/.")]
+pub(super) struct RunArgs {
+    /// The scenario's TOML file
+    scenario: PathBuf,
+    /// Overlay one value, as in `--set a.b.c="50 GB/s"`; may be given several times, later ones win
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Print the answer as JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Where to keep the answer and the resolved scenario [default: results/run/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Also write a timeline for Perfetto
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &RunArgs) -> Ending {
+    let loaded: Loaded<Scenario> = load(&args.scenario, &args.sets)?;
+    let scenario = &loaded.value;
+    let outcome = simulate(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    let json = run_json(&scenario.name, scenario.seed, &outcome);
+    let text = run_text(&heading(scenario, &outcome), &outcome);
+    let folder = args.out.clone().unwrap_or_else(|| {
+        let stem = args.scenario.file_stem().unwrap_or_default();
+        Path::new("results").join("run").join(stem)
+    });
+    write(&folder.join("scenario.resolved.toml"), loaded.resolved().as_bytes())?;
+    write(&folder.join("summary.json"), format!("{json:#}\n").as_bytes())?;
+    write(&folder.join("summary.txt"), text.as_bytes())?;
+    if let Some(path) = &args.trace {
+        write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
+        eprintln!("timeline written to {}; open it at https://ui.perfetto.dev", path.display());
+    }
+    if args.json {
+        say_json(&json)?
+    } else {
+        say(&text)?
+    }
+    eprintln!("answer and resolved scenario kept in {}", folder.display());
+    Ok(Done::Answered)
+}
+
+fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
+    let gpus = outcome.cluster.gpus.len();
+    let fabric = scenario.topology.as_ref().map_or(String::new(), |topology| format!(", {}", topology.name));
+    let nodes = if scenario.nodes.get() == 1 { String::new() } else { format!("{} x ", scenario.nodes) };
+    let folded = if outcome.folded && gpus > 1 { "; all alike, so that one is simulated for all" } else { "" };
+    Heading {
+        name: scenario.name.clone(),
+        description: scenario.description.clone(),
+        setup: format!("{gpus} x {} in {nodes}{}{fabric}{folded}", scenario.hardware.gpu.name, scenario.hardware.name),
+    }
+}

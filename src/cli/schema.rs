@@ -1,0 +1,64 @@
+//! `octoplane schema`: JSON Schemas of the TOML files.
+
+use super::output::{say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
+use octoplane::model::ModelSpec;
+use octoplane::reproduce::PaperSpec;
+use octoplane::scenario::{Scenario, UserError, schema_for};
+use octoplane::topology::TopologySpec;
+use serde_json::Value;
+use std::path::PathBuf;
+
+#[derive(Args)]
+#[command(
+    after_help = "Every TOML file of the repository names its schema in its first line, so that editors with Even Better \
+    TOML or tombi complete and check it.\nExamples:\n  octoplane schema scenario\n  octoplane schema --out schemas"
+)]
+pub(super) struct SchemaArgs {
+    /// Kind of file; all without it
+    kind: Option<String>,
+    /// Write one file per kind into this folder instead of printing
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &SchemaArgs) -> Ending {
+    let mut schemas = schemas();
+    if let Some(kind) = &args.kind {
+        let kinds: Vec<&str> = schemas.iter().map(|(name, _)| *name).collect();
+        if !kinds.contains(&kind.as_str()) {
+            return Err(UserError::plain(format!(
+                "no kind of file is called `{kind}`; there are {}",
+                kinds.join(", ")
+            )));
+        }
+        schemas.retain(|(name, _)| name == kind);
+    }
+    match &args.out {
+        Some(folder) => {
+            for (name, schema) in &schemas {
+                write(&folder.join(format!("{name}.schema.json")), format!("{schema:#}\n").as_bytes())?;
+            }
+        }
+        None if args.kind.is_some() => say_json(&schemas[0].1)?,
+        None => say_json(&schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Value>())?,
+    }
+    Ok(Done::Answered)
+}
+
+fn schemas() -> Vec<(&'static str, Value)> {
+    vec![
+        ("scenario", schema_for::<Scenario>("Octoplane scenario")),
+        ("node", schema_for::<NodeSpec>("Octoplane node")),
+        ("gpu", schema_for::<GpuSpec>("Octoplane GPU")),
+        ("nic", schema_for::<NicSpec>("Octoplane NIC")),
+        ("switch", schema_for::<SwitchSpec>("Octoplane switch")),
+        ("cable", schema_for::<CableSpec>("Octoplane cable")),
+        ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
+        ("model", schema_for::<ModelSpec>("Octoplane model")),
+        ("topology", schema_for::<TopologySpec>("Octoplane topology")),
+        ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
+    ]
+}

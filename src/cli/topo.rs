@@ -1,0 +1,90 @@
+//! `octoplane topo`: fabrics on their own.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::{Args, Subcommand};
+use octoplane::report::topology_picture::topology_svg;
+use octoplane::report::topology_text::{compare_text, fabric_json, fabric_text};
+use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::topology::{FabricMeasures, TopologySpec, build_fabric, measure_fabric};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct TopoArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Counts, radix use, bisection bandwidth, diameter, over-subscription and capital cost of a fabric
+    Show {
+        /// The topology's TOML file
+        file: PathBuf,
+        /// Overlay one value, as in `--set shape.fat_tree.layers=3`
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Several fabrics side by side, as in table 3 of arXiv 2505.09343
+    Compare {
+        /// The topologies' TOML files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// A picture of a fabric; large ones are drawn in groups
+    Plot {
+        /// The topology's TOML file
+        file: PathBuf,
+        /// The SVG file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Overlay one value
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        sets: Vec<String>,
+    },
+}
+
+pub(super) fn main(args: &TopoArgs) -> Ending {
+    match &args.what {
+        What::Show { file, sets, json } => {
+            let (spec, measures) = measured(file, sets)?;
+            if *json {
+                say_json(&fabric_json(&spec.name, &measures))?
+            } else {
+                say(&fabric_text(&spec.name, &measures))?
+            }
+        }
+        What::Compare { files, json } => {
+            let mut rows = Vec::new();
+            for file in files {
+                let (spec, measures) = measured(file, &[])?;
+                rows.push((spec.name, measures));
+            }
+            if *json {
+                let fabrics: Vec<_> = rows.iter().map(|(name, measures)| fabric_json(name, measures)).collect();
+                say_json(&serde_json::json!({ "schema": 1, "fabrics": fabrics }))?;
+            } else {
+                say(&compare_text(&rows))?;
+            }
+        }
+        What::Plot { file, output, sets } => {
+            let loaded: Loaded<TopologySpec> = load(file, sets)?;
+            let topology = build_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            write(output, topology_svg(&topology, &loaded.value.name).as_bytes())?;
+            eprintln!("picture written to {}", output.display());
+        }
+    }
+    Ok(Done::Answered)
+}
+
+fn measured(file: &Path, sets: &[String]) -> Result<(TopologySpec, FabricMeasures), UserError> {
+    let loaded: Loaded<TopologySpec> = load(file, sets)?;
+    let measures = measure_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+    Ok((loaded.value, measures))
+}

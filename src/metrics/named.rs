@@ -1,0 +1,75 @@
+//! Metrics as a flat list: every figure with a stable name, its unit and its definition.
+//!
+//! JSON output, reproductions, sweeps and checks all name figures by these names.
+
+use super::{Breakdown, CollectiveMetrics, DecodeMetrics};
+use crate::units::Duration;
+
+/// One figure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metric {
+    /// Stable name.
+    pub name: &'static str,
+    /// Value in `unit`.
+    pub value: f64,
+    /// Unit; empty for a plain ratio.
+    pub unit: &'static str,
+    /// What it is, with its formula.
+    pub definition: &'static str,
+}
+
+const fn metric(name: &'static str, value: f64, unit: &'static str, definition: &'static str) -> Metric {
+    Metric { name, value, unit, definition }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs() * 1e3
+}
+
+fn us(time: Duration) -> f64 {
+    time.as_secs() * 1e6
+}
+
+/// The figures of a decode step.
+pub fn named_decode(m: &DecodeMetrics) -> Vec<Metric> {
+    let mut named = vec![
+        metric("step", ms(m.step), "ms", "start of the decode step to its last sampled token"),
+        metric("tpot", ms(m.tpot), "ms", "time per output token: step / tokens that a request gains in it"),
+        metric("tokens_per_s_per_user", m.tokens_per_sec_per_user, "tokens/s", "1 / tpot"),
+        metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "requests per GPU / tpot"),
+        metric("tflops_per_gpu", m.flops_per_sec / 1e12, "TFLOP/s", "work of all kernels of a GPU / step"),
+    ];
+    let dispatch = "dispatch + combine of one micro-batch in the first MoE layer: time on the GPU's port";
+    named.extend(m.ep_step.map(|time| metric("ep_step", us(time), "us", dispatch)));
+    let layer = "dispatch + combine of all micro-batches in the first MoE layer: time on the GPU's port";
+    named.extend(m.ep_layer.map(|time| metric("ep_layer", us(time), "us", layer)));
+    let usd = "rent of a GPU / its tokens per second, per million output tokens";
+    named.extend(m.usd_per_million_tokens.map(|value| metric("usd_per_million_tokens", value, "USD", usd)));
+    named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+/// The figures of a collective.
+pub fn named_collective(m: &CollectiveMetrics) -> Vec<Metric> {
+    let mut named = vec![
+        metric("time", us(m.time), "us", "start of the collective to its last arrival"),
+        metric("algbw", m.algbw / 1e9, "GB/s", "size / time, as nccl-tests defines it"),
+        metric("busbw", m.busbw / 1e9, "GB/s", "algbw * bus factor: 2(n-1)/n all-reduce, (n-1)/n others, 1 send"),
+    ];
+    named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+fn named_breakdown(b: &Breakdown) -> Vec<Metric> {
+    vec![
+        metric("computing", ms(b.computing), "ms", "time during which rank 0 computes"),
+        metric("communicating", ms(b.communicating), "ms", "time during which transfers of rank 0 are under way"),
+        metric(
+            "exposed_communication",
+            ms(b.exposed_communication),
+            "ms",
+            "time during which transfers of rank 0 are under way and it computes nothing",
+        ),
+        metric("idle", ms(b.idle), "ms", "time during which rank 0 neither computes nor communicates"),
+    ]
+}

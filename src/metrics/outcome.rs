@@ -1,0 +1,50 @@
+//! The answer to an experiment, as it is handed to reports.
+
+use super::{CollectiveMetrics, DecodeMetrics, Metric, named_collective, named_decode};
+use crate::parallelism::MemoryUse;
+use crate::timeline::Timeline;
+use crate::topology::Cluster;
+use crate::units::Bytes;
+
+/// The answer to a scenario.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The devices and links that it ran on.
+    pub cluster: Cluster,
+    /// What happened.
+    pub timeline: Timeline,
+    /// What that means.
+    pub metrics: Metrics,
+    /// Memory in use on each GPU, for workloads that run a model.
+    pub memory: Option<Memory>,
+    /// Whether one GPU stood for all.
+    pub folded: bool,
+}
+
+/// Memory in use on each GPU.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// What it is used for.
+    pub used: MemoryUse,
+    /// What there is.
+    pub capacity: Bytes,
+}
+
+/// What a run means, by kind of workload.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Metrics {
+    /// A decode step.
+    Decode(DecodeMetrics),
+    /// A collective.
+    Collective(CollectiveMetrics),
+}
+
+impl Metrics {
+    /// Every figure with its name, unit and definition.
+    pub fn named(&self) -> Vec<Metric> {
+        match self {
+            Metrics::Decode(metrics) => named_decode(metrics),
+            Metrics::Collective(metrics) => named_collective(metrics),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Writes what people and other programs read: text, JSON, pictures and traces.
+//!
+//! The only layer that writes files. It reads outcomes and must not know how they came about.
+
+pub mod files;
+pub mod json;
+pub mod perfetto;
+pub mod run_text;
+pub mod table;

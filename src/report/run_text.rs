@@ -1,0 +1,135 @@
+//! The answer to one scenario as text for people: the answer first, then why.
+
+use super::table::{Align, Table};
+use crate::metrics::{Breakdown, DecodeMetrics, Metrics, Outcome};
+use crate::units::{Bytes, Duration};
+use std::fmt::Write;
+
+/// Critical-path rows that are worth reading.
+const PATH_ROWS_MAX: usize = 8;
+
+/// What a report says of the experiment before it says anything of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heading {
+    /// Name of the scenario.
+    pub name: String,
+    /// What it shows and assumes.
+    pub description: String,
+    /// What it ran on: "8 x H800 SXM, ...".
+    pub setup: String,
+}
+
+/// Renders the answer.
+pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
+    line(heading.name.clone());
+    if !heading.description.trim().is_empty() {
+        line(heading.description.trim().to_owned());
+    }
+    line(String::new());
+    line(heading.setup.clone());
+    line(String::new());
+    line(match &outcome.metrics {
+        Metrics::Decode(metrics) => decode_summary(metrics),
+        Metrics::Collective(metrics) => {
+            let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
+            format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
+        }
+    });
+    let (breakdown, whole) = match &outcome.metrics {
+        Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
+        Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
+    };
+    line(String::new());
+    line(overlap(breakdown, whole));
+    line(String::new());
+    line("Where the time goes (busiest GPU; phases overlap)".to_owned());
+    line(phases(breakdown, whole));
+    line("Critical path: what the run waited for (adds up to the whole)".to_owned());
+    line(critical_path(breakdown, whole));
+    if let Some(memory) = memory(outcome) {
+        line(memory);
+    }
+    text
+}
+
+fn decode_summary(metrics: &DecodeMetrics) -> String {
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    let mut row = |name: &str, value: String, meaning: &str| table.row(vec![name.to_owned(), value, meaning.to_owned()]);
+    row("TPOT", format!("{:.3}", metrics.tpot), "time per output token of a request");
+    row("per user", format!("{:.1} tokens/s", metrics.tokens_per_sec_per_user), "1 / TPOT");
+    row("per GPU", format!("{:.1} tokens/s", metrics.tokens_per_sec_per_gpu), "requests per GPU / TPOT");
+    if let Some(usd) = metrics.usd_per_million_tokens {
+        row("cost", format!("{usd:.3} USD"), "per million output tokens, GPU rent only");
+    }
+    if let (Some(one), Some(layer)) = (metrics.ep_step, metrics.ep_layer) {
+        row("EP step", format!("{one:.2}"), "dispatch + combine of one micro-batch and layer, on the GPU's port");
+        row("EP layer", format!("{layer:.2}"), "the same, all micro-batches");
+    }
+    table.plain()
+}
+
+fn overlap(breakdown: &Breakdown, whole: Duration) -> String {
+    let part = |time: Duration| format!("{time:.2} ({:.0}%)", 100.0 * ratio(time, whole));
+    format!(
+        "Computing {}, communicating {}, of which exposed {}; idle {}",
+        part(breakdown.computing),
+        part(breakdown.communicating),
+        part(breakdown.exposed_communication),
+        part(breakdown.idle),
+    )
+}
+
+fn phases(breakdown: &Breakdown, whole: Duration) -> String {
+    let mut table = Table::new(&[
+        ("phase", Align::Left),
+        ("", Align::Left),
+        ("ops", Align::Right),
+        ("busy", Align::Right),
+        ("of the run", Align::Right),
+    ]);
+    for phase in &breakdown.phases {
+        let kind = if phase.communication { "sends" } else { "computes" };
+        table.row(vec![
+            phase.phase.to_string(),
+            kind.to_owned(),
+            phase.operations.to_string(),
+            format!("{:.2}", phase.busy),
+            format!("{:.1}%", 100.0 * ratio(phase.busy, whole)),
+        ]);
+    }
+    table.boxed()
+}
+
+fn critical_path(breakdown: &Breakdown, whole: Duration) -> String {
+    let columns = [("phase", Align::Left), ("bound by", Align::Left), ("time", Align::Right), ("of the run", Align::Right)];
+    let mut table = Table::new(&columns);
+    let row = |name: String, bound: String, time: Duration| {
+        vec![name, bound, format!("{time:.2}"), format!("{:.1}%", 100.0 * ratio(time, whole))]
+    };
+    for share in breakdown.critical_path.iter().take(PATH_ROWS_MAX) {
+        table.row(row(share.phase.to_string(), share.bound.name().to_owned(), share.time));
+    }
+    let rest: Vec<_> = breakdown.critical_path.iter().skip(PATH_ROWS_MAX).collect();
+    if !rest.is_empty() {
+        let time = rest.iter().map(|share| share.time).sum();
+        table.row(row(format!("{} more", rest.len()), String::new(), time));
+    }
+    table.boxed()
+}
+
+fn memory(outcome: &Outcome) -> Option<String> {
+    let memory = outcome.memory.as_ref()?;
+    let total = memory.used.total();
+    let free = Bytes::new(memory.capacity.get() - total.get());
+    let used = &memory.used;
+    Some(format!(
+        "Memory per GPU: {:.1} weights + {:.1} KV cache + {:.1} activations = {total:.1} of {:.1}; {free:.1} free",
+        used.weights, used.kv_cache, used.activations, memory.capacity,
+    ))
+}
+
+fn ratio(part: Duration, whole: Duration) -> f64 {
+    if whole == Duration::ZERO { 0.0 } else { part / whole }
+}

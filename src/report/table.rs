@@ -1,0 +1,67 @@
+//! Tables for terminals and for files. The only module that knows `comfy-table`.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as ComfyTable, presets};
+
+/// On which side a column's text starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table under construction.
+pub struct Table {
+    columns: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with the given column names.
+    pub fn new(columns: &[(&str, Align)]) -> Table {
+        let columns = columns.iter().map(|&(name, align)| (name.to_owned(), align)).collect();
+        Table { columns, rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        assert_eq!(cells.len(), self.columns.len(), "a row has a cell for every column: {cells:?}");
+        self.rows.push(cells);
+    }
+
+    /// Aligned columns without lines or names, indented.
+    pub fn plain(&self) -> String {
+        let mut table = self.build(false);
+        table.load_style(presets::NOTHING);
+        trimmed(&table.to_string())
+    }
+
+    /// Columns under their names, with a line between them and the rows.
+    pub fn boxed(&self) -> String {
+        let mut table = self.build(true);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        trimmed(&table.to_string()) + "\n"
+    }
+
+    fn build(&self, named: bool) -> ComfyTable {
+        let mut table = ComfyTable::new();
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        if named {
+            table.set_header(self.columns.iter().map(|(name, _)| Cell::new(name)));
+        }
+        table.add_rows(self.rows.iter().cloned());
+        for ((_, align), column) in self.columns.iter().zip(table.column_iter_mut()) {
+            column.set_cell_alignment(match align {
+                Align::Left => CellAlignment::Left,
+                Align::Right => CellAlignment::Right,
+            });
+        }
+        table
+    }
+}
+
+/// Without the blanks that pad the last column.
+fn trimmed(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}

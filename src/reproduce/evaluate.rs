@@ -1,0 +1,172 @@
+//! Works out every figure of a list.
+
+use super::spec::{FigureSpec, From, GroupSpec, ModelQuantity, PaperSpec, RunMetric, TopologyQuantity};
+use crate::dtype::Dtype;
+use crate::hardware::GpuSpec;
+use crate::metrics::Outcome;
+use crate::model::{CountedAttention, CountedWeights, FlopConvention, ModelSpec, Parameters};
+use crate::report::figures::{AssumptionRow, FigureRow, How};
+use crate::run::simulate;
+use crate::scenario::{Loaded, Scenario, UserError, load};
+use crate::topology::{FabricMeasures, TopologySpec, measure_fabric};
+use crate::units::Count;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Sequence length of arXiv 2505.09343, table 2.
+const SEQUENCE: u32 = 4096;
+
+/// A list of figures, worked out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// The figures.
+    pub figures: Vec<FigureRow>,
+    /// What assumptions are worth.
+    pub assumptions: Vec<AssumptionRow>,
+}
+
+/// Works out the figures of `paper` whose id starts with one of `wanted` (all, if nothing is wanted). Files are looked up
+/// from `root`.
+pub fn evaluate(paper: &PaperSpec, wanted: &[String], root: &Path) -> Result<Evaluated, UserError> {
+    let mut desk = Desk { root: root.to_owned(), runs: BTreeMap::new(), fabrics: BTreeMap::new() };
+    let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|prefix| id.starts_with(prefix.as_str()));
+    let mut figures = Vec::new();
+    for figure in paper.figure.iter().filter(|figure| is_wanted(&figure.id)) {
+        figures.push(desk.figure(figure)?);
+    }
+    let mut assumptions = Vec::new();
+    for group in paper.assumptions.iter().filter(|_| wanted.is_empty()) {
+        assumptions.extend(desk.assumptions(group)?);
+    }
+    Ok(Evaluated { figures, assumptions })
+}
+
+/// What has been worked out so far, so that nothing is simulated twice.
+struct Desk {
+    root: PathBuf,
+    runs: BTreeMap<(String, Vec<String>), BTreeMap<&'static str, f64>>,
+    fabrics: BTreeMap<String, FabricMeasures>,
+}
+
+impl Desk {
+    fn figure(&mut self, spec: &FigureSpec) -> Result<FigureRow, UserError> {
+        let how = match spec.from {
+            From::Run(_) | From::Ratio { .. } => How::Simulation,
+            From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
+        };
+        let simulated = self.value(&spec.from)?;
+        Ok(FigureRow {
+            id: spec.id.clone(),
+            source: spec.source.clone(),
+            quantity: spec.quantity.clone(),
+            unit: spec.unit.clone(),
+            printed: spec.printed,
+            simulated,
+            deviation: simulated / spec.printed - 1.0,
+            tolerance: spec.tolerance,
+            status: spec.status,
+            how,
+            note: spec.note.trim().to_owned(),
+        })
+    }
+
+    fn value(&mut self, from: &From) -> Result<f64, UserError> {
+        match from {
+            From::Run(run) => self.run(run),
+            From::Ratio { of, over } => Ok(self.run(of)? / self.run(over)?),
+            From::Model { file, quantity } => self.model(file, *quantity),
+            From::Topology { file, quantity } => self.fabric(file, *quantity),
+            From::GpuHours { trillion_tokens, thousand_hours_per_trillion } => {
+                Ok(trillion_tokens * thousand_hours_per_trillion)
+            }
+            From::Rent { gpu, thousand_hours } => {
+                let gpu: Loaded<GpuSpec> = load(&self.root.join(gpu), &[])?;
+                let rent = gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
+                Ok(thousand_hours.iter().sum::<f64>() * rent.as_f64() / 1e3)
+            }
+        }
+    }
+
+    fn run(&mut self, run: &RunMetric) -> Result<f64, UserError> {
+        let metrics = self.metrics(&run.scenario, &run.set)?;
+        metrics.get(run.metric.as_str()).copied().ok_or_else(|| {
+            let known: Vec<&str> = metrics.keys().copied().collect();
+            UserError::plain(format!("{} has no metric `{}`; it has {}", run.scenario, run.metric, known.join(", ")))
+        })
+    }
+
+    fn metrics(&mut self, scenario: &str, sets: &[String]) -> Result<&BTreeMap<&'static str, f64>, UserError> {
+        let key = (scenario.to_owned(), sets.to_vec());
+        if !self.runs.contains_key(&key) {
+            let loaded: Loaded<Scenario> = load(&self.root.join(scenario), sets)?;
+            let outcome: Outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.name, metric.value)).collect();
+            self.runs.insert(key.clone(), metrics);
+        }
+        Ok(&self.runs[&key])
+    }
+
+    fn model(&self, file: &str, quantity: ModelQuantity) -> Result<f64, UserError> {
+        let loaded: Loaded<ModelSpec> = load(&self.root.join(file), &[])?;
+        let model = &loaded.value;
+        model.check().map_err(|invalid| loaded.error(&invalid))?;
+        let kilobytes = |model: &ModelSpec| model.kv_bytes_per_token(Dtype::Bf16).get() as f64 / 1e3;
+        let training = |weights, attention| {
+            let convention = FlopConvention { weights, attention };
+            let sequence = Count::new(SEQUENCE).expect("a sequence has tokens");
+            convention.training_per_token(model, sequence).as_f64() / 1e9
+        };
+        let parameters = Parameters::of(model);
+        Ok(match quantity {
+            ModelQuantity::KvKilobytesPerToken => kilobytes(model),
+            ModelQuantity::KvAgainstDeepseekV3 => {
+                let reference: Loaded<ModelSpec> = load(&self.root.join("models/deepseek_v3.toml"), &[])?;
+                kilobytes(model) / kilobytes(&reference.value)
+            }
+            ModelQuantity::TotalBillions => parameters.total() as f64 / 1e9,
+            ModelQuantity::ActiveBillions => parameters.active_with_embedding() as f64 / 1e9,
+            ModelQuantity::TrainingCausal => training(CountedWeights::WithoutGate, CountedAttention::Causal),
+            ModelQuantity::TrainingFull => training(CountedWeights::WithoutGate, CountedAttention::Full),
+            ModelQuantity::TrainingWithoutAttention => training(CountedWeights::WithoutGate, CountedAttention::None),
+            ModelQuantity::TrainingGeneric => training(CountedWeights::GenericDense, CountedAttention::None),
+        })
+    }
+
+    fn fabric(&mut self, file: &str, quantity: TopologyQuantity) -> Result<f64, UserError> {
+        if !self.fabrics.contains_key(file) {
+            let loaded: Loaded<TopologySpec> = load(&self.root.join(file), &[])?;
+            let measures = measure_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            self.fabrics.insert(file.to_owned(), measures);
+        }
+        let measures = &self.fabrics[file];
+        let priced = || measures.cost.ok_or_else(|| UserError::plain(format!("{file}: a part has no price")));
+        Ok(match quantity {
+            TopologyQuantity::Endpoints => measures.endpoints as f64,
+            TopologyQuantity::Switches => measures.switches as f64,
+            TopologyQuantity::Links => measures.links as f64,
+            TopologyQuantity::CostMillions => priced()?.as_f64() / 1e6,
+            TopologyQuantity::CostPerEndpointThousands => priced()?.as_f64() / 1e3 / measures.endpoints as f64,
+        })
+    }
+
+    fn assumptions(&mut self, group: &GroupSpec) -> Result<Vec<AssumptionRow>, UserError> {
+        let tpot = |desk: &mut Desk, scenario: &str| -> Result<(f64, f64), UserError> {
+            let metrics = desk.metrics(scenario, &[])?;
+            Ok((metrics["tpot"], metrics["tokens_per_s_per_user"]))
+        };
+        let (ideal, ideal_rate) = tpot(self, &group.ideal)?;
+        let row = |without: &str, tpot_ms: f64, tokens_per_s: f64| AssumptionRow {
+            group: group.name.clone(),
+            without: without.to_owned(),
+            tpot_ms,
+            tokens_per_s,
+            against_ideal: tpot_ms / ideal,
+        };
+        let mut rows = vec![row("(all hold)", ideal, ideal_rate)];
+        for step in &group.without {
+            let (time, rate) = tpot(self, &step.scenario)?;
+            rows.push(row(&step.assumption, time, rate));
+        }
+        Ok(rows)
+    }
+}

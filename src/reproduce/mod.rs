@@ -1,0 +1,9 @@
+//! Published figures, worked out again by the same code that runs scenarios.
+//!
+//! Printed values live in `validation/` and are read there; this module knows ways to work figures out, never a printed value.
+
+mod evaluate;
+mod spec;
+
+pub use evaluate::{Evaluated, evaluate};
+pub use spec::{AssumptionSpec, FigureSpec, From, GroupSpec, ModelQuantity, PaperSpec, RunMetric, TopologyQuantity};

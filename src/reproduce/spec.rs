@@ -1,0 +1,159 @@
+//! A list of published figures as its file describes it.
+
+use crate::report::figures::Status;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The figures of one publication.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaperSpec {
+    /// The publication.
+    pub name: String,
+    /// Its figures.
+    pub figure: Vec<FigureSpec>,
+    /// Families of scenarios whose assumptions are removed one by one.
+    #[serde(default)]
+    pub assumptions: Vec<GroupSpec>,
+}
+
+/// One published figure.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpec {
+    /// Stable name.
+    pub id: String,
+    /// Where it is printed.
+    pub source: String,
+    /// What it is.
+    pub quantity: String,
+    /// Its unit.
+    pub unit: String,
+    /// The printed value.
+    pub printed: f64,
+    /// Largest relative deviation that is taken for agreement.
+    pub tolerance: f64,
+    /// What is claimed.
+    pub status: Status,
+    /// What a reader must know: the convention, the inferred input, or why the figure is open.
+    #[serde(default)]
+    pub note: String,
+    /// How it is worked out.
+    pub from: From,
+}
+
+/// How a figure is worked out. Paths of files start at the repository's root.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// A metric of a run.
+    Run(RunMetric),
+    /// One metric of a run over another.
+    Ratio {
+        /// What is divided.
+        of: RunMetric,
+        /// By what.
+        over: RunMetric,
+    },
+    /// A property of a model.
+    Model {
+        /// The model's file.
+        file: String,
+        /// Which property.
+        quantity: ModelQuantity,
+    },
+    /// A property of a fabric.
+    Topology {
+        /// The topology's file.
+        file: String,
+        /// Which property.
+        quantity: TopologyQuantity,
+    },
+    /// GPU hours, in thousands, from tokens and hours per trillion tokens.
+    GpuHours {
+        /// Tokens, in trillions.
+        trillion_tokens: f64,
+        /// Thousands of GPU hours per trillion tokens.
+        thousand_hours_per_trillion: f64,
+    },
+    /// Millions of dollars for thousands of GPU hours, at the rent of a GPU's file.
+    Rent {
+        /// The GPU's file.
+        gpu: String,
+        /// Thousands of GPU hours; several are added up.
+        thousand_hours: Vec<f64>,
+    },
+}
+
+/// A metric of a run.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunMetric {
+    /// The scenario's file.
+    pub scenario: String,
+    /// Name of the metric, as `octoplane run --json` prints it.
+    pub metric: String,
+    /// Overlays, as `--set` takes them.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+/// A property of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelQuantity {
+    /// Kilobytes (1000 bytes) of BF16 key-value cache per token.
+    KvKilobytesPerToken,
+    /// The same, over that of DeepSeek-V3.
+    KvAgainstDeepseekV3,
+    /// Billions of parameters.
+    TotalBillions,
+    /// Billions of parameters that a token meets, embedding included.
+    ActiveBillions,
+    /// Training GFLOP per token at 4096: multiplied weights with head, without embedding and gate; causal attention.
+    TrainingCausal,
+    /// The same with the whole attention matrix.
+    TrainingFull,
+    /// The same without attention.
+    TrainingWithoutAttention,
+    /// Training GFLOP per token as `6 (12 L d^2 + V d)`.
+    TrainingGeneric,
+}
+
+/// A property of a fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TopologyQuantity {
+    /// Endpoints.
+    Endpoints,
+    /// Switches.
+    Switches,
+    /// Cables between switches.
+    Links,
+    /// Capital cost in millions of dollars.
+    CostMillions,
+    /// Capital cost per endpoint in thousands of dollars.
+    CostPerEndpointThousands,
+}
+
+/// A family of scenarios whose assumptions are removed one by one.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// Name of the family.
+    pub name: String,
+    /// The scenario with all assumptions.
+    pub ideal: String,
+    /// The scenarios without one of them, or without all.
+    pub without: Vec<AssumptionSpec>,
+}
+
+/// A scenario without one assumption.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssumptionSpec {
+    /// The assumption.
+    pub assumption: String,
+    /// The scenario's file.
+    pub scenario: String,
+}

@@ -1,0 +1,48 @@
+//! One experiment from scenario to answer, in five stages: build, lower, run, measure, and hand over.
+//!
+//! This is the picture of the whole program; each line of [`simulate`] is one arrow of it.
+
+mod build;
+mod lower;
+
+use crate::engine;
+use crate::invalid::Invalid;
+use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics};
+use crate::network::Analytic;
+use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
+use crate::timeline::Timeline;
+use crate::topology::Cluster;
+use crate::workload::DecodeStep;
+
+/// Runs one experiment.
+///
+/// # Errors
+/// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
+pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
+    let cluster = build::cluster(scenario)?;
+    let job = lower::job(scenario, &cluster)?;
+    let mut kernels = build::kernels(scenario, &cluster);
+    let mut network = match scenario.network {
+        NetworkChoice::Analytic => Analytic::new(&cluster.topology),
+    };
+    let mut workload = job.workload;
+    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
+    let metrics = measure(scenario, &cluster, &timeline);
+    Ok(Outcome { timeline, metrics, memory: job.memory, folded: job.folded, cluster })
+}
+
+fn measure(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Metrics {
+    match &scenario.workload {
+        WorkloadSpec::Decode(spec) => {
+            let facts = DecodeFacts {
+                requests_per_gpu: spec.requests_per_gpu.wide(),
+                tokens_per_step: DecodeStep::tokens_per_step(spec),
+                rent: scenario.hardware.gpu.rent,
+            };
+            Metrics::Decode(decode_metrics(timeline, &facts))
+        }
+        WorkloadSpec::Collective(spec) => {
+            Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
+        }
+    }
+}

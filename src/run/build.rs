@@ -1,0 +1,28 @@
+//! From a scenario to the machines that it runs on.
+
+use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::invalid::Invalid;
+use crate::scenario::{KernelChoice, Scenario};
+use crate::topology::{Cluster, DeviceKind, build_cluster};
+
+/// The devices and links of a scenario.
+pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
+    scenario.hardware.check().map_err(|invalid| invalid.under("hardware"))?;
+    build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
+}
+
+/// The model of every processor of the cluster.
+pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelModel> {
+    if scenario.kernel == KernelChoice::Instant {
+        return Box::new(Instant);
+    }
+    let gpu = Processor::gpu(&scenario.hardware.gpu);
+    let mut processors: std::collections::BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
+    if let Some(spec) = &scenario.hardware.cpu {
+        // The sockets of a node share the work on experts, so that the first stands for all of them.
+        let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
+        let cpu = Processor::cpu(spec, sockets);
+        processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
+    }
+    Box::new(Roofline::new(processors))
+}

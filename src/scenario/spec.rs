@@ -1,0 +1,108 @@
+//! One experiment as its file describes it.
+
+use crate::hardware::NodeSpec;
+use crate::model::{ModelSpec, PrecisionSpec};
+use crate::parallelism::PlanSpec;
+use crate::topology::TopologySpec;
+use crate::units::{Bytes, Count};
+use crate::workload::{Collective, DecodeSpec};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One experiment.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Name, for people.
+    pub name: String,
+    /// What it shows and what it assumes.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of every random stream.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The node, the same everywhere.
+    pub hardware: NodeSpec,
+    /// Nodes of the cluster.
+    #[serde(default = "one")]
+    pub nodes: Count,
+    /// The fabric that joins the nodes; a single node needs none.
+    pub topology: Option<TopologySpec>,
+    /// The language model, for workloads that run one.
+    pub model: Option<ModelSpec>,
+    /// How the model is spread over GPUs.
+    #[serde(default)]
+    pub parallelism: PlanSpec,
+    /// Number formats, for workloads that run a model.
+    pub precision: Option<PrecisionSpec>,
+    /// What is to be done.
+    pub workload: WorkloadSpec,
+    /// How kernels are timed.
+    #[serde(default)]
+    pub kernel: KernelChoice,
+    /// How data moves.
+    #[serde(default)]
+    pub network: NetworkChoice,
+    /// What of a symmetric deployment is simulated.
+    #[serde(default)]
+    pub symmetry: SymmetryChoice,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadSpec {
+    /// One decode step of a deployment.
+    Decode(DecodeSpec),
+    /// One collective over all GPUs.
+    Collective(CollectiveSpec),
+}
+
+/// One collective over all GPUs.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectiveSpec {
+    /// Which one.
+    pub kind: Collective,
+    /// Its size, as nccl-tests counts it.
+    pub bytes: Bytes,
+}
+
+/// How kernels are timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelChoice {
+    /// The longer of arithmetic and memory traffic, plus a launch.
+    #[default]
+    Roofline,
+    /// No time at all: what remains is what communication costs.
+    Instant,
+}
+
+/// How data moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkChoice {
+    /// Latency plus bytes over the narrowest link, without contention inside the fabric.
+    #[default]
+    Analytic,
+}
+
+/// What of a symmetric deployment is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SymmetryChoice {
+    /// One GPU for all, where every GPU sees the same distances to the others; else every GPU.
+    #[default]
+    Fold,
+    /// Every GPU.
+    Unfold,
+}
+
+const fn one() -> Count {
+    Count::ONE
+}
+
+const fn default_seed() -> u64 {
+    1
+}
