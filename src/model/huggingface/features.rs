@@ -9,6 +9,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("cross_attention_layers", "cross-attention"),
     ("full_attention_interval", "linear attention in some layers"),
     ("linear_attn_config", "linear attention in some layers"),
+    ("attn_type_list", "linear attention in some layers"),
+    ("attention_chunk_size", "attention within chunks"),
+    ("intermediate_size_mlp", "dense layers and shared experts of a width of their own"),
     ("attn_layer_period", "state-space layers"),
     ("hybrid_override_pattern", "state-space layers"),
     ("mamba_d_state", "state-space layers"),
@@ -42,7 +45,7 @@ pub(super) fn refuse(fields: &Fields) -> Result<(), ImportError> {
 /// Feed-forward networks have three matrices here; without a gate they would have two.
 fn refuse_ungated(fields: &Fields) -> Result<(), ImportError> {
     let gemma = fields.text("model_type")?.starts_with("gemma");
-    for name in ["hidden_act", "hidden_activation", "activation_function"] {
+    for name in ["hidden_act", "hidden_activation", "activation_function", "activation"] {
         match fields.text(name)? {
             "" | "silu" | "swish" | "swiglu" => {}
             _ if gemma => {}

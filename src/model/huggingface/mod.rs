@@ -33,8 +33,8 @@ pub fn from_config(json: &str, name: &str) -> Result<ImportedModel, ImportError>
     let fields = Fields::parse(json)?;
     features::refuse(&fields)?;
     let mut notes = features::notes(&fields)?;
-    let hidden = fields.count(&["hidden_size", "n_embd"], "the width of the residual stream")?;
-    let layers = fields.count(&["num_hidden_layers", "num_layers", "n_layer"], "the number of layers")?;
+    let hidden = fields.count(&["hidden_size"], "the width of the residual stream")?;
+    let layers = fields.count(&["num_hidden_layers", "num_layers"], "the number of layers")?;
     let moe = moe(&fields, layers, &mut notes)?;
     let dense = moe.as_ref().is_none_or(|moe| moe.first_dense_layers > 0);
     let width = || fields.count(&["intermediate_size", "ffn_hidden_size"], "the width of the feed-forward network");
@@ -63,7 +63,7 @@ impl ImportedModel {
 }
 
 fn attention(fields: &Fields, hidden: Count) -> Result<AttentionSpec, ImportError> {
-    let heads = fields.count(&["num_attention_heads", "n_head"], "the number of attention heads")?;
+    let heads = fields.count(&["num_attention_heads"], "the number of attention heads")?;
     if let Some(kv_lora_rank) = fields.optional_count(&["kv_lora_rank"])? {
         return Ok(AttentionSpec::Mla(MlaSpec {
             heads,
@@ -83,7 +83,7 @@ fn attention(fields: &Fields, hidden: Count) -> Result<AttentionSpec, ImportErro
     };
     Ok(AttentionSpec::Gqa(GqaSpec {
         heads,
-        kv_heads: fields.optional_count(&["num_key_value_heads", "multi_query_group_num"])?.unwrap_or(heads),
+        kv_heads: fields.optional_count(&["num_key_value_heads"])?.unwrap_or(heads),
         head_dim,
         qkv_bias: features::qkv_bias(fields)?,
     }))
@@ -173,8 +173,9 @@ fn first_dense_layers(fields: &Fields, layers: Count) -> Result<u32, ImportError
     Ok(first as u32)
 }
 
-/// Configurations omit what is their family's default: tied for Gemma, untied for the others read here.
+/// Configurations omit what is their family's default: tied for Gemma and Cohere, untied for the others.
 fn tied_embeddings(fields: &Fields) -> Result<bool, ImportError> {
-    let family = fields.text("model_type")?.starts_with("gemma");
-    Ok(fields.flag("tie_word_embeddings")?.unwrap_or(family))
+    let family = fields.text("model_type")?;
+    let default = family.starts_with("gemma") || family.starts_with("cohere");
+    Ok(fields.flag("tie_word_embeddings")?.unwrap_or(default))
 }

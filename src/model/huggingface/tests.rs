@@ -107,10 +107,7 @@ fn names_cannot_break_out_of_the_text() {
 #[test]
 fn a_missing_field_is_named_with_its_alternatives() {
     let error = from_config(r#"{"hidden_size": 64}"#, "m").expect_err("an error");
-    assert_eq!(
-        error.to_string(),
-        "the number of layers is missing (looked for `num_hidden_layers`, `num_layers`, `n_layer`)"
-    );
+    assert_eq!(error.to_string(), "the number of layers is missing (looked for `num_hidden_layers`, `num_layers`)");
     let error = refusal(DEEPSEEK_V3, "moe_intermediate_size", serde_json::Value::Null);
     let names = "`moe_intermediate_size`, `expert_ffn_hidden_size`";
     assert_eq!(error, format!("the width of an expert is missing (looked for {names})"));
