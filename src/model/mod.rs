@@ -3,6 +3,7 @@
 //! One model per TOML file under `models/`. This layer must not know any hardware, any parallel plan and any schedule.
 
 mod cache;
+pub mod huggingface;
 mod parameters;
 mod precision;
 mod projection;

@@ -4,8 +4,7 @@
 //! balancing (one value per routed expert in DeepSeek-V3, 14,848 in all) is set by a rule, not by a gradient, and is
 //! left out.
 
-use super::{AttentionSpec, Division, ModelSpec, Projection};
-use crate::dtype::Dtype;
+use super::{AttentionSpec, Division, ModelSpec, PrecisionSpec, Projection};
 use crate::units::Bytes;
 
 /// Parameters of a whole model, by part.
@@ -60,7 +59,7 @@ impl Parameters {
 
     /// All parameters of the model itself, without multi-token-prediction modules.
     pub const fn total(&self) -> u64 {
-        self.embedding + self.active() - self.visited_experts + self.routed_experts
+        self.embedding + self.head + self.every_token() + self.routed_experts
     }
 
     /// All parameters, with multi-token-prediction modules that share the model's embedding and head.
@@ -74,20 +73,37 @@ impl Parameters {
         self.total_with_mtp() + self.mtp_copies
     }
 
-    /// Parameters that one token uses, without the embedding, of which it reads one row.
+    /// Parameters that multiply one token: without the embedding, of which it reads one row, unless that is the head.
     pub const fn active(&self) -> u64 {
-        self.head
-            + self.attention
-            + self.dense_ffn
-            + self.gate
-            + self.shared_experts
-            + self.visited_experts
-            + self.norms
+        self.head_used() + self.every_token() + self.visited_experts
     }
 
     /// Parameters that one token uses, with the whole embedding: what publishers call activated parameters.
     pub const fn active_with_embedding(&self) -> u64 {
-        self.embedding + self.active()
+        self.embedding + self.head + self.every_token() + self.visited_experts
+    }
+
+    /// What [`total`](Self::total) takes.
+    pub fn bytes(&self, precision: &PrecisionSpec) -> Bytes {
+        precision.weights.bytes(self.attention + self.dense_ffn)
+            + precision.experts.bytes(self.shared_experts + self.routed_experts)
+            + precision.embedding.bytes(self.embedding + self.head + self.gate + self.norms)
+    }
+
+    /// What [`active`](Self::active) takes: the weights that a step reads which decodes a single token.
+    pub fn active_bytes(&self, precision: &PrecisionSpec) -> Bytes {
+        precision.weights.bytes(self.attention + self.dense_ffn)
+            + precision.experts.bytes(self.shared_experts + self.visited_experts)
+            + precision.embedding.bytes(self.head_used() + self.gate + self.norms)
+    }
+
+    /// Parameters of all layers that every token meets.
+    const fn every_token(&self) -> u64 {
+        self.attention + self.dense_ffn + self.gate + self.shared_experts + self.norms
+    }
+
+    const fn head_used(&self) -> u64 {
+        if self.head == 0 { self.embedding } else { self.head }
     }
 }
 
@@ -155,13 +171,6 @@ impl ModelSpec {
     }
 }
 
-impl Dtype {
-    /// What `values` of this format take, rounded up to whole bytes; scale factors of block formats are not counted.
-    pub const fn bytes(self, values: u64) -> Bytes {
-        Bytes::new((values * self.bits()).div_ceil(8))
-    }
-}
-
 fn sum(projections: &[Projection]) -> u64 {
     projections.iter().map(Projection::parameters).sum()
 }
@@ -204,6 +213,7 @@ mod tests {
         assert_eq!(total(published::llama3_1_405b()), 405_853_388_800);
         assert_eq!(total(published::llama3_1_70b()), 70_553_706_496);
         assert_eq!(total(published::mixtral_8x7b()), 46_702_792_704);
+        assert_eq!(total(published::qwen3_235b_a22b()), 235_093_610_496);
         assert_eq!(Parameters::of(&published::deepseek_v2()).active_with_embedding(), 21_375_800_320);
     }
 
@@ -213,11 +223,16 @@ mod tests {
         let tied = ModelSpec { tied_embeddings: true, ..untied.clone() };
         let saved = Parameters::of(&untied).total() - Parameters::of(&tied).total();
         assert_eq!(saved, 152_064 * 8192);
+        assert_eq!(Parameters::of(&untied).active(), Parameters::of(&tied).active());
     }
 
     #[test]
-    fn half_bytes_round_up() {
-        assert_eq!(Dtype::Fp4.bytes(3), Bytes::new(2));
-        assert_eq!(Dtype::Bf16.bytes(3), Bytes::new(6));
+    fn bytes_follow_the_format_of_each_part() {
+        let parameters = Parameters::of(&published::deepseek_v3());
+        assert_eq!(parameters.bytes(&PrecisionSpec::default()), Bytes::new(2 * parameters.total()));
+        assert_eq!(parameters.active_bytes(&PrecisionSpec::default()), Bytes::new(2 * parameters.active()));
+        let wide = parameters.head + parameters.gate + parameters.norms;
+        let fp8 = parameters.active_bytes(&PrecisionSpec::DEEPSEEK_V3);
+        assert_eq!(fp8, Bytes::new(parameters.active() + wide));
     }
 }

@@ -1,7 +1,7 @@
 //! The number formats in which the parts of a model are stored, multiplied and sent.
 
 use crate::dtype::Dtype;
-use crate::units::Count;
+use crate::units::{Bytes, Count};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -53,6 +53,13 @@ impl Default for PrecisionSpec {
     }
 }
 
+impl Dtype {
+    /// What `values` of this format take, rounded up to whole bytes; scale factors of block formats are not counted.
+    pub const fn bytes(self, values: u64) -> Bytes {
+        Bytes::new((values * self.bits()).div_ceil(8))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +68,11 @@ mod tests {
     fn unsaid_parts_are_bf16() {
         let spec: PrecisionSpec = toml::from_str("experts = 'fp8'").expect("a precision");
         assert_eq!(spec, PrecisionSpec { experts: Dtype::Fp8, ..PrecisionSpec::all(Dtype::Bf16) });
+    }
+
+    #[test]
+    fn half_bytes_round_up() {
+        assert_eq!(Dtype::Fp4.bytes(3), Bytes::new(2));
+        assert_eq!(Dtype::Bf16.bytes(3), Bytes::new(6));
     }
 }

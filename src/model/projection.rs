@@ -40,9 +40,9 @@ impl Projection {
         match self.division {
             Division::Whole => self,
             Division::Output(pieces) => {
-                let (held, division) = (pieces.div_ceil(tp), Division::Output);
+                let held = pieces.div_ceil(tp);
                 let output = self.output / u64::from(pieces) * u64::from(held);
-                Projection { output, division: division(held), ..self }
+                Projection { output, division: Division::Output(held), ..self }
             }
             Division::Input(pieces) => {
                 let held = pieces.div_ceil(tp);

@@ -259,6 +259,18 @@ mod tests {
     }
 
     #[test]
+    fn every_figure_of_a_published_model_has_a_source() {
+        for (file, model) in published::all() {
+            let sourced = |path: &str| model.source.of(path).is_some();
+            let always = ["hidden", "layers", "vocab", "attention.mla.heads", "attention.gqa.heads"];
+            assert!(always.into_iter().all(sourced), "{file}");
+            assert_eq!(model.dense_intermediate.is_some(), sourced("dense_intermediate"), "{file}");
+            assert_eq!(model.moe.is_some(), sourced("moe.routed_experts"), "{file}");
+            assert_eq!(model.mtp_modules > 0, sourced("mtp_modules"), "{file}");
+        }
+    }
+
+    #[test]
     fn findings_name_the_field_and_the_values() {
         let missing = finding(|m| m.dense_intermediate = None);
         assert!(missing.starts_with("dense_intermediate: `moe.first_dense_layers` is 3"), "{missing}");

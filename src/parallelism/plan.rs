@@ -1,7 +1,7 @@
 //! The sizes of a parallel plan, as written and as checked against a cluster and a model.
 
 use crate::invalid::Invalid;
-use crate::model::ModelSpec;
+use crate::model::{AttentionSpec, ModelSpec};
 use crate::units::Count;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -79,21 +79,10 @@ impl PlanSpec {
     }
 
     fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
-        let heads = model.attention.heads();
-        if !heads.get().is_multiple_of(self.tp.get()) {
-            let message = format!("`tp = {}` does not divide the {heads} attention heads of {}", self.tp, model.name);
-            return Err(Invalid::at("tp", message).help(format!("tp may be {}", listed(divisors(heads.wide())))));
-        }
-        let width = model.dense_intermediate.filter(|_| model.dense_layers() > 0);
-        match width {
-            Some(width) if !width.get().is_multiple_of(self.tp.get()) => {
-                let message =
-                    format!("`tp = {}` does not divide `dense_intermediate = {width}` of {}", self.tp, model.name);
-                let both = divisors(heads.wide()).filter(|tp| width.wide().is_multiple_of(*tp));
-                Err(Invalid::at("tp", message).help(format!("tp may be {}", listed(both))))
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(obstacle) = tp_obstacle(model, self.tp.wide()) else { return Ok(()) };
+        let fitting = divisors(model.attention.heads().wide()).filter(|tp| tp_obstacle(model, *tp).is_none());
+        let message = format!("`tp = {}` {obstacle} of {}", self.tp, model.name);
+        Err(Invalid::at("tp", message).help(format!("tp may be {}", listed(fitting))))
     }
 
     fn check_pp(&self, model: &ModelSpec) -> Result<(), Invalid> {
@@ -252,6 +241,22 @@ impl Plan {
     }
 }
 
+/// What of `model` the GPUs of a tensor-parallel group of `tp` cannot share evenly.
+fn tp_obstacle(model: &ModelSpec, tp: u64) -> Option<String> {
+    let heads = model.attention.heads();
+    if !heads.wide().is_multiple_of(tp) {
+        return Some(format!("does not divide the {heads} attention heads"));
+    }
+    if let AttentionSpec::Gqa(gqa) = &model.attention {
+        let kv_heads = gqa.kv_heads.wide();
+        if !tp.is_multiple_of(kv_heads) && !kv_heads.is_multiple_of(tp) {
+            return Some(format!("neither divides nor repeats evenly the {kv_heads} key-value heads"));
+        }
+    }
+    let width = model.dense_intermediate.filter(|_| model.dense_layers() > 0)?;
+    (!width.wide().is_multiple_of(tp)).then(|| format!("does not divide `dense_intermediate = {width}`"))
+}
+
 fn divisors(n: u64) -> impl Iterator<Item = u64> {
     (1..=n).filter(move |d| n.is_multiple_of(*d))
 }
@@ -342,6 +347,17 @@ mod tests {
         let (place, message, _) = finding(copies, 1, &moe);
         assert_eq!(place, "redundant_experts");
         assert!(message.starts_with("8 copies of 256 routed experts, but `ep = 1` GPUs hold at most 0"), "{message}");
+    }
+
+    #[test]
+    fn key_value_heads_are_divided_or_repeated_evenly() {
+        let mut model = published::llama3_1_70b();
+        let AttentionSpec::Gqa(gqa) = &mut model.attention else { panic!("Llama has grouped-query attention") };
+        (gqa.heads, gqa.kv_heads) = (count(24), count(6));
+        assert!(spec(3, 1, 1, None).check(3, &model).is_err_and(|finding| finding.message.contains("intermediate")));
+        let (place, message, help) = finding(spec(4, 1, 1, None), 4, &model);
+        assert_eq!((place.as_str(), help.as_str()), ("tp", "tp may be 1 or 2"));
+        assert_eq!(message, "`tp = 4` neither divides nor repeats evenly the 6 key-value heads of Llama-3.1-70B");
     }
 
     #[test]
