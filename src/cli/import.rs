@@ -43,8 +43,8 @@ pub(super) fn main(args: &ImportArgs) -> Ending {
     let imported =
         from_config(&text, &name).map_err(|error| UserError::plain(format!("{}: {error}", args.config.display())))?;
     match &args.output {
-        Some(path) => write(path, imported.toml.as_bytes())?,
-        None => say(&imported.toml)?,
+        Some(path) => write(path, imported.to_toml().as_bytes())?,
+        None => say(&imported.to_toml())?,
     }
     Ok(Done::Answered)
 }

@@ -22,6 +22,14 @@ pub struct PrecisionSpec {
     pub activations: Dtype,
     /// What experts take in and keep: dispatched tokens and the inputs of SwiGLU.
     pub expert_activations: Dtype,
+    /// Operands of matrix multiplications; weights in a narrower format are expanded to it.
+    pub operands: Dtype,
+    /// Activations on their way to experts.
+    pub dispatch: Dtype,
+    /// Expert outputs on their way back.
+    pub combine: Dtype,
+    /// Values that share one FP32 scale factor on their way to experts; without it, none is sent.
+    pub dispatch_scale_group: Option<Count>,
 }
 
 impl PrecisionSpec {
@@ -34,6 +42,10 @@ impl PrecisionSpec {
             kv_cache: dtype,
             activations: dtype,
             expert_activations: dtype,
+            operands: dtype,
+            dispatch: dtype,
+            combine: dtype,
+            dispatch_scale_group: None,
         }
     }
 
@@ -43,6 +55,8 @@ impl PrecisionSpec {
         weights: Dtype::Fp8,
         experts: Dtype::Fp8,
         expert_activations: Dtype::Fp8,
+        operands: Dtype::Fp8,
+        dispatch: Dtype::Fp8,
         ..PrecisionSpec::all(Dtype::Bf16)
     };
 }

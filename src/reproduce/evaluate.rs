@@ -4,7 +4,7 @@ use super::spec::{FigureSpec, From, GroupSpec, ModelQuantity, PaperSpec, RunMetr
 use crate::dtype::Dtype;
 use crate::hardware::GpuSpec;
 use crate::metrics::Outcome;
-use crate::model::{CountedAttention, CountedWeights, FlopConvention, ModelSpec, Parameters};
+use crate::model::{FlopConvention, ModelSpec, Parameters};
 use crate::report::figures::{AssumptionRow, FigureRow, How};
 use crate::run::simulate;
 use crate::scenario::{Loaded, Scenario, UserError, load};
@@ -111,8 +111,7 @@ impl Desk {
         let model = &loaded.value;
         model.check().map_err(|invalid| loaded.error(&invalid))?;
         let kilobytes = |model: &ModelSpec| model.kv_bytes_per_token(Dtype::Bf16).get() as f64 / 1e3;
-        let training = |weights, attention| {
-            let convention = FlopConvention { weights, attention };
+        let training = |convention: FlopConvention| {
             let sequence = Count::new(SEQUENCE).expect("a sequence has tokens");
             convention.training_per_token(model, sequence).as_f64() / 1e9
         };
@@ -125,10 +124,10 @@ impl Desk {
             }
             ModelQuantity::TotalBillions => parameters.total() as f64 / 1e9,
             ModelQuantity::ActiveBillions => parameters.active_with_embedding() as f64 / 1e9,
-            ModelQuantity::TrainingCausal => training(CountedWeights::WithoutGate, CountedAttention::Causal),
-            ModelQuantity::TrainingFull => training(CountedWeights::WithoutGate, CountedAttention::Full),
-            ModelQuantity::TrainingWithoutAttention => training(CountedWeights::WithoutGate, CountedAttention::None),
-            ModelQuantity::TrainingGeneric => training(CountedWeights::GenericDense, CountedAttention::None),
+            ModelQuantity::TrainingCausal => training(FlopConvention::CAUSAL),
+            ModelQuantity::TrainingFull => training(FlopConvention::NONCAUSAL),
+            ModelQuantity::TrainingWithoutAttention => training(FlopConvention::WEIGHTS_ONLY),
+            ModelQuantity::TrainingGeneric => training(FlopConvention::GENERIC),
         })
     }
 
