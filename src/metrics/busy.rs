@@ -66,8 +66,10 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
     let device = timeline.streams.first().map(|stream| stream.device);
     let ours = |id| device.is_none_or(|device| device == id);
     let stream = |span: &&Span| matches!(span.place, Place::Stream(stream) if stream.index() == 0);
-    let sent =
-        |span: &&Span| matches!(span.work, Work::Send { from, .. } if device.is_none_or(|device| device == from));
+    let sent = |span: &&Span| match span.work {
+        Work::Send { from, to, .. } => ours(from) || ours(to),
+        _ => false,
+    };
     let computing = Intervals::new(timeline.spans.iter().filter(stream).map(|s| (s.start, s.released)));
     let communicating = Intervals::new(timeline.spans.iter().filter(sent).map(|s| (s.start, s.end)));
     let either = Intervals::new(computing.0.iter().chain(&communicating.0).copied());

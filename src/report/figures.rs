@@ -143,7 +143,8 @@ fn section(rows: &[&FigureRow]) -> String {
         ("status", Align::Left),
     ]);
     for row in rows {
-        let verdict = if row.holds() { row.status.name().to_owned() } else { format!("{} - NOT TRUE", row.status.name()) };
+        let verdict =
+            if row.holds() { row.status.name().to_owned() } else { format!("{} - NOT TRUE", row.status.name()) };
         table.row(vec![
             row.id.clone(),
             row.quantity.clone(),
@@ -154,7 +155,7 @@ fn section(rows: &[&FigureRow]) -> String {
             verdict,
         ]);
     }
-    let mut text = table.boxed();
+    let mut text = table.headed();
     for row in rows.iter().filter(|row| !row.note.is_empty()) {
         writeln!(text, "    {}: {}", row.id, row.note).expect("writing to a string");
     }
@@ -178,7 +179,7 @@ fn assumption_table(rows: &[AssumptionRow]) -> String {
             format!("x {:.3}", row.against_ideal),
         ]);
     }
-    table.boxed()
+    table.headed()
 }
 
 /// Five significant digits, or all of a whole number.

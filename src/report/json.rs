@@ -56,9 +56,7 @@ fn phases(breakdown: &Breakdown) -> Value {
 }
 
 fn critical_path(breakdown: &Breakdown) -> Value {
-    let row = |share: &crate::metrics::PathShare| {
-        json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) })
-    };
+    let row = |share: &crate::metrics::PathShare| json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) });
     breakdown.critical_path.iter().map(row).collect()
 }
 

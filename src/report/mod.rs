@@ -2,8 +2,12 @@
 //!
 //! The only layer that writes files. It reads outcomes and must not know how they came about.
 
+pub mod figures;
 pub mod files;
 pub mod json;
 pub mod perfetto;
+pub mod plot;
 pub mod run_text;
 pub mod table;
+pub mod topology_picture;
+pub mod topology_text;

@@ -18,7 +18,6 @@ struct Sheet<'a> {
     area: DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
 }
 
-
 impl<'a> Sheet<'a> {
     fn text(&self, at: (i32, i32), size: i32, color: RGBColor, side: HPos, text: &str) {
         let style = ("sans-serif", size).into_font().color(&color).pos(Pos::new(side, VPos::Center));
@@ -39,7 +38,7 @@ impl<'a> Sheet<'a> {
 
     fn draw<'e, E>(&self, element: &'e E)
     where
-        E: Drawable<SVGBackend<'a>>,
+        E: plotters::element::Drawable<SVGBackend<'a>>,
         for<'b> &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
     {
         self.area.draw(element).expect("drawing into a string cannot fail");
@@ -97,25 +96,30 @@ pub fn assumptions_svg(rows: &[AssumptionRow]) -> String {
     let (left, width) = (520, 1100);
     let groups: Vec<&str> = groups(rows);
     let lines = rows.len() as i32 + 2 * groups.len() as i32;
-    sheet(width, TITLE + ROW * lines + MARGIN, "What each assumption of section 2.3.2 is worth: time per output token", |sheet| {
-        let mut y = TITLE;
-        for group in groups {
-            let members: Vec<&AssumptionRow> = rows.iter().filter(|row| row.group == group).collect();
-            let longest = members.iter().map(|row| row.tpot_ms).fold(0.0, f64::max);
-            y += ROW;
-            sheet.text((MARGIN, y), 15, INK, HPos::Left, group);
-            for row in members {
+    sheet(
+        width,
+        TITLE + ROW * lines + MARGIN,
+        "What each assumption of section 2.3.2 is worth: time per output token",
+        |sheet| {
+            let mut y = TITLE;
+            for group in groups {
+                let members: Vec<&AssumptionRow> = rows.iter().filter(|row| row.group == group).collect();
+                let longest = members.iter().map(|row| row.tpot_ms).fold(0.0, f64::max);
                 y += ROW;
-                let length = (row.tpot_ms / longest * f64::from(width - left - 150)) as i32;
-                sheet.text((left - 12, y), 13, INK, HPos::Right, &row.without);
-                let color = if row.against_ideal == 1.0 { ORANGE } else { BLUE };
-                sheet.bar((left, y - 8), (left + length.max(1), y + 8), color);
-                let label = format!("{:.3} ms   x {:.2}", row.tpot_ms, row.against_ideal);
-                sheet.text((left + length + 8, y), 12, INK, HPos::Left, &label);
+                sheet.text((MARGIN, y), 15, INK, HPos::Left, group);
+                for row in members {
+                    y += ROW;
+                    let length = (row.tpot_ms / longest * f64::from(width - left - 150)) as i32;
+                    sheet.text((left - 12, y), 13, INK, HPos::Right, &row.without);
+                    let color = if row.against_ideal == 1.0 { ORANGE } else { BLUE };
+                    sheet.bar((left, y - 8), (left + length.max(1), y + 8), color);
+                    let label = format!("{:.3} ms   x {:.2}", row.tpot_ms, row.against_ideal);
+                    sheet.text((left + length + 8, y), 12, INK, HPos::Left, &label);
+                }
+                y += ROW;
             }
-            y += ROW;
-        }
-    })
+        },
+    )
 }
 
 fn groups(rows: &[AssumptionRow]) -> Vec<&str> {

@@ -56,7 +56,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
 
 fn decode_summary(metrics: &DecodeMetrics) -> String {
     let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
-    let mut row = |name: &str, value: String, meaning: &str| table.row(vec![name.to_owned(), value, meaning.to_owned()]);
+    let mut row =
+        |name: &str, value: String, meaning: &str| table.row(vec![name.to_owned(), value, meaning.to_owned()]);
     row("TPOT", format!("{:.3}", metrics.tpot), "time per output token of a request");
     row("per user", format!("{:.1} tokens/s", metrics.tokens_per_sec_per_user), "1 / TPOT");
     row("per GPU", format!("{:.1} tokens/s", metrics.tokens_per_sec_per_gpu), "requests per GPU / TPOT");
@@ -99,11 +100,12 @@ fn phases(breakdown: &Breakdown, whole: Duration) -> String {
             format!("{:.1}%", 100.0 * ratio(phase.busy, whole)),
         ]);
     }
-    table.boxed()
+    table.headed()
 }
 
 fn critical_path(breakdown: &Breakdown, whole: Duration) -> String {
-    let columns = [("phase", Align::Left), ("bound by", Align::Left), ("time", Align::Right), ("of the run", Align::Right)];
+    let columns =
+        [("phase", Align::Left), ("bound by", Align::Left), ("time", Align::Right), ("of the run", Align::Right)];
     let mut table = Table::new(&columns);
     let row = |name: String, bound: String, time: Duration| {
         vec![name, bound, format!("{time:.2}"), format!("{:.1}%", 100.0 * ratio(time, whole))]
@@ -116,7 +118,7 @@ fn critical_path(breakdown: &Breakdown, whole: Duration) -> String {
         let time = rest.iter().map(|share| share.time).sum();
         table.row(row(format!("{} more", rest.len()), String::new(), time));
     }
-    table.boxed()
+    table.headed()
 }
 
 fn memory(outcome: &Outcome) -> Option<String> {

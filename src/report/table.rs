@@ -1,6 +1,9 @@
 //! Tables for terminals and for files. The only module that knows `comfy-table`.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as ComfyTable, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table as ComfyTable, TableStyle};
+
+/// A line under the column names, and nothing else.
+const HEADED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// On which side a column's text starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +36,14 @@ impl Table {
     /// Aligned columns without lines or names, indented.
     pub fn plain(&self) -> String {
         let mut table = self.build(false);
-        table.load_style(presets::NOTHING);
+        table.load_style(TableStyle::new());
         trimmed(&table.to_string())
     }
 
     /// Columns under their names, with a line between them and the rows.
-    pub fn boxed(&self) -> String {
+    pub fn headed(&self) -> String {
         let mut table = self.build(true);
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(HEADED);
         trimmed(&table.to_string()) + "\n"
     }
 

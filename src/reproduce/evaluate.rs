@@ -81,7 +81,8 @@ impl Desk {
             }
             From::Rent { gpu, thousand_hours } => {
                 let gpu: Loaded<GpuSpec> = load(&self.root.join(gpu), &[])?;
-                let rent = gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
+                let rent =
+                    gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
                 Ok(thousand_hours.iter().sum::<f64>() * rent.as_f64() / 1e3)
             }
         }

@@ -76,7 +76,10 @@ fn distances_to(topology: &Topology, to: DeviceId) -> Vec<u16> {
 /// and flows to one place share a way. A GPU leaves through its own NIC rather than through a neighbour's.
 fn pick_static(topology: &Topology, at: DeviceId, to: DeviceId, distances: &[u16]) -> (LinkId, DeviceId) {
     let here = distances[at.index()];
-    let mut hops: Vec<_> = topology.out_links(at).filter(|(_, next)| distances[next.index()] < here).collect();
+    // A CPU is somewhere to go to, never a way to somewhere else.
+    let leads_on = |next: DeviceId| next == to || topology.device(next).kind != DeviceKind::Cpu;
+    let nearer = |&(_, next): &(LinkId, DeviceId)| distances[next.index()] < here && leads_on(next);
+    let mut hops: Vec<_> = topology.out_links(at).filter(nearer).collect();
     hops.sort_unstable();
     let own_nic = |link: LinkId| topology.link(link).kind == LinkKind::Host;
     if topology.device(at).kind == DeviceKind::Gpu && hops.iter().any(|&(link, _)| own_nic(link)) {

@@ -39,10 +39,13 @@ fn collective(spec: &CollectiveSpec, cluster: &Cluster) -> Result<Job, Invalid> 
 
 fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
     let missing = |key: &str| Invalid::at("", format!("a decode step needs a [{key}] table, and there is none"));
-    let model = scenario.model.as_ref().ok_or_else(|| missing("model").help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`"))?;
+    let model = scenario.model.as_ref().ok_or_else(|| {
+        missing("model").help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`")
+    })?;
     let precision = scenario.precision.unwrap_or_default();
     model.check().map_err(|invalid| invalid.under("model"))?;
-    let plan = scenario.parallelism.check(cluster.gpus.len() as u32, model).map_err(|invalid| invalid.under("parallelism"))?;
+    let plan =
+        scenario.parallelism.check(cluster.gpus.len() as u32, model).map_err(|invalid| invalid.under("parallelism"))?;
     check(scenario, spec, &plan, cluster)?;
     let memory = memory(scenario, spec, model, &precision, &plan)?;
     let ep = plan.ep() as usize;
@@ -133,9 +136,14 @@ fn peer_orders(cluster: &Cluster, gpus: &[DeviceId], ep: usize) -> Vec<PeerOrder
             peers.push(((path.latency.as_ps(), path.narrowest.get()), peer));
         }
         peers.sort_by_key(|&(profile, peer)| (profile, (peer + ep - rank) % ep));
-        PeerOrder { peers: peers.iter().map(|&(_, peer)| peer).collect(), profile: peers.iter().map(|&(p, _)| p).collect() }
+        PeerOrder {
+            peers: peers.iter().map(|&(_, peer)| peer).collect(),
+            profile: peers.iter().map(|&(p, _)| p).collect(),
+        }
     };
-    (0..gpus.len()).map(|rank| if rank < ep { order(rank) } else { PeerOrder { peers: Vec::new(), profile: Vec::new() } }).collect()
+    (0..gpus.len())
+        .map(|rank| if rank < ep { order(rank) } else { PeerOrder { peers: Vec::new(), profile: Vec::new() } })
+        .collect()
 }
 
 /// Expert traffic of each micro-batch.

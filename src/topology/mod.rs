@@ -5,3 +5,5 @@
 mod graph;
 
 pub use graph::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
+mod cluster;
+pub use cluster::*;

@@ -180,6 +180,7 @@ fn print(f: &mut fmt::Formatter<'_>, base: u128, units: &[Unit]) -> fmt::Result 
     let printed = || units.iter().filter(|u| PRINTED.contains(&u.name));
     let unit = printed().rev().find(|u| base >= u.scale).or_else(|| printed().next()).expect("a printed unit");
     let text = match f.precision() {
+        Some(_) if base == 0 => format!("0 {}", unit.name),
         Some(precision) => rounded(base, units, precision),
         None => {
             let fraction = format!("{:0width$}", base % unit.scale, width = unit.scale.ilog10() as usize);

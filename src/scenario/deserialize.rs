@@ -1,0 +1,237 @@
+//! From the merged tree to typed values, with an error that knows where it is and what would be legal.
+//!
+//! Every value hands its place to errors that have none yet, so that the innermost place wins: a wrong unit points at the
+//! value, an unknown key at the key, a missing one at the header of its table.
+
+use super::error::{Finding, nearest};
+use super::tree::{Entry, Node, Span, Table, Value};
+use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use std::fmt;
+
+/// Why a tree is not the value that was wanted.
+#[derive(Debug)]
+pub(super) struct Error(Box<Finding>);
+
+impl Error {
+    pub(super) fn into_finding(self) -> Finding {
+        *self.0
+    }
+
+    /// The same error, at `span` unless it already has a place.
+    fn or_at(mut self, span: &Span) -> Error {
+        self.0.span.get_or_insert_with(|| span.clone());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Error {
+        Error(Box::new(Finding::anywhere(message.to_string())))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
+        Error::custom(format!("wrong type: found {}, expected {expected}", in_words(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
+        Error::custom(format!("wrong value: found {}, expected {expected}", in_words(&found)))
+    }
+
+    fn unknown_field(found: &str, known: &'static [&'static str]) -> Error {
+        unknown("key", "keys", found, known)
+    }
+
+    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Error {
+        unknown("choice", "choices", found, known)
+    }
+
+    fn missing_field(name: &'static str) -> Error {
+        Error(Box::new(Finding::anywhere(format!("`{name}` is missing")).label("in this table")))
+    }
+}
+
+fn in_words(found: &Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Str(text) => format!("the text \"{text}\""),
+        Unexpected::Signed(number) => format!("the whole number {number}"),
+        Unexpected::Float(number) => format!("the number {number}"),
+        Unexpected::Bool(value) => format!("{value}"),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn unknown(one: &str, many: &str, found: &str, known: &[&str]) -> Error {
+    let finding = Finding::anywhere(format!("`{found}` is not a {one} here"));
+    let near = nearest(found, known).map(|near| format!("did you mean `{near}`?"));
+    let list = if known.is_empty() { format!("no {many} at all") } else { known.join(", ") };
+    Error(Box::new(finding.note(format!("legal {many}: {list}")).help(near)))
+}
+
+impl<'de> Deserializer<'de> for &'de Node {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let visited = match &self.value {
+            Value::Text(text) => visitor.visit_borrowed_str(text),
+            Value::Integer(integer) => visitor.visit_i64(*integer),
+            Value::Float(float) => visitor.visit_f64(*float),
+            Value::Boolean(boolean) => visitor.visit_bool(*boolean),
+            Value::Array(elements) => visitor.visit_seq(Elements(elements.iter())),
+            Value::Table(table) => visitor.visit_map(Entries { left: table.0.iter(), value: None }),
+        };
+        visited.map_err(|error| error.or_at(&self.span))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self).map_err(|error| error.or_at(&self.span))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self).map_err(|error| error.or_at(&self.span))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let choice = match &self.value {
+            Value::Text(name) => Choice { name, name_span: &self.span, content: None },
+            Value::Table(table) => one_choice(table, &self.span, known)?,
+            other => {
+                let message = format!("{} is no choice", other.kind());
+                let finding =
+                    Finding::at(self.span.clone(), message).note(format!("legal choices: {}", known.join(", ")));
+                return Err(Error(Box::new(finding)));
+            }
+        };
+        visitor.visit_enum(choice).map_err(|error| error.or_at(&self.span))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A choice is written as a table with one key, or as a text where it has nothing to say.
+fn one_choice<'de>(table: &'de Table, span: &Span, known: &[&str]) -> Result<Choice<'de>, Error> {
+    let legal = || format!("legal choices: {}", known.join(", "));
+    let found = match table.0.as_slice() {
+        [Entry { key, key_span, node }] => return Ok(Choice { name: key, name_span: key_span, content: Some(node) }),
+        [] => Finding::at(span.clone(), "one choice is wanted here, and none is made").note(legal()),
+        [first, second, ..] => {
+            let message = format!("`{}` and `{}` are both chosen, and only one can be", first.key, second.key);
+            let finding = Finding::at(second.key_span.clone(), message).label("second choice");
+            let help = "a file that extends another adds to its choice; extend one without the choice instead";
+            finding.other(first.key_span.clone(), "first choice").note(legal()).help(Some(help.to_owned()))
+        }
+    };
+    Err(Error(Box::new(found)))
+}
+
+struct Elements<'de>(std::slice::Iter<'de, Node>);
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        self.0.next().map(|element| seed.deserialize(element)).transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+struct Entries<'de> {
+    left: std::slice::Iter<'de, Entry>,
+    value: Option<&'de Node>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        let Some(entry) = self.left.next() else { return Ok(None) };
+        self.value = Some(&entry.node);
+        let key = seed.deserialize(BorrowedStrDeserializer::<Error>::new(&entry.key));
+        key.map(Some).map_err(|error| error.or_at(&entry.key_span))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let value = self.value.take().ok_or_else(|| Error::custom("a value is asked for before its key"))?;
+        seed.deserialize(value).map_err(|error| error.or_at(&value.span))
+    }
+}
+
+struct Choice<'de> {
+    name: &'de str,
+    name_span: &'de Span,
+    content: Option<&'de Node>,
+}
+
+impl<'de> EnumAccess<'de> for Choice<'de> {
+    type Error = Error;
+    type Variant = Choice<'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Choice<'de>), Error> {
+        let name: StrDeserializer<'_, Error> = self.name.into_deserializer();
+        let variant = seed.deserialize(name).map_err(|error| error.or_at(self.name_span))?;
+        Ok((variant, self))
+    }
+}
+
+impl<'de> Choice<'de> {
+    fn content(&self) -> Result<&'de Node, Error> {
+        self.content.ok_or_else(|| {
+            let finding =
+                Finding::at(self.name_span.clone(), format!("the choice `{}` needs a table of its own", self.name));
+            Error(Box::new(finding.help(Some(format!("write it as `[... .{}]`", self.name)))))
+        })
+    }
+}
+
+impl<'de> VariantAccess<'de> for Choice<'de> {
+    type Error = Error;
+
+    fn unit_variant(self) -> Result<(), Error> {
+        match self.content {
+            None => Ok(()),
+            Some(node) if matches!(&node.value, Value::Table(table) if table.0.is_empty()) => Ok(()),
+            Some(node) => {
+                let message = format!("the choice `{}` has nothing to set", self.name);
+                Err(Error(Box::new(Finding::at(node.span.clone(), message))))
+            }
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        let content = self.content()?;
+        seed.deserialize(content).map_err(|error| error.or_at(&content.span))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.content()?.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        self.content()?.deserialize_any(visitor)
+    }
+}

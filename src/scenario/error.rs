@@ -1,0 +1,111 @@
+//! Messages about input that makes no sense: where, what was found, what is legal, one hint.
+
+use super::texts::Texts;
+use super::tree::Span;
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use std::fmt;
+
+/// A finished message for the user. Nothing of the input has been acted upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserError(String);
+
+impl UserError {
+    /// A message about something that is not in a file.
+    pub fn plain(message: impl fmt::Display) -> UserError {
+        UserError(format!("error: {message}"))
+    }
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UserError {}
+
+/// What is wrong, before it is put into words with its surroundings.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Finding {
+    pub(super) message: String,
+    pub(super) span: Option<Span>,
+    pub(super) label: String,
+    /// Another place that matters, with what to say of it.
+    pub(super) other: Option<(Span, String)>,
+    pub(super) notes: Vec<String>,
+    pub(super) help: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn anywhere(message: impl Into<String>) -> Finding {
+        let message = message.into();
+        Finding { message, span: None, label: String::new(), other: None, notes: Vec::new(), help: None }
+    }
+
+    pub(super) fn at(span: Span, message: impl Into<String>) -> Finding {
+        Finding { span: Some(span), ..Finding::anywhere(message) }
+    }
+
+    pub(super) fn label(self, label: impl Into<String>) -> Finding {
+        Finding { label: label.into(), ..self }
+    }
+
+    pub(super) fn other(self, span: Span, label: impl Into<String>) -> Finding {
+        Finding { other: Some((span, label.into())), ..self }
+    }
+
+    pub(super) fn note(mut self, note: impl Into<String>) -> Finding {
+        self.notes.push(note.into());
+        self
+    }
+
+    pub(super) fn help(self, help: Option<String>) -> Finding {
+        Finding { help: help.or(self.help), ..self }
+    }
+
+    /// The whole message.
+    pub(super) fn render(&self, texts: &Texts) -> UserError {
+        let mut group = Level::ERROR
+            .primary_title(self.message.as_str())
+            .elements(std::iter::empty::<Snippet<'_, Annotation<'_>>>());
+        for (text, annotations) in self.by_text() {
+            let source = &texts.0[text];
+            let mut snippet = Snippet::source(source.content.as_str()).path(source.name.as_str());
+            for (kind, span, label) in annotations {
+                let end = span.range.end.max(span.range.start);
+                snippet = snippet.annotation(kind.span(span.range.start..end).label(label));
+            }
+            group = group.element(snippet);
+        }
+        for note in &self.notes {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let groups: &[Group<'_>] = &[group];
+        UserError(Renderer::plain().render(groups).to_string())
+    }
+
+    /// The places to show, those of one text together.
+    fn by_text(&self) -> Vec<(usize, Vec<(AnnotationKind, &Span, &str)>)> {
+        let mut texts: Vec<(usize, Vec<(AnnotationKind, &Span, &str)>)> = Vec::new();
+        let primary = self.span.iter().map(|span| (AnnotationKind::Primary, span, self.label.as_str()));
+        let other = self.other.iter().map(|(span, label)| (AnnotationKind::Context, span, label.as_str()));
+        for annotation in primary.chain(other) {
+            match texts.iter_mut().find(|(text, _)| *text == annotation.1.text) {
+                Some((_, annotations)) => annotations.push(annotation),
+                None => texts.push((annotation.1.text, vec![annotation])),
+            }
+        }
+        texts
+    }
+}
+
+/// The nearest of `known` to `found`, if it is near enough to be meant.
+pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+    let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
+    let near = known.iter().min_by_key(distance)?;
+    let close = distance(&near) <= 1 + near.len() / 3 || near.contains(found) || found.contains(*near);
+    close.then_some(*near)
+}

@@ -1,0 +1,104 @@
+//! From a path and overlays to a typed value.
+
+use super::deserialize::Error;
+use super::error::{Finding, UserError};
+use super::merge::{expand, merge, tidy};
+use super::texts::{Texts, near_files};
+use super::tree::{Node, Span, Table, Value};
+use super::{resolved, sets};
+use crate::invalid::Invalid;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// A value that was read, with all that is needed to say where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The value.
+    pub value: T,
+    root: Node,
+    texts: Texts,
+}
+
+/// Reads `path` with everything that it extends, lays the overlays of `sets` over it in order, and turns the result into a `T`.
+///
+/// # Errors
+/// The first mistake in the input, as a finished message.
+pub fn load<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Loaded<T>, UserError> {
+    let mut texts = Texts::default();
+    let value = read(path, sets, &mut texts);
+    match value {
+        Ok((value, root)) => Ok(Loaded { value, root, texts }),
+        Err(finding) => Err(finding.render(&texts)),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path, sets: &[String], texts: &mut Texts) -> Result<(T, Node), Finding> {
+    let path = tidy(path);
+    if path.is_dir() {
+        return Err(Finding::anywhere(format!("{} is a folder; a TOML file is wanted", path.display())));
+    }
+    if !path.is_file() {
+        return Err(Finding::anywhere(format!("there is no file {}", path.display())).help(near_files(&path)));
+    }
+    let mut root = texts.file(&path)?;
+    for (number, set) in (1..).zip(sets) {
+        let overlay = sets::overlay(number, set, texts)?;
+        merge(table_of(&mut root), overlay)?;
+    }
+    expand(&mut root, texts, &[path])?;
+    let value = T::deserialize(&root).map_err(Error::into_finding)?;
+    Ok((value, root))
+}
+
+fn table_of(root: &mut Node) -> &mut Table {
+    match &mut root.value {
+        Value::Table(table) => table,
+        _ => unreachable!("the root of a file is a table"),
+    }
+}
+
+impl<T> Loaded<T> {
+    /// The message for a finding about the value.
+    pub fn error(&self, invalid: &Invalid) -> UserError {
+        let finding = match self.span(&invalid.place) {
+            Some(span) => Finding::at(span.clone(), invalid.message.as_str()),
+            None => Finding::at(Span { text: 0, range: 0..0 }, invalid.message.as_str()),
+        };
+        finding.help(invalid.help.clone()).render(&self.texts)
+    }
+
+    /// The whole input in one piece: everything that it extends and every overlay merged in.
+    pub fn resolved(&self) -> String {
+        match &self.root.value {
+            Value::Table(table) => resolved::toml(table),
+            _ => unreachable!("the root of a file is a table"),
+        }
+    }
+
+    /// Where the value at the dotted `place` comes from: "file.toml:12", or "--set #1".
+    pub fn origin(&self, place: &str) -> Option<String> {
+        let keys: Vec<String> = place.split('.').map(str::to_owned).collect();
+        self.span(&keys).map(|span| self.texts.place(span))
+    }
+
+    /// The place of the value at `keys`, or of the nearest thing above it.
+    fn span(&self, keys: &[String]) -> Option<&Span> {
+        let mut node = &self.root;
+        let mut found = None;
+        for key in keys {
+            let entry = match &node.value {
+                Value::Table(table) => table.get(key),
+                Value::Array(elements) => {
+                    let Some(element) = key.parse::<usize>().ok().and_then(|index| elements.get(index)) else { break };
+                    (node, found) = (element, Some(&element.span));
+                    continue;
+                }
+                _ => None,
+            };
+            let Some(entry) = entry else { break };
+            node = &entry.node;
+            found = Some(if matches!(node.value, Value::Table(_)) { &entry.key_span } else { &node.span });
+        }
+        found
+    }
+}

@@ -1,0 +1,22 @@
+//! Reads what users write: TOML files that extend each other, overlays from the command line, and the mistakes in both.
+//!
+//! The only layer that reads files. Everything below it works on checked values and must not know where they came from.
+
+mod deserialize;
+mod error;
+mod load;
+mod merge;
+mod resolved;
+mod schema;
+mod sets;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod tree;
+
+pub use error::UserError;
+pub use load::{Loaded, load};
+pub use schema::schema_for;
+pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+pub use texts::read_text;

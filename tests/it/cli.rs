@@ -1,0 +1,171 @@
+//! The program as a user meets it: its output, its messages, its exit codes.
+
+use crate::golden;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder for what a test writes, under the build's own folder.
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn octoplane(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_octoplane")).current_dir(folder).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn golden_file(name: &str) -> PathBuf {
+    root().join("tests/it/golden").join(name)
+}
+
+#[test]
+fn every_broken_input_gets_one_clear_message() {
+    let folder = root().join("tests/it/broken");
+    let mut inputs: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.sort();
+    assert!(inputs.len() >= 25, "{} broken inputs", inputs.len());
+    let out = scratch("broken");
+    let check = |input: &PathBuf| {
+        let name = input.file_stem().unwrap().to_str().unwrap();
+        let file = format!("{name}.toml");
+        let output = octoplane(&folder, &["run", &file, "--out", out.to_str().unwrap()]);
+        if output.status.code() != Some(2) || !output.stdout.is_empty() {
+            return Err(format!("{name}: {:?}\n{}{}", output.status, stdout(&output), stderr(&output)));
+        }
+        golden::check(&golden_file(&format!("broken/{name}.txt")), &stderr(&output))
+    };
+    golden::all(inputs.iter().map(check).collect());
+}
+
+#[test]
+fn every_broken_overlay_gets_one_clear_message() {
+    let overlays = [
+        ("set_without_value", "nodes"),
+        ("set_unknown_key", "hardware.gpus_per_node=8"),
+        ("set_wrong_unit", "hardware.scale_up.latency=5 GB/s"),
+        ("set_empty_key", "=5"),
+        ("set_below_a_value", "nodes.count=5"),
+        ("set_missing_base", "hardware.extends=hardware/nodes/dgx_h999.toml"),
+        ("set_does_not_fit", "workload.decode.requests_per_gpu=4000"),
+    ];
+    let out = scratch("overlays");
+    let check = |(name, set): &(&str, &str)| {
+        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()];
+        let output = octoplane(root(), &args);
+        if output.status.code() != Some(2) {
+            return Err(format!("{name}: {:?}\n{}", output.status, stderr(&output)));
+        }
+        golden::check(&golden_file(&format!("broken/{name}.txt")), &stderr(&output))
+    };
+    golden::all(overlays.iter().map(check).collect());
+}
+
+#[test]
+fn without_arguments_it_explains_itself() {
+    let output = octoplane(root(), &[]);
+    assert!(output.status.success());
+    let text = stdout(&output);
+    golden::all(vec![golden::check(&golden_file("introduction.txt"), &text)]);
+    // The commands that it names work.
+    let named: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("octoplane ")).collect();
+    assert_eq!(named.len(), 3, "three commands to start with: {named:?}");
+    for file in ["scenarios/paper/nvl72_decode.toml", "topologies/table3"] {
+        assert!(text.contains(file) && root().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn answers_are_golden() {
+    let runs: &[(&str, &[&str])] = &[
+        ("run_nvl72.txt", &["run", "scenarios/paper/nvl72_decode.toml"]),
+        ("run_nvl72_without_any_assumption.txt", &["run", "scenarios/paper/without/nvl72_any.toml"]),
+        ("run_v3_server.txt", &["run", "scenarios/local/v3_server.toml"]),
+        ("run_all_reduce.txt", &["run", "scenarios/collectives/all_reduce_h100.toml"]),
+        ("run_all_to_all.json", &["run", "scenarios/collectives/all_to_all_h800.toml", "--json"]),
+    ];
+    let out = scratch("answers");
+    let check = |(name, args): &(&str, &[&str])| {
+        let mut args = args.to_vec();
+        args.extend(["--out", out.to_str().unwrap()]);
+        let output = octoplane(root(), &args);
+        if !output.status.success() {
+            return Err(format!("{name}: {}", stderr(&output)));
+        }
+        golden::check(&golden_file(name), &stdout(&output))
+    };
+    golden::all(runs.iter().map(check).collect());
+}
+
+#[test]
+fn fabrics_are_golden() {
+    let runs: &[(&str, &[&str])] = &[
+        ("topo_show_ft2.txt", &["topo", "show", "topologies/table3/ft2_2048.toml"]),
+        ("topo_show_mpft_2048.txt", &["topo", "show", "topologies/mpft_2048.toml"]),
+        ("topo_show_mpft_2048.json", &["topo", "show", "topologies/mpft_2048.toml", "--json"]),
+        (
+            "topo_compare.txt",
+            &[
+                "topo",
+                "compare",
+                "topologies/table3/ft2_2048.toml",
+                "topologies/table3/mpft_16384.toml",
+                "topologies/table3/ft3_65536.toml",
+                "topologies/table3/slim_fly_q28.toml",
+                "topologies/table3/dragonfly_261632.toml",
+            ],
+        ),
+    ];
+    let check = |(name, args): &(&str, &[&str])| {
+        let output = octoplane(root(), args);
+        if !output.status.success() {
+            return Err(format!("{name}: {}", stderr(&output)));
+        }
+        golden::check(&golden_file(name), &stdout(&output))
+    };
+    golden::all(runs.iter().map(check).collect());
+}
+
+#[test]
+fn a_run_keeps_its_answer_its_scenario_and_its_trace() {
+    let out = scratch("kept");
+    let folder = out.to_str().unwrap();
+    let trace = out.join("decode.pftrace");
+    let set = ["--set", "hardware.scale_up.bandwidth_per_direction=\"1800 GB/s\""];
+    let scenario = "scenarios/paper/nvl72_decode.toml";
+    let args = [&["run", scenario, "--out", folder, "--trace", trace.to_str().unwrap()][..], &set[..]].concat();
+    let output = octoplane(root(), &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let resolved = out.join("scenario.resolved.toml");
+    assert!(std::fs::read_to_string(&resolved).unwrap().contains("\"1800 GB/s\""));
+    assert!(std::fs::metadata(&trace).unwrap().len() > 1000);
+    // What was kept gives the same answer again.
+    let again = octoplane(root(), &["run", resolved.to_str().unwrap(), "--out", scratch("again").to_str().unwrap()]);
+    assert_eq!(stdout(&output), stdout(&again), "{}", stderr(&again));
+    assert_eq!(std::fs::read_to_string(out.join("summary.txt")).unwrap(), stdout(&output));
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
+    let unknown_figure = octoplane(root(), &["reproduce", "table99"]);
+    assert_eq!(unknown_figure.status.code(), Some(2));
+    assert!(stderr(&unknown_figure).contains("table1.deepseek-v3.kv_per_token"));
+    let unknown_kind = octoplane(root(), &["schema", "scenery"]);
+    assert_eq!(unknown_kind.status.code(), Some(2));
+    assert!(stderr(&unknown_kind).contains("scenario"));
+    let unknown_file = octoplane(root(), &["run", "scenarios/h800_ep12_decode.toml"]);
+    assert_eq!(unknown_file.status.code(), Some(2));
+    assert!(stderr(&unknown_file).contains("h800_ep128_decode.toml"), "{}", stderr(&unknown_file));
+}
