@@ -33,7 +33,8 @@ fn merge_entry(below: &mut Entry, over: Entry) -> Result<(), Finding> {
             let finding = Finding::at(over.node.span, message).other(below.key_span.clone(), "the table");
             return Err(finding.help(Some(format!("write the keys to change as `[{}]` and below", over.key))));
         }
-        (value, Value::Table(_)) => {
+        // A choice without anything to set is a text, and may give way to one that is a table.
+        (value, Value::Table(_)) if !matches!(value, Value::Text(_)) => {
             let message = format!("`{}` is {} in the file below, and cannot become a table", over.key, value.kind());
             return Err(Finding::at(over.key_span, message).other(below.node.span.clone(), "the value"));
         }

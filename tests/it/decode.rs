@@ -1,0 +1,162 @@
+//! Decode steps against closed forms, and against themselves under symmetry.
+
+use octoplane::metrics::{DecodeMetrics, Metrics, Outcome};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
+use octoplane::timeline::{Place, Span, critical_path};
+use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
+use octoplane::workload::Phase;
+use std::path::Path;
+
+fn run(scenario: &str, sets: &[&str]) -> Outcome {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
+    let loaded = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}"));
+    simulate(&loaded.value).unwrap_or_else(|invalid| panic!("{}", loaded.error(&invalid)))
+}
+
+fn decode(outcome: &Outcome) -> &DecodeMetrics {
+    match &outcome.metrics {
+        Metrics::Decode(metrics) => metrics,
+        Metrics::Collective(_) => panic!("a decode step was asked for"),
+    }
+}
+
+fn close(found: Duration, expected: Duration, slack: Duration) -> bool {
+    found <= expected + slack && expected <= found + slack
+}
+
+#[test]
+fn the_idealised_step_is_the_papers_formula() {
+    // arXiv 2505.09343, section 2.3.2: (1 + 2) B x 32 tokens x 9 copies x 7000 over the rate; two micro-batches; 61 layers.
+    for (scenario, rate) in [("ib", 50_000_000_000), ("nvl72", 900_000_000_000)] {
+        let outcome = run(&format!("paper/{scenario}_decode.toml"), &[]);
+        let metrics = decode(&outcome);
+        let exchange = Bytes::new(3 * 32 * 9 * 7000) / BytesPerSec::new(rate);
+        // Each of hundreds of sends rounds up to whole picoseconds.
+        let slack = Duration::from_ns(1);
+        assert!(close(metrics.ep_step.unwrap(), exchange, slack), "{:?} is not {exchange}", metrics.ep_step);
+        assert!(close(metrics.ep_layer.unwrap(), exchange * 2, slack * 2));
+        assert!(close(metrics.step, exchange * 2 * 61, slack * 2 * 61), "{} is not 122 x {exchange}", metrics.step);
+        assert_eq!(metrics.breakdown.exposed_communication, metrics.step, "nothing is computed meanwhile");
+    }
+}
+
+#[test]
+fn one_gpu_stands_for_all_where_all_are_alike() {
+    let sets: &[&[&str]] = &[
+        &["nodes=1", "parallelism.ep=8"],
+        &["nodes=2", "parallelism.ep=16"],
+        &["nodes=2", "parallelism.ep=16", "workload.decode.micro_batches=1"],
+        &["nodes=2", "parallelism.ep=16", "parallelism.tp=2", "workload.decode.requests_per_gpu=3"],
+        &["nodes=2", "parallelism.ep=16", "kernel=instant", "workload.decode.requests_per_gpu=5"],
+    ];
+    for sets in sets {
+        // Few layers, so that every GPU can be simulated, and little enough cache for few GPUs.
+        let small = ["model.layers=5", "workload.decode.requests_per_gpu=16", "symmetry=unfold"];
+        let folded = run("h800_ep128_decode.toml", &[&small[..2], sets].concat());
+        let unfolded = run("h800_ep128_decode.toml", &[&small[..2], sets, &small[2..]].concat());
+        assert!(folded.folded && !unfolded.folded, "{sets:?}");
+        let (one, all) = (decode(&folded), decode(&unfolded));
+        assert_eq!(one.step, all.step, "{sets:?}");
+        assert_eq!(one.ep_step, all.ep_step, "{sets:?}");
+        let sends = |outcome: &Outcome| outcome.timeline.bytes_sent().get();
+        assert_eq!(sends(&folded) * folded.cluster.gpus.len() as u64, sends(&unfolded), "{sets:?}");
+    }
+}
+
+#[test]
+fn two_micro_batches_hide_what_one_exposes() {
+    let two = run("h800_ep128_decode.toml", &[]);
+    let one = run("h800_ep128_decode.toml", &["workload.decode.micro_batches=1"]);
+    let exposed = |outcome: &Outcome| decode(outcome).breakdown.exposed_communication;
+    assert!(exposed(&two) < exposed(&one));
+    // What is exposed plus what is computed plus what is idle is the step, whatever the overlap.
+    for outcome in [&one, &two] {
+        let b = &decode(outcome).breakdown;
+        assert_eq!(b.computing + b.exposed_communication + b.idle, decode(outcome).step);
+    }
+}
+
+#[test]
+fn the_critical_path_explains_the_whole_step() {
+    for scenario in ["h800_ep128_decode.toml", "paper/nvl72_decode.toml", "local/v3_server.toml"] {
+        let outcome = run(scenario, &[]);
+        let path = critical_path(&outcome.timeline);
+        assert_eq!((path[0].from, path.last().unwrap().until), (Time::ZERO, outcome.timeline.end()));
+        assert!(path.windows(2).all(|pair| pair[0].until == pair[1].from));
+        let explained: Duration = decode(&outcome).breakdown.critical_path.iter().map(|share| share.time).sum();
+        assert_eq!(explained, decode(&outcome).step);
+    }
+}
+
+#[test]
+fn spans_of_a_stream_never_overlap_and_never_start_early() {
+    let outcome = run("h800_ep128_decode.toml", &[]);
+    let mut spans: Vec<&Span> = outcome.timeline.spans.iter().collect();
+    assert!(spans.iter().all(|span| span.ready <= span.start && span.start <= span.released && span.released <= span.end));
+    spans.sort_by_key(|span| (span.place, span.start, span.released));
+    let apart = |pair: &[&Span]| pair[0].place != pair[1].place || pair[0].released <= pair[1].start;
+    assert!(spans.windows(2).all(apart));
+    let streams = spans.iter().filter(|span| matches!(span.place, Place::Stream(_))).count();
+    assert!(streams > 1000, "{streams} kernels");
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_timeline() {
+    let runs = [run("h800_ep128_decode.toml", &[]), run("h800_ep128_decode.toml", &[])];
+    assert_eq!(runs[0].timeline.spans, runs[1].timeline.spans);
+    let other_seed = run("h800_ep128_decode.toml", &["seed=2"]);
+    assert_ne!(runs[0].timeline.spans, other_seed.timeline.spans, "the gate is drawn from the seed");
+}
+
+#[test]
+fn doubling_nvlink_halves_what_it_bounds() {
+    let base = run("paper/nvl72_decode.toml", &[]);
+    let double = run("paper/nvl72_decode.toml", &["hardware.scale_up.bandwidth_per_direction=1800 GB/s"]);
+    let ratio = decode(&base).step / decode(&double).step;
+    assert!((ratio - 2.0).abs() < 1e-4, "{ratio}");
+}
+
+#[test]
+fn faster_nics_help_by_no_more_than_what_is_exposed() {
+    let base = run("h800_ep128_decode.toml", &["workload.decode.micro_batches=1"]);
+    let faster = "hardware.nics.nic.port_bandwidth_per_direction=800 Gb/s";
+    let wider = "topology.switch.port_bandwidth_per_direction=800 Gb/s";
+    let double = run("h800_ep128_decode.toml", &["workload.decode.micro_batches=1", faster, wider]);
+    let (slow, fast) = (decode(&base), decode(&double));
+    let gain = slow.step - fast.step;
+    assert!(gain > slow.breakdown.exposed_communication - fast.breakdown.exposed_communication - Duration::from_ns(1));
+    assert!(gain <= slow.breakdown.exposed_communication);
+}
+
+#[test]
+fn a_drafted_token_pays_where_weights_bound_and_less_where_load_does() {
+    let speedup = |plain: &str, drafting: &str| {
+        let per_user = |name: &str| decode(&run(name, &[])).tokens_per_sec_per_user;
+        per_user(drafting) / per_user(plain)
+    };
+    let light = speedup("latency_decode.toml", "latency_decode_mtp.toml");
+    let heavy = speedup("h800_ep128_decode.toml", "h800_ep128_decode_mtp.toml");
+    // A step yields 1.85 tokens, so that no speed-up is larger.
+    assert!(light < 1.85 && heavy < light, "light {light}, heavy {heavy}");
+}
+
+#[test]
+fn experts_on_the_cpu_read_each_visited_expert_once() {
+    let outcome = run("local/v3_server.toml", &[]);
+    // 58 layers, 8 experts of 3 x 7168 x 2048 weights in four bits, at 80 % of 307.2 GB/s, and activations, which are small.
+    let weights = Bytes::new(58 * 8 * 3 * 7168 * 2048 / 2) / BytesPerSec::new(245_760_000_000);
+    let busy: Duration = outcome
+        .timeline
+        .spans
+        .iter()
+        .filter(|span| span.label.phase == Phase::Experts && span.place == Place::Stream(octoplane::id::StreamId::new(1)))
+        .map(|span| span.released - span.start)
+        .sum();
+    assert!(busy >= weights && busy <= weights + weights_part(weights, 100), "{busy} against {weights}");
+}
+
+fn weights_part(whole: Duration, parts: u64) -> Duration {
+    Duration::from_ps(whole.as_ps() / parts)
+}

@@ -1,0 +1,214 @@
+//! Everything that is shipped beside the code loads, says where its figures come from, and is checked by a current schema.
+
+use crate::golden;
+use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
+use octoplane::model::ModelSpec;
+use octoplane::reproduce::{PaperSpec, evaluate};
+use octoplane::run::simulate;
+use octoplane::scenario::{Loaded, Scenario, UserError, load};
+use octoplane::topology::{TopologySpec, measure_fabric};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tomls(folder: &str) -> Vec<PathBuf> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => collect(&path, found),
+                false if path.extension().is_some_and(|extension| extension == "toml") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&root().join(folder), &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "{folder} holds TOML files");
+    found
+}
+
+/// Fragments are no descriptions of their own: they are loaded through what extends them.
+fn is_fragment(path: &Path) -> bool {
+    let folders = ["architectures", "assumptions", "precision"];
+    path.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder))
+}
+
+fn whole(folder: &str) -> Vec<PathBuf> {
+    tomls(folder).into_iter().filter(|path| !is_fragment(path)).collect()
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Loaded<T> {
+    load(path, &[]).unwrap_or_else(|error: UserError| panic!("{error}"))
+}
+
+#[test]
+fn every_description_of_hardware_loads() {
+    for path in whole("hardware") {
+        let kind = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let origin = match kind {
+            "gpus" => read::<GpuSpec>(&path).origin("name"),
+            "nics" => read::<NicSpec>(&path).origin("name"),
+            "switches" => read::<SwitchSpec>(&path).origin("name"),
+            "cables" => read::<CableSpec>(&path).origin("name"),
+            "cpus" => read::<CpuSpec>(&path).origin("name"),
+            "nodes" => {
+                let node = read::<NodeSpec>(&path);
+                node.value.check().unwrap_or_else(|invalid| panic!("{}", node.error(&invalid)));
+                node.origin("name")
+            }
+            other => panic!("hardware/{other} holds descriptions of a kind that no test knows"),
+        };
+        assert!(origin.is_some_and(|origin| origin.contains(path.file_name().unwrap().to_str().unwrap())), "own name");
+    }
+}
+
+/// Values of a resolved file that are numbers, or texts that start like one.
+fn figures(prefix: &str, table: &toml::Table, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(_) if key == "source" => {}
+            toml::Value::Table(inner) => figures(&path, inner, found),
+            toml::Value::String(text) if text.starts_with(|c: char| c.is_ascii_digit()) && key != "name" && key != "kind" => {
+                found.push(path);
+            }
+            toml::Value::Integer(_) | toml::Value::Float(_) => found.push(path),
+            _ => {}
+        }
+    }
+}
+
+/// The nearest `source` table above `path` that covers it.
+fn is_sourced(root: &toml::Table, path: &str) -> bool {
+    let keys: Vec<&str> = path.split('.').collect();
+    let mut tables = vec![root];
+    for key in &keys[..keys.len() - 1] {
+        tables.push(tables.last().unwrap()[*key].as_table().unwrap());
+    }
+    tables.iter().enumerate().any(|(depth, table)| {
+        let Some(source) = table.get("source").and_then(toml::Value::as_table) else { return false };
+        (depth + 1..=keys.len()).any(|end| source.get(&keys[depth..end].join(".")).is_some_and(toml::Value::is_str))
+    })
+}
+
+#[test]
+fn every_number_of_hardware_and_models_has_a_source() {
+    let mut unsourced = Vec::new();
+    let mut seen = 0;
+    let hardware = whole("hardware").into_iter().map(|path| (resolved(&path), path));
+    let models = whole("models").into_iter().map(|path| (read::<ModelSpec>(&path).resolved(), path));
+    for (text, path) in hardware.chain(models) {
+        let root: toml::Table = text.parse().unwrap();
+        let mut found = Vec::new();
+        figures("", &root, &mut found);
+        seen += found.len();
+        let open = found.into_iter().filter(|figure| !is_sourced(&root, figure));
+        unsourced.extend(open.map(|figure| format!("{}: {figure}", path.display())));
+    }
+    assert!(seen > 500, "only {seen} numbers were looked at");
+    assert!(unsourced.is_empty(), "numbers without a source:\n{}", unsourced.join("\n"));
+}
+
+fn resolved(path: &Path) -> String {
+    match path.parent().unwrap().file_name().unwrap().to_str().unwrap() {
+        "gpus" => read::<GpuSpec>(path).resolved(),
+        "nics" => read::<NicSpec>(path).resolved(),
+        "switches" => read::<SwitchSpec>(path).resolved(),
+        "cables" => read::<CableSpec>(path).resolved(),
+        "cpus" => read::<CpuSpec>(path).resolved(),
+        _ => read::<NodeSpec>(path).resolved(),
+    }
+}
+
+#[test]
+fn every_model_loads_and_holds_together() {
+    for path in whole("models") {
+        let model = read::<ModelSpec>(&path);
+        model.value.check().unwrap_or_else(|invalid| panic!("{}", model.error(&invalid)));
+    }
+}
+
+#[test]
+fn every_topology_loads_and_is_built() {
+    for path in whole("topologies") {
+        let topology = read::<TopologySpec>(&path);
+        let measures = measure_fabric(&topology.value).unwrap_or_else(|invalid| panic!("{}", topology.error(&invalid)));
+        assert!(measures.endpoints > 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_scenario_runs() {
+    for path in whole("scenarios") {
+        let scenario = read::<Scenario>(&path);
+        let outcome = simulate(&scenario.value).unwrap_or_else(|invalid| panic!("{}", scenario.error(&invalid)));
+        let finite = outcome.metrics.named().iter().all(|metric| metric.value.is_finite());
+        assert!(finite, "{}: {:?}", path.display(), outcome.metrics.named());
+    }
+}
+
+#[test]
+fn every_file_names_its_schema() {
+    let mut broken = Vec::new();
+    for folder in ["hardware", "models", "topologies", "scenarios", "validation"] {
+        for path in tomls(folder).into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "precision")) {
+            let text = fs::read_to_string(&path).unwrap();
+            let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema "));
+            let exists = named.is_some_and(|schema| path.parent().unwrap().join(schema).is_file());
+            if !exists {
+                broken.push(format!("{}: {named:?}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "files without a schema that exists:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_schemas_are_current() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemas");
+    let program = env!("CARGO_BIN_EXE_octoplane");
+    let output = std::process::Command::new(program).args(["schema", "--out", out.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success());
+    let mut names: Vec<PathBuf> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let check = |path: &PathBuf| {
+        let committed = root().join("schemas").join(path.file_name().unwrap());
+        golden::check(&committed, &fs::read_to_string(path).unwrap())
+    };
+    golden::all(names.iter().map(check).collect());
+}
+
+#[test]
+fn every_status_of_a_published_figure_holds() {
+    let paper = read::<PaperSpec>(&root().join("validation/paper_2505_09343.toml"));
+    let evaluated = evaluate(&paper.value, &[], root()).unwrap_or_else(|error| panic!("{error}"));
+    let broken: Vec<String> = evaluated
+        .figures
+        .iter()
+        .filter(|figure| !figure.holds())
+        .map(|f| format!("{}: printed {}, simulated {}, {:?}", f.id, f.printed, f.simulated, f.status))
+        .collect();
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    let mut ids: Vec<&str> = evaluated.figures.iter().map(|figure| figure.id.as_str()).collect();
+    ids.sort_unstable();
+    assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "ids are unique");
+}
+
+#[test]
+fn nothing_reaches_outside_the_project() {
+    // The measurements that constants were fitted on are no part of the product.
+    for folder in ["src", "tests", "hardware", "models", "topologies", "scenarios", "validation"] {
+        let mut paths = Vec::new();
+        crate::tidy::files(&root().join(folder), "rs", &mut paths);
+        crate::tidy::files(&root().join(folder), "toml", &mut paths);
+        for path in paths.iter().filter(|path| !path.ends_with("library.rs")) {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(!text.contains("../shared"), "{} reaches outside the project", path.display());
+        }
+    }
+}
