@@ -6,7 +6,7 @@ use octoplane::gpu::Instant;
 use octoplane::network::Analytic;
 use octoplane::run::simulate;
 use octoplane::scenario::{Loaded, Scenario, load};
-use octoplane::topology::{TopologySpec, build_cluster, build_fabric, measure_fabric};
+use octoplane::topology::{TopologySpec, build_cluster, build_fabric, measure_spec};
 use octoplane::units::Bytes;
 use octoplane::workload::{Collective, CollectiveWorkload};
 use std::hint::black_box;
@@ -55,7 +55,7 @@ fn fabrics(criterion: &mut Criterion) {
     for name in ["table3/ft3_65536", "table3/dragonfly_261632"] {
         let loaded: Loaded<TopologySpec> = load(&file(&format!("topologies/{name}.toml")), &[]).expect("it loads");
         group.bench_function(format!("build {name}"), |b| b.iter(|| black_box(build_fabric(&loaded.value))));
-        group.bench_function(format!("measure {name}"), |b| b.iter(|| black_box(measure_fabric(&loaded.value))));
+        group.bench_function(format!("measure {name}"), |b| b.iter(|| black_box(measure_spec(&loaded.value))));
     }
     group.finish();
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use octoplane::report::topology_picture::topology_svg;
 use octoplane::report::topology_text::{compare_text, fabric_json, fabric_text};
 use octoplane::scenario::{Loaded, UserError, load};
-use octoplane::topology::{FabricMeasures, TopologySpec, build_fabric, measure_fabric};
+use octoplane::topology::{FabricMeasures, TopologySpec, build_fabric, measure_spec};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -85,6 +85,6 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
 
 fn measured(file: &Path, sets: &[String]) -> Result<(TopologySpec, FabricMeasures), UserError> {
     let loaded: Loaded<TopologySpec> = load(file, sets)?;
-    let measures = measure_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+    let measures = measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
     Ok((loaded.value, measures))
 }

@@ -8,7 +8,7 @@ use crate::model::{FlopConvention, ModelSpec, Parameters};
 use crate::report::figures::{AssumptionRow, FigureRow, How};
 use crate::run::simulate;
 use crate::scenario::{Loaded, Scenario, UserError, load};
-use crate::topology::{FabricMeasures, TopologySpec, measure_fabric};
+use crate::topology::{FabricMeasures, TopologySpec, measure_spec};
 use crate::units::Count;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl Desk {
     fn fabric(&mut self, file: &str, quantity: TopologyQuantity) -> Result<f64, UserError> {
         if !self.fabrics.contains_key(file) {
             let loaded: Loaded<TopologySpec> = load(&self.root.join(file), &[])?;
-            let measures = measure_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            let measures = measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
             self.fabrics.insert(file.to_owned(), measures);
         }
         let measures = &self.fabrics[file];
@@ -143,7 +143,7 @@ impl Desk {
         Ok(match quantity {
             TopologyQuantity::Endpoints => measures.endpoints as f64,
             TopologyQuantity::Switches => measures.switches as f64,
-            TopologyQuantity::Links => measures.links as f64,
+            TopologyQuantity::Links => measures.switch_cables as f64,
             TopologyQuantity::CostMillions => priced()?.as_f64() / 1e6,
             TopologyQuantity::CostPerEndpointThousands => priced()?.as_f64() / 1e3 / measures.endpoints as f64,
         })

@@ -94,7 +94,9 @@ fn the_critical_path_explains_the_whole_step() {
 fn spans_of_a_stream_never_overlap_and_never_start_early() {
     let outcome = run("h800_ep128_decode.toml", &[]);
     let mut spans: Vec<&Span> = outcome.timeline.spans.iter().collect();
-    assert!(spans.iter().all(|span| span.ready <= span.start && span.start <= span.released && span.released <= span.end));
+    assert!(
+        spans.iter().all(|span| span.ready <= span.start && span.start <= span.released && span.released <= span.end)
+    );
     spans.sort_by_key(|span| (span.place, span.start, span.released));
     let apart = |pair: &[&Span]| pair[0].place != pair[1].place || pair[0].released <= pair[1].start;
     assert!(spans.windows(2).all(apart));
@@ -151,7 +153,9 @@ fn experts_on_the_cpu_read_each_visited_expert_once() {
         .timeline
         .spans
         .iter()
-        .filter(|span| span.label.phase == Phase::Experts && span.place == Place::Stream(octoplane::id::StreamId::new(1)))
+        .filter(|span| {
+            span.label.phase == Phase::Experts && span.place == Place::Stream(octoplane::id::StreamId::new(1))
+        })
         .map(|span| span.released - span.start)
         .sum();
     assert!(busy >= weights && busy <= weights + weights_part(weights, 100), "{busy} against {weights}");

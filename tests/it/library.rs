@@ -6,7 +6,7 @@ use octoplane::model::ModelSpec;
 use octoplane::reproduce::{PaperSpec, evaluate};
 use octoplane::run::simulate;
 use octoplane::scenario::{Loaded, Scenario, UserError, load};
-use octoplane::topology::{TopologySpec, measure_fabric};
+use octoplane::topology::{TopologySpec, measure_spec};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,9 @@ fn figures(prefix: &str, table: &toml::Table, found: &mut Vec<String>) {
         match value {
             toml::Value::Table(_) if key == "source" => {}
             toml::Value::Table(inner) => figures(&path, inner, found),
-            toml::Value::String(text) if text.starts_with(|c: char| c.is_ascii_digit()) && key != "name" && key != "kind" => {
+            toml::Value::String(text)
+                if text.starts_with(|c: char| c.is_ascii_digit()) && key != "name" && key != "kind" =>
+            {
                 found.push(path);
             }
             toml::Value::Integer(_) | toml::Value::Float(_) => found.push(path),
@@ -137,7 +139,7 @@ fn every_model_loads_and_holds_together() {
 fn every_topology_loads_and_is_built() {
     for path in whole("topologies") {
         let topology = read::<TopologySpec>(&path);
-        let measures = measure_fabric(&topology.value).unwrap_or_else(|invalid| panic!("{}", topology.error(&invalid)));
+        let measures = measure_spec(&topology.value).unwrap_or_else(|invalid| panic!("{}", topology.error(&invalid)));
         assert!(measures.endpoints > 0, "{}", path.display());
     }
 }
@@ -156,7 +158,9 @@ fn every_scenario_runs() {
 fn every_file_names_its_schema() {
     let mut broken = Vec::new();
     for folder in ["hardware", "models", "topologies", "scenarios", "validation"] {
-        for path in tomls(folder).into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "precision")) {
+        for path in
+            tomls(folder).into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "precision"))
+        {
             let text = fs::read_to_string(&path).unwrap();
             let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema "));
             let exists = named.is_some_and(|schema| path.parent().unwrap().join(schema).is_file());

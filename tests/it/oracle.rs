@@ -19,9 +19,10 @@ fn root() -> &'static Path {
 
 /// `nodes` nodes of one H100 and one NIC each, on a star or on a two-layer fat tree.
 fn cluster(nodes: u32, layers: u32) -> Cluster {
-    let node = load::<NodeSpec>(&root().join("hardware/nodes/dgx_h100.toml"), &["gpus=1".into(), "nics.count=1".into()]);
+    let node =
+        load::<NodeSpec>(&root().join("hardware/nodes/dgx_h100.toml"), &["gpus=1".into(), "nics.count=1".into()]);
     let layers = format!("shape.fat_tree.layers={layers}");
-    let fabric = load::<TopologySpec>(&root().join("topologies/test_fat_tree.toml"), &[layers]);
+    let fabric = load::<TopologySpec>(&root().join("topologies/ft2.toml"), &[layers]);
     build_cluster(&node.unwrap().value, nodes, Some(&fabric.unwrap().value)).unwrap()
 }
 
@@ -166,7 +167,8 @@ fn the_critical_path_adds_up_and_spans_of_a_place_never_overlap() {
         assert!(path.windows(2).all(|pair| pair[0].until == pair[1].from), "segments follow each other");
         let mut spans = timeline.spans.clone();
         spans.sort_by_key(|span| (span.place, span.start));
-        let apart = |pair: &[octoplane::timeline::Span]| pair[0].place != pair[1].place || pair[0].released <= pair[1].start;
+        let apart =
+            |pair: &[octoplane::timeline::Span]| pair[0].place != pair[1].place || pair[0].released <= pair[1].start;
         assert!(spans.windows(2).all(apart), "a port serves one flow at a time");
         no_link_above_capacity(&cluster.topology, &timeline);
     }
@@ -197,6 +199,7 @@ fn routes_are_as_long_as_the_tree_is_deep_and_spread_over_spines() {
     let uplinks: std::collections::BTreeSet<LinkId> = (32..64).map(|to| hops(0, to)[2]).collect();
     let kinds: Vec<LinkKind> = uplinks.iter().map(|&link| cluster.topology.link(link).kind).collect();
     assert!(kinds.iter().all(|&kind| kind == LinkKind::Fabric));
-    let spines: std::collections::BTreeSet<DeviceId> = uplinks.iter().map(|&link| cluster.topology.ends(link).1).collect();
+    let spines: std::collections::BTreeSet<DeviceId> =
+        uplinks.iter().map(|&link| cluster.topology.ends(link).1).collect();
     assert!(spines.len() > 1, "static routing spreads destinations over spines");
 }
