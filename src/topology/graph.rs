@@ -5,10 +5,14 @@ use crate::units::{BytesPerSec, Duration};
 use petgraph::Directed;
 use petgraph::graph::{EdgeIndex, Graph, NodeIndex};
 use petgraph::visit::EdgeRef;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     /// A CPU socket with its memory.
     Cpu,
@@ -16,7 +20,7 @@ pub enum DeviceKind {
     Gpu,
     /// A network adapter; the endpoint of a scale-out fabric.
     Nic,
-    /// The switch chips of one scale-up domain, as one device.
+    /// The switch chips of one scale-up domain; a node of a cluster has them all as one device.
     NvSwitch,
     /// A switch that endpoints attach to, in a tree.
     Leaf,
@@ -55,7 +59,7 @@ impl fmt::Display for Device {
             DeviceKind::Gpu => write!(f, "node{group:03}/gpu{index}"),
             DeviceKind::Nic => write!(f, "node{group:03}/nic{index}"),
             DeviceKind::Cpu => write!(f, "node{group:03}/cpu{index}"),
-            DeviceKind::NvSwitch => write!(f, "node{group:03}/nvswitch"),
+            DeviceKind::NvSwitch => write!(f, "node{group:03}/nvswitch{index}"),
             DeviceKind::Leaf => write!(f, "plane{plane}/pod{group:02}/leaf{index:03}"),
             DeviceKind::Spine => write!(f, "plane{plane}/pod{group:02}/spine{index:03}"),
             DeviceKind::Core => write!(f, "plane{plane}/core{index:04}"),
@@ -86,7 +90,8 @@ pub struct Link {
     pub bandwidth: BytesPerSec,
     /// The rate of this direction that transfers of useful size reach.
     pub achievable: BytesPerSec,
-    /// Time that a transfer spends in the device it leaves and on the way, without serialisation.
+    /// Time that a transfer spends in the switch or NIC it leaves, on the way and in the NIC it reaches, without
+    /// serialisation.
     pub latency: Duration,
     /// Parallel cables that the link stands for.
     pub cables: u32,
@@ -96,23 +101,30 @@ pub struct Link {
 #[derive(Clone, Debug)]
 pub struct Topology {
     graph: Graph<Device, Link, Directed, u32>,
+    names: BTreeMap<DeviceId, String>,
 }
 
 /// A graph under construction.
 #[derive(Default)]
 pub struct TopologyBuilder {
     graph: Graph<Device, Link, Directed, u32>,
+    names: BTreeMap<DeviceId, String>,
 }
 
 impl TopologyBuilder {
     /// An empty graph with room for what is coming.
     pub fn with_capacity(devices: usize, links: usize) -> TopologyBuilder {
-        TopologyBuilder { graph: Graph::with_capacity(devices, links) }
+        TopologyBuilder { graph: Graph::with_capacity(devices, links), names: BTreeMap::new() }
     }
 
     /// Adds a device.
     pub fn device(&mut self, device: Device) -> DeviceId {
         DeviceId::new(self.graph.add_node(device).index())
+    }
+
+    /// Gives a device a name of its own.
+    pub fn name(&mut self, id: DeviceId, name: String) {
+        self.names.insert(id, name);
     }
 
     /// The device `id`.
@@ -122,14 +134,19 @@ impl TopologyBuilder {
 
     /// Connects two devices in both directions, with equal links.
     pub fn connect(&mut self, a: DeviceId, b: DeviceId, link: Link) {
+        self.connect_unequal(a, b, link, link);
+    }
+
+    /// Connects two devices by a link from `a` to `b` and one back.
+    pub fn connect_unequal(&mut self, a: DeviceId, b: DeviceId, there: Link, back: Link) {
         assert_ne!(a, b, "{} is connected to itself", self.get(a));
-        self.graph.add_edge(node(a), node(b), link);
-        self.graph.add_edge(node(b), node(a), link);
+        self.graph.add_edge(node(a), node(b), there);
+        self.graph.add_edge(node(b), node(a), back);
     }
 
     /// The finished graph.
     pub fn finish(self) -> Topology {
-        Topology { graph: self.graph }
+        Topology { graph: self.graph, names: self.names }
     }
 }
 
@@ -147,6 +164,11 @@ impl Topology {
     /// The device `id`.
     pub fn device(&self, id: DeviceId) -> &Device {
         &self.graph[node(id)]
+    }
+
+    /// What the device `id` is called: by its place, unless its file names it.
+    pub fn name(&self, id: DeviceId) -> String {
+        self.names.get(&id).cloned().unwrap_or_else(|| self.device(id).to_string())
     }
 
     /// The link `id`.

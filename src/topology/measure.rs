@@ -1,0 +1,273 @@
+//! What can be said of a fabric by looking at its graph: counts, bisection, distances, cost and power.
+//!
+//! Every figure is counted on the graph that a simulation would run on, not taken from formulas; only a Slim Fly of an
+//! order that has no graph is counted by its formulas, and says so.
+
+use super::bisection::{Bisection, bisection};
+use super::build::build_fabric;
+use super::distance::{Distances, distances};
+use super::graph::{DeviceKind, LinkKind, Topology};
+use super::slim_fly::SlimFlyCounts;
+use super::spec::{ShapeSpec, TopologySpec};
+use super::switch_graph::SwitchGraph;
+use crate::id::DeviceId;
+use crate::invalid::Invalid;
+use crate::units::{BytesPerSec, Usd, Watts};
+use std::collections::BTreeMap;
+
+/// Where counts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountOrigin {
+    /// The built graph.
+    Graph,
+    /// Formulas, of a fabric that has no graph.
+    Formula,
+}
+
+/// The figures of one fabric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FabricMeasures {
+    /// The fabric's name.
+    pub name: String,
+    /// Where the counts come from.
+    pub origin: CountOrigin,
+    /// Devices that attach to switches: NICs, or the GPUs of a scale-up domain.
+    pub endpoints: u64,
+    /// Cables between endpoints and switches. With multi-port NICs these are more than the endpoints.
+    pub endpoint_cables: u64,
+    /// Switches of all tiers.
+    pub switches: u64,
+    /// Cables between switches: the "links" of published comparisons.
+    pub switch_cables: u64,
+    /// The switches of each kind, from the endpoints up.
+    pub tiers: Vec<TierMeasures>,
+    /// Ports of each switch, where the switch is described.
+    pub radix: Option<u32>,
+    /// Parts of the fabric that no cable between switches joins; none where there is no graph.
+    pub planes: Option<u64>,
+    /// Bandwidth between the halves of the endpoints; none with fewer than two endpoints or without a graph.
+    pub bisection: Option<Bisection>,
+    /// Distances between switches with endpoints; none where there is no graph.
+    pub distances: Option<Distances>,
+    /// Purchase price of switches and cables, where all their prices are known.
+    pub cost: Option<Usd>,
+    /// The cost shared by the endpoints.
+    pub cost_per_endpoint: Option<Usd>,
+    /// Power of switches and cables, where both are described.
+    pub power: Option<Watts>,
+}
+
+/// The switches of one kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TierMeasures {
+    /// Which kind.
+    pub kind: DeviceKind,
+    /// How many.
+    pub switches: u64,
+    /// Ports with a cable, of the switch that has fewest.
+    pub min_ports: u32,
+    /// Ports with a cable, of the switch that has most.
+    pub max_ports: u32,
+    /// Bandwidth towards the endpoints over bandwidth towards the top, of the switch where it is largest; none in the
+    /// top tier and in networks without tiers. 1 or less is no over-subscription.
+    pub oversubscription: Option<f64>,
+}
+
+/// Builds the fabric of `spec` and measures it, or counts by formulas where the spec asks for that.
+pub fn measure_spec(spec: &TopologySpec) -> Result<FabricMeasures, Invalid> {
+    match &spec.shape {
+        ShapeSpec::SlimFly(shape) if shape.counts_only => {
+            let counts = shape.counts().map_err(|invalid| invalid.under("shape.slim_fly"))?;
+            Ok(from_formula(spec, counts))
+        }
+        _ => Ok(measure(&build_fabric(spec)?, spec)),
+    }
+}
+
+/// The figures of `topology`, which was built from `spec`, alone or as part of a cluster.
+pub fn measure(topology: &Topology, spec: &TopologySpec) -> FabricMeasures {
+    let graph = SwitchGraph::new(topology);
+    let of_kind = |kind| topology.links().filter(move |(_, link)| link.kind == kind);
+    let cables = |kind| of_kind(kind).map(|(_, link)| u64::from(link.cables)).sum::<u64>() / 2;
+    let attaches = match &spec.shape {
+        ShapeSpec::NvlinkDomain(_) => LinkKind::ScaleUp,
+        _ => LinkKind::Endpoint,
+    };
+    let counts = FabricMeasures {
+        name: spec.name.clone(),
+        origin: CountOrigin::Graph,
+        endpoints: graph.endpoints.len() as u64,
+        endpoint_cables: cables(attaches),
+        switches: graph.len() as u64,
+        switch_cables: cables(LinkKind::Fabric),
+        tiers: tiers(topology, &graph),
+        radix: spec.switch.as_ref().map(|switch| switch.radix.get()),
+        planes: Some(graph.components()),
+        bisection: bisection(&graph),
+        distances: Some(distances(&graph)),
+        cost: None,
+        cost_per_endpoint: None,
+        power: None,
+    };
+    price(counts, spec)
+}
+
+fn from_formula(spec: &TopologySpec, counts: SlimFlyCounts) -> FabricMeasures {
+    let ports = (counts.links_per_switch + counts.endpoints / counts.switches) as u32;
+    let tier = TierMeasures {
+        kind: DeviceKind::Router,
+        switches: counts.switches,
+        min_ports: ports,
+        max_ports: ports,
+        oversubscription: None,
+    };
+    let counts = FabricMeasures {
+        name: spec.name.clone(),
+        origin: CountOrigin::Formula,
+        endpoints: counts.endpoints,
+        endpoint_cables: counts.endpoints,
+        switches: counts.switches,
+        switch_cables: counts.links,
+        tiers: vec![tier],
+        radix: spec.switch.as_ref().map(|switch| switch.radix.get()),
+        planes: None,
+        bisection: None,
+        distances: None,
+        cost: None,
+        cost_per_endpoint: None,
+        power: None,
+    };
+    price(counts, spec)
+}
+
+/// Adds cost and power, where the spec says enough. Cables are needed only where there are any.
+fn price(counts: FabricMeasures, spec: &TopologySpec) -> FabricMeasures {
+    let cables = [(counts.endpoint_cables, &spec.endpoint_cable), (counts.switch_cables, &spec.switch_cable)];
+    let mut cost = spec.switch.as_ref().and_then(|switch| switch.price).map(|price| price * counts.switches);
+    let mut power = spec.switch.as_ref().map(|switch| switch.power * counts.switches);
+    for (count, cable) in cables.into_iter().filter(|(count, _)| *count > 0) {
+        let price = cable.as_ref().and_then(|cable| cable.price);
+        cost = cost.zip(price).map(|(sum, price)| sum + price * count);
+        power = power.zip(cable.as_ref()).map(|(sum, cable)| sum + cable.power * count);
+    }
+    let share = |cost: Usd| Usd::from_micro((cost.as_f64() * 1e6 / counts.endpoints as f64) as u64);
+    let cost_per_endpoint = cost.filter(|_| counts.endpoints > 0).map(share);
+    FabricMeasures { cost, cost_per_endpoint, power, ..counts }
+}
+
+/// The switches of `graph` by kind.
+fn tiers(topology: &Topology, graph: &SwitchGraph) -> Vec<TierMeasures> {
+    let mut tiers: BTreeMap<DeviceKind, TierMeasures> = BTreeMap::new();
+    for &id in &graph.switches {
+        let kind = topology.device(id).kind;
+        let ports = topology.out_links(id).map(|(link, _)| topology.link(link).cables).sum();
+        let ratio = oversubscription(topology, id);
+        let tier = tiers.entry(kind).or_insert(TierMeasures {
+            kind,
+            switches: 0,
+            min_ports: ports,
+            max_ports: ports,
+            oversubscription: ratio,
+        });
+        tier.switches += 1;
+        tier.min_ports = tier.min_ports.min(ports);
+        tier.max_ports = tier.max_ports.max(ports);
+        tier.oversubscription = match (tier.oversubscription, ratio) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    tiers.into_values().collect()
+}
+
+/// Bandwidth down over bandwidth up of one switch of a tree, where it has links both ways.
+fn oversubscription(topology: &Topology, switch: DeviceId) -> Option<f64> {
+    let kind = topology.device(switch).kind;
+    if !matches!(kind, DeviceKind::Leaf | DeviceKind::Spine) {
+        return None;
+    }
+    let (mut down, mut up) = (BytesPerSec::new(0), BytesPerSec::new(0));
+    for (link, peer) in topology.out_links(switch) {
+        let bandwidth = topology.link(link).bandwidth;
+        match topology.device(peer).kind {
+            // Kinds are declared from the leaves up.
+            peer if !peer.is_fabric_switch() || peer < kind => down = down + bandwidth,
+            peer if peer > kind => up = up + bandwidth,
+            _ => {}
+        }
+    }
+    (up.get() > 0 && down.get() > 0).then(|| down / up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::testing::spec;
+
+    fn measured(shape: &str) -> FabricMeasures {
+        measure_spec(&spec(shape, 64)).expect("legal")
+    }
+
+    fn counts(measures: &FabricMeasures) -> [u64; 3] {
+        [measures.endpoints, measures.switches, measures.switch_cables]
+    }
+
+    /// arXiv 2505.09343, Table 3: endpoints, switches, links, and the cost in millions as printed. The Dragonfly's
+    /// printed 1,522 cannot come from unit prices that fit the other columns.
+    #[test]
+    fn table_3_is_counted_on_built_graphs() {
+        let millions = |measures: &FabricMeasures| measures.cost.expect("all priced").as_f64() / 1e6;
+        for (shape, expected, printed) in [
+            ("[shape.fat_tree]\nlayers = 2", [2_048, 96, 2_048], 9.0),
+            ("[shape.multi_plane_fat_tree]\nlayers = 2\nplanes = 8", [16_384, 768, 16_384], 72.0),
+            ("[shape.fat_tree]\nlayers = 3", [65_536, 5_120, 131_072], 491.0),
+            ("[shape.slim_fly]\nq = 28\ncounts_only = true", [32_928, 1_568, 32_928], 146.0),
+        ] {
+            let measures = measured(shape);
+            assert_eq!(counts(&measures), expected, "{shape}");
+            assert!((millions(&measures) - printed).abs() < 0.5, "{shape}: {} MUSD", millions(&measures));
+            let formula = shape.contains("slim_fly");
+            assert_eq!(measures.origin == CountOrigin::Formula, formula);
+            assert_eq!(measures.distances.is_none(), formula);
+        }
+        let dragonfly = measured(
+            "[shape.dragonfly]\nrouters_per_group = 32\nendpoints_per_router = 16\n\
+             global_links_per_router = 16\ngroups = 511",
+        );
+        assert_eq!(counts(&dragonfly), [261_632, 16_352, 384_272]);
+        assert_eq!(dragonfly.distances.expect("a graph").diameter, 3);
+        assert_eq!((dragonfly.tiers[0].min_ports, dragonfly.tiers[0].max_ports), (63, 63));
+    }
+
+    #[test]
+    fn tiers_name_their_ports_and_oversubscription() {
+        let measures = measured("[shape.fat_tree]\nlayers = 2\noversubscription = 3");
+        let tier = |kind, switches, ratio| TierMeasures {
+            kind,
+            switches,
+            min_ports: 64,
+            max_ports: 64,
+            oversubscription: ratio,
+        };
+        assert_eq!(measures.tiers, [tier(DeviceKind::Leaf, 64, Some(3.0)), tier(DeviceKind::Spine, 16, None)]);
+    }
+
+    #[test]
+    fn multi_port_nics_are_counted_once_and_their_cables_each() {
+        let measures = measured("[shape.multi_plane_fat_tree]\nlayers = 2\nplanes = 4\nports_per_nic = 4");
+        assert_eq!((measures.endpoints, measures.endpoint_cables), (2_048, 8_192));
+        assert_eq!(measures.planes, Some(4));
+        let cost = measures.cost.expect("priced").as_f64();
+        assert_eq!(cost, 384.0 * 37_500.0 + 8_192.0 * (1_926.0 + 711.0));
+        assert_eq!(measures.cost_per_endpoint.expect("priced"), Usd::from_micro((cost * 1e6 / 2_048.0) as u64));
+    }
+
+    #[test]
+    fn an_unknown_price_is_no_price() {
+        let mut unpriced = spec("[shape.fat_tree]\nlayers = 2", 8);
+        unpriced.switch_cable.as_mut().expect("described").price = None;
+        let measures = measure_spec(&unpriced).expect("legal");
+        assert_eq!((measures.cost, measures.cost_per_endpoint), (None, None));
+        assert_eq!(measures.power, Some(Watts::from_milli(12 * 1_700_000 + 32 * 21_000)));
+    }
+}
