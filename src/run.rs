@@ -28,7 +28,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
     let metrics = measure(scenario, &cluster, &timeline);
-    Ok(Outcome { timeline, metrics, memory: job.memory, folded: job.folded, cluster })
+    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }
 
 fn measure(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Metrics {

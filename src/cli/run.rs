@@ -3,7 +3,7 @@
 use super::output::{say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::metrics::Outcome;
+use octoplane::metrics::{Folding, Outcome};
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Heading, run_text};
@@ -64,7 +64,11 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
     let gpus = outcome.cluster.gpus.len();
     let fabric = scenario.topology.as_ref().map_or(String::new(), |topology| format!(", {}", topology.name));
     let nodes = if scenario.nodes.get() == 1 { String::new() } else { format!("{} x ", scenario.nodes) };
-    let folded = if outcome.folded && gpus > 1 { "; all alike, so that one is simulated for all" } else { "" };
+    let folded = match outcome.folding {
+        Folding::None => "",
+        Folding::Exact => "; all alike, so that one is simulated for all",
+        Folding::Farthest => "; the one with the longest ways is simulated for all",
+    };
     Heading {
         name: scenario.name.clone(),
         description: scenario.description.clone(),

@@ -13,4 +13,4 @@ pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use named::{Metric, named_collective, named_decode};
-pub use outcome::{Memory, Metrics, Outcome};
+pub use outcome::{Folding, Memory, Metrics, Outcome};

@@ -18,7 +18,29 @@ pub struct Outcome {
     /// Memory in use on each GPU, for workloads that run a model.
     pub memory: Option<Memory>,
     /// Whether one GPU stood for all.
-    pub folded: bool,
+    pub folding: Folding,
+}
+
+/// Whether one GPU stood for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folding {
+    /// Every GPU was simulated.
+    None,
+    /// All GPUs see the same distances, so that one shows what all do.
+    Exact,
+    /// Distances differ; the GPU with the longest ways stood for all, which is a bound from above.
+    Farthest,
+}
+
+impl Folding {
+    /// The name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Folding::None => "none",
+            Folding::Exact => "exact",
+            Folding::Farthest => "farthest",
+        }
+    }
 }
 
 /// Memory in use on each GPU.

@@ -35,7 +35,7 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         "scenario": name,
         "seed": seed,
         "gpus": outcome.cluster.gpus.len(),
-        "folded": outcome.folded,
+        "folding": outcome.folding.name(),
         "metrics": metrics,
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),

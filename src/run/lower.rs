@@ -2,7 +2,7 @@
 
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::metrics::Memory;
+use crate::metrics::{Folding, Memory};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::parallelism::{InferenceLoad, Plan, inference_memory};
 use crate::rng::Seed;
@@ -17,7 +17,7 @@ use crate::workload::{
 pub(super) struct Job {
     pub(super) workload: Box<dyn Workload>,
     pub(super) memory: Option<Memory>,
-    pub(super) folded: bool,
+    pub(super) folding: Folding,
 }
 
 /// Lowers the scenario's workload.
@@ -34,7 +34,7 @@ fn collective(spec: &CollectiveSpec, cluster: &Cluster) -> Result<Job, Invalid> 
         return Err(invalid.help("add nodes, or use a node with more GPUs"));
     }
     let workload = CollectiveWorkload::new(spec.kind, cluster.gpus.clone(), spec.bytes);
-    Ok(Job { workload: Box::new(workload), memory: None, folded: false })
+    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None })
 }
 
 fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
@@ -52,8 +52,7 @@ fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<J
     // A group of GPUs that share experts stands for all such groups; a dense model has one per tensor-parallel group.
     let gpus = cluster.gpus[..ep.max(plan.tp() as usize)].to_vec();
     let orders = peer_orders(cluster, &gpus, ep);
-    let alike = orders.iter().all(|order| order.profile == orders[0].profile);
-    let folded = scenario.symmetry == SymmetryChoice::Fold && alike;
+    let (simulated, folding) = simulated(scenario.symmetry, &orders);
     let on_cpu = spec.experts.run_on == RunOn::Cpu;
     let cpu = on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten();
     let step = DecodeStep {
@@ -62,12 +61,12 @@ fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<J
         spec: spec.clone(),
         plan,
         cpu,
-        folded,
-        peers: orders.into_iter().map(|order| order.peers).collect(),
+        peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
+        simulated,
         traffic: traffic(scenario.seed, spec, model, &plan),
         gpus,
     };
-    Ok(Job { workload: Box::new(DecodeWorkload::new(step)), memory: Some(memory), folded })
+    Ok(Job { workload: Box::new(DecodeWorkload::new(step)), memory: Some(memory), folding })
 }
 
 /// What the plan, the experts and the cluster must agree on.
@@ -144,6 +143,20 @@ fn peer_orders(cluster: &Cluster, gpus: &[DeviceId], ep: usize) -> Vec<PeerOrder
     (0..gpus.len())
         .map(|rank| if rank < ep { order(rank) } else { PeerOrder { peers: Vec::new(), profile: Vec::new() } })
         .collect()
+}
+
+/// Which GPUs are simulated: one for all, unless that is not wanted. Where their distances differ, the one with the longest
+/// ways stands for them, because everyone waits for the last.
+fn simulated(choice: SymmetryChoice, orders: &[PeerOrder]) -> (Vec<usize>, Folding) {
+    let alike = orders.iter().all(|order| order.profile == orders[0].profile);
+    let far = |rank: &usize| orders[*rank].profile.iter().map(|(latency, _)| latency).sum::<u64>();
+    let farthest = (0..orders.len()).rev().max_by_key(far).expect("a group has a GPU");
+    match choice {
+        SymmetryChoice::Unfold => ((0..orders.len()).collect(), Folding::None),
+        SymmetryChoice::Fold if orders.len() == 1 => (vec![0], Folding::None),
+        SymmetryChoice::Fold if alike => (vec![0], Folding::Exact),
+        SymmetryChoice::Fold => (vec![farthest], Folding::Farthest),
+    }
 }
 
 /// Expert traffic of each micro-batch.

@@ -92,7 +92,7 @@ pub enum NetworkChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SymmetryChoice {
-    /// One GPU for all, where every GPU sees the same distances to the others; else every GPU.
+    /// One GPU for all: any, where every GPU sees the same distances to the others, else the one with the longest ways.
     #[default]
     Fold,
     /// Every GPU.

@@ -230,6 +230,21 @@ mod tests {
         }
     }
 
+    /// Whatever the number of endpoints, a tree is built so that none of its leaves or pods is short of cables.
+    #[test]
+    fn a_tree_of_any_size_keeps_full_bisection() {
+        for endpoints in 2..=128 {
+            for layers in [2, 3] {
+                let shape = format!("[shape.fat_tree]\nlayers = {layers}\nendpoints = {endpoints}");
+                if layers == 2 && endpoints > 32 {
+                    continue;
+                }
+                let graph = SwitchGraph::new(&fabric(&shape, 8));
+                assert_eq!(bisection(&graph).expect("endpoints").full_fraction, 1.0, "{shape}");
+            }
+        }
+    }
+
     /// With every group in one half, only global links cross: 2 x 2 group pairs of one cable each.
     #[test]
     fn a_dragonfly_is_cut_at_its_global_links() {

@@ -72,7 +72,7 @@ pub(super) fn add_fabric(spec: &TopologySpec, nics: &Nics, builder: &mut Topolog
         ShapeSpec::Explicit(listed) => listed.build(builder, Some(nics)).map_err(|e| e.under("shape.explicit")),
         shape => {
             let (node_ports, lanes) = (nics.per_node * nics.ports, lanes(shape));
-            if node_ports % lanes != 0 {
+            if !node_ports.is_multiple_of(lanes) {
                 let what = if matches!(shape, ShapeSpec::MultiRailFatTree(_)) { "rails" } else { "planes" };
                 let message = format!("the {node_ports} NIC ports of a node do not spread evenly over {lanes} {what}");
                 return Err(Invalid::at(&format!("{}.{what}", place(spec)), message)

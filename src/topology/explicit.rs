@@ -131,7 +131,7 @@ fn add_link(builder: &mut TopologyBuilder, a: DeviceId, b: DeviceId, spec: &Expl
     if let Some(nics) = nics {
         if is_endpoint {
             bandwidth = bandwidth.min(nics.port_bandwidth * u64::from(cables.min(nics.ports)));
-            latency = latency + nics.latency;
+            latency += nics.latency;
         }
         achievable = bandwidth.achieved(nics.efficiency);
     }

@@ -43,7 +43,7 @@ impl MultiPlaneFatTreeSpec {
     /// Ports of each NIC of a fabric without nodes.
     pub(super) fn ports_per_nic(&self) -> Result<Count, Invalid> {
         let ports = self.ports_per_nic.unwrap_or(Count::ONE);
-        if self.planes.get() % ports.get() != 0 {
+        if !self.planes.get().is_multiple_of(ports.get()) {
             let message = format!("NICs of {ports} ports do not divide {} planes evenly", self.planes);
             return Err(Invalid::at("ports_per_nic", message).help("use a divisor of `planes`"));
         }

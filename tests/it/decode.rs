@@ -1,6 +1,6 @@
 //! Decode steps against closed forms, and against themselves under symmetry.
 
-use octoplane::metrics::{DecodeMetrics, Metrics, Outcome};
+use octoplane::metrics::{DecodeMetrics, Folding, Metrics, Outcome};
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, load};
 use octoplane::timeline::{Place, Span, critical_path};
@@ -56,7 +56,7 @@ fn one_gpu_stands_for_all_where_all_are_alike() {
         let small = ["model.layers=5", "workload.decode.requests_per_gpu=16", "symmetry=unfold"];
         let folded = run("h800_ep128_decode.toml", &[&small[..2], sets].concat());
         let unfolded = run("h800_ep128_decode.toml", &[&small[..2], sets, &small[2..]].concat());
-        assert!(folded.folded && !unfolded.folded, "{sets:?}");
+        assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
         assert_eq!(one.step, all.step, "{sets:?}");
         assert_eq!(one.ep_step, all.ep_step, "{sets:?}");

@@ -36,8 +36,9 @@ pub struct DecodeStep {
     pub gpus: Vec<DeviceId>,
     /// The CPU that runs routed experts, where one does.
     pub cpu: Option<DeviceId>,
-    /// Whether one GPU stands for all: what it sends then stands for what it receives as well.
-    pub folded: bool,
+    /// The places in `gpus` of those that are simulated: all, or one that stands for all. What that one sends then
+    /// stands for what it receives as well.
+    pub simulated: Vec<usize>,
     /// For each simulated GPU, the places in `gpus` of all the others, in the order in which it sends to them.
     pub peers: Vec<Vec<usize>>,
     /// Expert traffic of each micro-batch.
@@ -45,6 +46,11 @@ pub struct DecodeStep {
 }
 
 impl DecodeStep {
+    /// Whether one GPU stands for all.
+    fn folded(&self) -> bool {
+        self.simulated.len() < self.gpus.len()
+    }
+
     /// Positions per request that pass through the model in one step.
     pub fn queries(spec: &DecodeSpec) -> u64 {
         1 + spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.wide())
@@ -112,9 +118,8 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(step: &'a DecodeStep, graph: &'a mut OpGraph) -> Lowering<'a> {
-        let simulated = if step.folded { 1 } else { step.gpus.len() };
         let stream = |rank: usize| Stream { device: step.gpus[rank], rank, name: "compute" };
-        let streams = (0..simulated).map(|rank| graph.stream(stream(rank))).collect();
+        let streams = step.simulated.iter().map(|&rank| graph.stream(stream(rank))).collect();
         let cpu = step.cpu.map(|device| graph.stream(Stream { device, rank: 0, name: "experts" }));
         let queries = DecodeStep::queries(&step.spec);
         let tp = u64::from(step.plan.tp());
@@ -236,21 +241,21 @@ impl<'a> Lowering<'a> {
         let mut received = after.clone();
         let tag = self.graph.collective();
         if let Some(cpu) = self.step.cpu {
-            let gpu = self.step.gpus[0];
+            let gpu = self.step.gpus[self.step.simulated[0]];
             let (from, to) = if label.phase == Phase::Dispatch { (gpu, cpu) } else { (cpu, gpu) };
             // One copy of a token serves all experts of a CPU, and one sum comes back.
             received[0] = vec![self.send(label, tag, from, to, row * tokens, &after[0])];
             return received;
         }
         let copies = copies(self.traffic(label.micro_batch).copies_per_token, tokens);
-        for (rank, peers) in self.step.peers.iter().enumerate().take(self.streams.len()) {
+        for (place, (&rank, peers)) in self.step.simulated.iter().zip(&self.step.peers).enumerate() {
             let (each, rest) = share(copies, row, peers.len());
-            for (place, &peer) in peers.iter().enumerate() {
-                let bytes = Bytes::new(each + u64::from((place as u64) < rest));
+            for (turn, &peer) in peers.iter().enumerate() {
+                let bytes = Bytes::new(each + u64::from((turn as u64) < rest));
                 let (from, to) = (self.step.gpus[rank], self.step.gpus[peer]);
-                let sent = self.send(label, tag, from, to, bytes, &after[rank]);
-                // A folded GPU receives when its likes do, which is when what it sends arrives.
-                received[if self.step.folded { rank } else { peer }].push(sent);
+                let sent = self.send(label, tag, from, to, bytes, &after[place]);
+                // A GPU that stands for all receives when its likes do, which is when what it sends arrives.
+                received[if self.step.folded() { place } else { peer }].push(sent);
             }
         }
         received
@@ -300,11 +305,11 @@ impl<'a> Lowering<'a> {
         let mut held = front.clone();
         for _ in 0..2 * (tp - 1) {
             let mut received = vec![Vec::new(); held.len()];
-            for rank in 0..held.len() {
+            for (place, &rank) in self.step.simulated.iter().enumerate() {
                 let next = rank - rank % tp + (rank + 1) % tp;
                 let (from, to) = (self.step.gpus[rank], self.step.gpus[next]);
-                let sent = self.send(label, tag, from, to, chunk, &held[rank]);
-                received[if self.step.folded { rank } else { next }].push(sent);
+                let sent = self.send(label, tag, from, to, chunk, &held[place]);
+                received[if self.step.folded() { place } else { next }].push(sent);
             }
             held = received;
         }
