@@ -3,6 +3,7 @@
 use super::output::{say, say_json, write};
 use super::{Done, Ending};
 use clap::{Args, Subcommand};
+use octoplane::report::json::SCHEMA;
 use octoplane::report::topology_picture::topology_svg;
 use octoplane::report::topology_text::{compare_text, fabric_json, fabric_text};
 use octoplane::scenario::{Loaded, UserError, load};
@@ -53,24 +54,16 @@ enum What {
 pub(super) fn main(args: &TopoArgs) -> Ending {
     match &args.what {
         What::Show { file, sets, json } => {
-            let (spec, measures) = measured(file, sets)?;
-            if *json {
-                say_json(&fabric_json(&spec.name, &measures))?
-            } else {
-                say(&fabric_text(&spec.name, &measures))?
-            }
+            let measures = measured(file, sets)?;
+            if *json { say_json(&fabric_json(&measures))? } else { say(&fabric_text(&measures))? }
         }
         What::Compare { files, json } => {
-            let mut rows = Vec::new();
-            for file in files {
-                let (spec, measures) = measured(file, &[])?;
-                rows.push((spec.name, measures));
-            }
+            let fabrics = files.iter().map(|file| measured(file, &[])).collect::<Result<Vec<_>, _>>()?;
             if *json {
-                let fabrics: Vec<_> = rows.iter().map(|(name, measures)| fabric_json(name, measures)).collect();
-                say_json(&serde_json::json!({ "schema": 1, "fabrics": fabrics }))?;
+                let fabrics: Vec<_> = fabrics.iter().map(fabric_json).collect();
+                say_json(&serde_json::json!({ "schema": SCHEMA, "fabrics": fabrics }))?;
             } else {
-                say(&compare_text(&rows))?;
+                say(&compare_text(&fabrics))?;
             }
         }
         What::Plot { file, output, sets } => {
@@ -83,8 +76,7 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
     Ok(Done::Answered)
 }
 
-fn measured(file: &Path, sets: &[String]) -> Result<(TopologySpec, FabricMeasures), UserError> {
+fn measured(file: &Path, sets: &[String]) -> Result<FabricMeasures, UserError> {
     let loaded: Loaded<TopologySpec> = load(file, sets)?;
-    let measures = measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-    Ok((loaded.value, measures))
+    measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))
 }

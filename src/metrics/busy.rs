@@ -105,8 +105,13 @@ fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
 fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
     let mut shares: BTreeMap<(Phase, Bound), Duration> = BTreeMap::new();
     for segment in critical_path(timeline) {
-        let key = (segment.span.label.phase, segment.span.bound);
-        *shares.entry(key).or_default() += segment.until - segment.from;
+        let span = &segment.span;
+        let phase = span.label.phase;
+        // A transfer is bound by the link while it enters the network, and by latency until it has arrived.
+        let entered = if Timeline::is_communication(span) { span.released.min(segment.until) } else { segment.until };
+        let bound = if Timeline::is_communication(span) { Bound::Link } else { span.bound };
+        *shares.entry((phase, bound)).or_default() += entered - segment.from;
+        *shares.entry((phase, Bound::Latency)).or_default() += segment.until - entered;
     }
     let mut shares: Vec<PathShare> =
         shares.into_iter().map(|((phase, bound), time)| PathShare { phase, bound, time }).collect();

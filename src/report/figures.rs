@@ -156,8 +156,13 @@ fn section(rows: &[&FigureRow]) -> String {
         ]);
     }
     let mut text = table.headed();
-    for row in rows.iter().filter(|row| !row.note.is_empty()) {
-        writeln!(text, "    {}: {}", row.id, row.note).expect("writing to a string");
+    // Figures that share a note share its line.
+    let mut notes: Vec<&str> = rows.iter().map(|row| row.note.as_str()).filter(|note| !note.is_empty()).collect();
+    notes.sort_by_key(|note| rows.iter().position(|row| row.note == *note));
+    notes.dedup();
+    for note in notes {
+        let ids: Vec<&str> = rows.iter().filter(|row| row.note == note).map(|row| row.id.as_str()).collect();
+        writeln!(text, "  {}:\n      {note}", ids.join(", ")).expect("writing to a string");
     }
     text
 }

@@ -138,10 +138,10 @@ fn a_drafted_token_pays_where_weights_bound_and_less_where_load_does() {
         let per_user = |name: &str| decode(&run(name, &[])).tokens_per_sec_per_user;
         per_user(drafting) / per_user(plain)
     };
-    let light = speedup("latency_decode.toml", "latency_decode_mtp.toml");
+    let light = speedup("h200_node_decode.toml", "h200_node_decode_mtp.toml");
     let heavy = speedup("h800_ep128_decode.toml", "h800_ep128_decode_mtp.toml");
-    // A step yields 1.85 tokens, so that no speed-up is larger.
-    assert!(light < 1.85 && heavy < light, "light {light}, heavy {heavy}");
+    // A step yields 1.875 tokens, so that no speed-up is larger.
+    assert!(light < 1.875 && heavy < light, "light {light}, heavy {heavy}");
 }
 
 #[test]
