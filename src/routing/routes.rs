@@ -1,7 +1,7 @@
 //! Shortest paths of a topology, worked out per destination when they are first asked for.
 
 use crate::id::{DeviceId, LinkId};
-use crate::topology::{DeviceKind, LinkKind, Topology};
+use crate::topology::{Device, DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -86,7 +86,13 @@ fn pick_static(topology: &Topology, at: DeviceId, to: DeviceId, distances: &[u16
         hops.retain(|&(link, _)| own_nic(link));
     }
     assert!(!hops.is_empty(), "{} is nearer to {} than all its neighbours", topology.device(at), topology.device(to));
-    hops[to.index() % hops.len()]
+    hops[turn(topology.device(to)) % hops.len()]
+}
+
+/// A number under which neighbouring destinations take turns over equal ways, as destination-based routing of trees does
+/// (d-mod-k): GPUs of one node differ in their index, same-index GPUs of neighbouring nodes in their node.
+fn turn(to: &Device) -> usize {
+    to.group as usize + to.index as usize
 }
 
 fn measured(topology: &Topology, links: Vec<LinkId>) -> Path {

@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(counts, expected, "{}", measures.name);
             let cost = measures.cost.expect("all priced").as_f64() / 1e6;
             assert!((cost - millions).abs() < tolerance, "{}: {cost} MUSD", measures.name);
-            let formula = measures.name.contains("formula");
+            let formula = text.contains("counts_only");
             assert_eq!(measures.origin == CountOrigin::Formula, formula);
             assert_eq!(measures.distances.is_none(), formula);
         }

@@ -80,7 +80,7 @@ fn without_arguments_it_explains_itself() {
     let text = stdout(&output);
     golden::all(vec![golden::check(&golden_file("introduction.txt"), &text)]);
     // The commands that it names work.
-    let named: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("octoplane ")).collect();
+    let named: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  octoplane ")).collect();
     assert_eq!(named.len(), 3, "three commands to start with: {named:?}");
     for file in ["scenarios/paper/nvl72_decode.toml", "topologies/table3"] {
         assert!(text.contains(file) && root().join(file).exists(), "{file}");

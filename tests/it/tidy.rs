@@ -86,17 +86,34 @@ pub(crate) fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     files(&root().join("src"), "rs", &mut paths);
+    let test_only = test_modules(&paths);
     let source = |path: PathBuf| {
         let inside = path.strip_prefix(root().join("src")).unwrap();
         let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
         let module = first.trim_end_matches(".rs").to_owned();
         let text = fs::read_to_string(&path).unwrap();
-        let shipped = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let shipped =
+            if test_only.contains(&path) { "" } else { text.split("#[cfg(test)]\nmod tests {").next().unwrap() };
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
         let code = shipped.lines().filter(is_code).collect::<Vec<_>>().join("\n");
         Source { path, module, code, text }
     };
     paths.into_iter().map(source).collect()
+}
+
+/// Files of modules that are compiled for tests only.
+fn test_modules(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(path).unwrap();
+        for declared in text.split("#[cfg(test)]\n").skip(1) {
+            let line = declared.lines().next().unwrap().trim_start_matches("pub(crate) ");
+            if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+                found.push(path.with_file_name(format!("{name}.rs")));
+            }
+        }
+    }
+    found
 }
 
 fn layer(module: &str) -> usize {

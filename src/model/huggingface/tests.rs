@@ -1,3 +1,5 @@
+//! Configurations as publishers write them, and what is made of them.
+
 use super::super::published;
 use super::*;
 
