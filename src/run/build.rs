@@ -8,6 +8,11 @@ use crate::topology::{Cluster, DeviceKind, build_cluster};
 /// The devices and links of a scenario.
 pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
     scenario.hardware.check().map_err(|invalid| invalid.under("hardware"))?;
+    if scenario.nodes.get() > 1 && scenario.topology.is_none() {
+        let message = format!("{} nodes need a fabric to join them, and none is named", scenario.nodes);
+        let help = "add a [topology] table that extends a file of topologies/, or set `nodes = 1`";
+        return Err(Invalid::at("nodes", message).help(help));
+    }
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
 }
 

@@ -112,7 +112,8 @@ fn memory(
     };
     let used = inference_memory(model, plan, precision, &load);
     let capacity = scenario.hardware.gpu.memory.capacity;
-    used.fits(capacity)?;
+    let place = if used.kv_cache > used.weights { "workload.decode.requests_per_gpu" } else { "parallelism" };
+    used.fits(capacity).map_err(|invalid| invalid.under(place))?;
     Ok(Memory { used, capacity })
 }
 

@@ -26,7 +26,7 @@ const ABSENCES: &[(&str, &[&str], &str)] = &[
         "the engine has never heard of TOML or of language models",
     ),
     ("network", &["crate::workload", "Op>", "OpId", "OpGraph"], "the network knows flows, never operations"),
-    ("topology", &["crate::network", "crate::workload", "Flow"], "the topology knows no traffic"),
+    ("topology", &["crate::network", "crate::workload", "FlowId"], "the topology knows no traffic"),
     (
         "routing",
         &["ShapeSpec", "TopologySpec", "FatTree", "Dragonfly"],
