@@ -127,7 +127,7 @@ pub fn summary(figures: &[FigureRow]) -> String {
     if broken.is_empty() {
         line.push_str("; every status holds\n");
     } else {
-        write!(line, "; status no longer holds: {}\n", broken.join(", ")).expect("writing to a string");
+        writeln!(line, "; status no longer holds: {}", broken.join(", ")).expect("writing to a string");
     }
     line
 }

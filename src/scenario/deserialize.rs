@@ -15,17 +15,16 @@ use std::fmt;
 
 /// Why a tree is not the value that was wanted.
 #[derive(Debug)]
-pub(super) struct Error(Box<Finding>);
+pub(super) struct Error(Finding);
 
 impl Error {
     pub(super) fn into_finding(self) -> Finding {
-        *self.0
+        self.0
     }
 
     /// The same error, at `span` unless it already has a place.
-    fn or_at(mut self, span: &Span) -> Error {
-        self.0.span.get_or_insert_with(|| span.clone());
-        self
+    fn or_at(self, span: &Span) -> Error {
+        Error(self.0.or_at(span))
     }
 }
 
@@ -39,7 +38,7 @@ impl std::error::Error for Error {}
 
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Error {
-        Error(Box::new(Finding::anywhere(message.to_string())))
+        Error(Finding::anywhere(message.to_string()))
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
@@ -59,7 +58,7 @@ impl serde::de::Error for Error {
     }
 
     fn missing_field(name: &'static str) -> Error {
-        Error(Box::new(Finding::anywhere(format!("`{name}` is missing")).label("in this table")))
+        Error(Finding::anywhere(format!("`{name}` is missing")).label("in this table"))
     }
 }
 
@@ -79,7 +78,7 @@ fn unknown(one: &str, many: &str, found: &str, known: &[&str]) -> Error {
     let finding = Finding::anywhere(format!("`{found}` is not a {one} here"));
     let near = nearest(found, known).map(|near| format!("did you mean `{near}`?"));
     let list = if known.is_empty() { format!("no {many} at all") } else { known.join(", ") };
-    Error(Box::new(finding.note(format!("legal {many}: {list}")).help(near)))
+    Error(finding.note(format!("legal {many}: {list}")).help(near))
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -118,7 +117,7 @@ impl<'de> Deserializer<'de> for &'de Node {
                 let message = format!("{} is no choice", other.kind());
                 let finding =
                     Finding::at(self.span.clone(), message).note(format!("legal choices: {}", known.join(", ")));
-                return Err(Error(Box::new(finding)));
+                return Err(Error(finding));
             }
         };
         visitor.visit_enum(choice).map_err(|error| error.or_at(&self.span))
@@ -143,7 +142,7 @@ fn one_choice<'de>(table: &'de Table, span: &Span, known: &[&str]) -> Result<Cho
             finding.other(first.key_span.clone(), "first choice").note(legal()).help(Some(help.to_owned()))
         }
     };
-    Err(Error(Box::new(found)))
+    Err(Error(found))
 }
 
 struct Elements<'de>(std::slice::Iter<'de, Node>);
@@ -203,7 +202,7 @@ impl<'de> Choice<'de> {
         self.content.ok_or_else(|| {
             let finding =
                 Finding::at(self.name_span.clone(), format!("the choice `{}` needs a table of its own", self.name));
-            Error(Box::new(finding.help(Some(format!("write it as `[... .{}]`", self.name)))))
+            Error(finding.help(Some(format!("write it as `[... .{}]`", self.name))))
         })
     }
 }
@@ -217,7 +216,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
             Some(node) if matches!(&node.value, Value::Table(table) if table.0.is_empty()) => Ok(()),
             Some(node) => {
                 let message = format!("the choice `{}` has nothing to set", self.name);
-                Err(Error(Box::new(Finding::at(node.span.clone(), message))))
+                Err(Error(Finding::at(node.span.clone(), message)))
             }
         }
     }

@@ -28,39 +28,56 @@ impl std::error::Error for UserError {}
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding {
     pub(super) message: String,
-    pub(super) span: Option<Span>,
-    pub(super) label: String,
-    /// Another place that matters, with what to say of it.
-    pub(super) other: Option<(Span, String)>,
-    pub(super) notes: Vec<String>,
-    pub(super) help: Option<String>,
+    /// Boxed, because results that hold a finding are handed around a lot and seldom hold one.
+    details: Box<Details>,
 }
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Details {
+    span: Option<Span>,
+    label: String,
+    /// Another place that matters, with what to say of it.
+    other: Option<(Span, String)>,
+    notes: Vec<String>,
+    help: Option<String>,
+}
+
+/// A place to show: how, where, and what to say of it.
+type Annotated<'a> = (AnnotationKind, &'a Span, &'a str);
 
 impl Finding {
     pub(super) fn anywhere(message: impl Into<String>) -> Finding {
-        let message = message.into();
-        Finding { message, span: None, label: String::new(), other: None, notes: Vec::new(), help: None }
+        Finding { message: message.into(), details: Box::default() }
     }
 
     pub(super) fn at(span: Span, message: impl Into<String>) -> Finding {
-        Finding { span: Some(span), ..Finding::anywhere(message) }
+        Finding::anywhere(message).or_at(&span)
     }
 
-    pub(super) fn label(self, label: impl Into<String>) -> Finding {
-        Finding { label: label.into(), ..self }
-    }
-
-    pub(super) fn other(self, span: Span, label: impl Into<String>) -> Finding {
-        Finding { other: Some((span, label.into())), ..self }
-    }
-
-    pub(super) fn note(mut self, note: impl Into<String>) -> Finding {
-        self.notes.push(note.into());
+    /// The same finding, at `span` unless it already has a place.
+    pub(super) fn or_at(mut self, span: &Span) -> Finding {
+        self.details.span.get_or_insert_with(|| span.clone());
         self
     }
 
-    pub(super) fn help(self, help: Option<String>) -> Finding {
-        Finding { help: help.or(self.help), ..self }
+    pub(super) fn label(mut self, label: impl Into<String>) -> Finding {
+        self.details.label = label.into();
+        self
+    }
+
+    pub(super) fn other(mut self, span: Span, label: impl Into<String>) -> Finding {
+        self.details.other = Some((span, label.into()));
+        self
+    }
+
+    pub(super) fn note(mut self, note: impl Into<String>) -> Finding {
+        self.details.notes.push(note.into());
+        self
+    }
+
+    pub(super) fn help(mut self, help: Option<String>) -> Finding {
+        self.details.help = help.or(self.details.help);
+        self
     }
 
     /// The whole message.
@@ -77,10 +94,10 @@ impl Finding {
             }
             group = group.element(snippet);
         }
-        for note in &self.notes {
+        for note in &self.details.notes {
             group = group.element(Level::NOTE.message(note.as_str()));
         }
-        if let Some(help) = &self.help {
+        if let Some(help) = &self.details.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         let groups: &[Group<'_>] = &[group];
@@ -88,10 +105,11 @@ impl Finding {
     }
 
     /// The places to show, those of one text together.
-    fn by_text(&self) -> Vec<(usize, Vec<(AnnotationKind, &Span, &str)>)> {
-        let mut texts: Vec<(usize, Vec<(AnnotationKind, &Span, &str)>)> = Vec::new();
-        let primary = self.span.iter().map(|span| (AnnotationKind::Primary, span, self.label.as_str()));
-        let other = self.other.iter().map(|(span, label)| (AnnotationKind::Context, span, label.as_str()));
+    fn by_text(&self) -> Vec<(usize, Vec<Annotated<'_>>)> {
+        let mut texts: Vec<(usize, Vec<Annotated<'_>>)> = Vec::new();
+        let Details { span, label, other, .. } = &*self.details;
+        let primary = span.iter().map(|span| (AnnotationKind::Primary, span, label.as_str()));
+        let other = other.iter().map(|(span, label)| (AnnotationKind::Context, span, label.as_str()));
         for annotation in primary.chain(other) {
             match texts.iter_mut().find(|(text, _)| *text == annotation.1.text) {
                 Some((_, annotations)) => annotations.push(annotation),

@@ -72,9 +72,9 @@ pub fn expand(
         Collective::AllToAll => {
             let mut received = after.to_vec();
             for offset in 1..n {
-                for from in 0..n {
+                for (from, after) in after.iter().enumerate() {
                     let to = (from + offset) % n;
-                    received[to].push(send(from, to, piece(bytes, n, to), &after[from]));
+                    received[to].push(send(from, to, piece(bytes, n, to), after));
                 }
             }
             received
@@ -98,11 +98,11 @@ fn ring(
     let mut held = after.to_vec();
     for step in 0..steps {
         let mut received = vec![Vec::new(); n];
-        for from in 0..n {
+        for (from, held) in held.iter().enumerate() {
             let to = (from + 1) % n;
             // A rank starts the ring with its own piece, so that in step s it passes on the piece of s ranks before it.
             let chunk = (from + steps * n - step) % n;
-            received[to].push(send(from, to, piece(bytes, n, chunk), &held[from]));
+            received[to].push(send(from, to, piece(bytes, n, chunk), held));
         }
         held = received;
     }

@@ -168,13 +168,13 @@ impl<'a> Lowering<'a> {
             *front = self.compute(label(Phase::Attention), &kernels, front);
             *front = self.reduce_over_tp(label(Phase::TensorParallel), batch.tokens(), front);
             if let Some(moe) = moe {
-                *front = self.to_experts(label(Phase::Dispatch), moe, *batch, front);
+                *front = self.dispatch(label(Phase::Dispatch), moe, *batch, front);
             }
         }
         for (micro_batch, (batch, front)) in (0..).zip(batches.iter().zip(fronts.iter_mut())) {
             let label = |phase| Label { phase, layer, micro_batch };
             match moe {
-                Some(moe) => *front = self.from_experts(label(Phase::Experts), moe, *batch, front),
+                Some(moe) => *front = self.experts(label(Phase::Experts), moe, *batch, front),
                 None => {
                     let width = step.model.dense_intermediate.expect("a checked model has what its layers need").wide();
                     let kernels = self.shapes.dense_ffn(batch.tokens(), width);
@@ -193,7 +193,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Router and dispatch; the replicated shared expert computes while tokens travel. Returns what the routed experts wait for.
-    fn to_experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
+    fn dispatch(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
         let tokens = batch.tokens() / self.shapes.tp;
         let gate = self.shapes.gate(tokens, moe.routed_experts.wide());
         let routed = self.compute(Label { phase: Phase::Gate, ..label }, &gate, front);
@@ -208,7 +208,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Routed experts and combine.
-    fn from_experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
+    fn experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch, front: &Front) -> Front {
         let tokens = batch.tokens() / self.shapes.tp;
         let traffic = self.traffic(label.micro_batch);
         // Drafting passes fewer positions than verification, for which the traffic was worked out.
