@@ -84,7 +84,7 @@ fn global_offsets(ports: u32, groups: u32) -> Vec<u32> {
         return Vec::new();
     }
     let (rounds, rest) = (ports / (groups - 1), ports % (groups - 1));
-    let opposite = rest % 2 == 1 && groups % 2 == 0;
+    let opposite = rest % 2 == 1 && groups.is_multiple_of(2);
     let extra = |distance: u32| {
         let near = distance.min(groups - distance) <= rest / 2;
         u32::from(near || (opposite && distance * 2 == groups))
