@@ -8,7 +8,7 @@ mod lower;
 use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics};
-use crate::network::Analytic;
+use crate::network::{Analytic, FaultSchedule, resolve};
 use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -20,6 +20,7 @@ use crate::workload::DecodeStep;
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
+    faults(scenario, &cluster)?;
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = build::kernels(scenario, &cluster);
     let mut network = match scenario.network {
@@ -29,6 +30,16 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
     let metrics = measure(scenario, &cluster, &timeline);
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
+}
+
+/// What breaks, and when.
+fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
+        let message = "the analytic network model knows neither routes nor rates that change";
+        return Err(Invalid::at("fault", message).help("use `network = \"flow\"`"));
+    }
+    Ok(faults)
 }
 
 fn measure(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Metrics {

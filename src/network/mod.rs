@@ -4,8 +4,12 @@
 //! the clock: it is told how far it may go.
 
 mod analytic;
+mod fault;
 
 pub use analytic::Analytic;
+pub use fault::{
+    Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
+};
 
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::units::{Bytes, Time};
@@ -42,6 +46,15 @@ pub struct Arrived {
     pub latency_bound: bool,
 }
 
+/// A transfer that no way is left for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stranded {
+    /// The flow.
+    pub flow: FlowId,
+    /// Since when.
+    pub since: Time,
+}
+
 /// How data moves.
 pub trait NetworkModel {
     /// Takes a flow that starts at `now`, which never runs backwards.
@@ -49,4 +62,10 @@ pub trait NetworkModel {
 
     /// Works until the first arrival or until `limit`, appends what arrives at that instant and returns the instant.
     fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time;
+
+    /// The flows that no way is left for as things stand, in order of flow. A model that knows faults goes on as long as a
+    /// coming change may give them one.
+    fn stranded(&self) -> Vec<Stranded> {
+        Vec::new()
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
+use crate::network::FaultSpec;
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
@@ -43,6 +44,9 @@ pub struct Scenario {
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
+    /// What breaks during the run, and when; only a network model that knows contention takes faults.
+    #[serde(default)]
+    pub fault: Vec<FaultSpec>,
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
