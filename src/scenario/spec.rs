@@ -3,6 +3,7 @@
 use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
 use crate::workload::{Collective, DecodeSpec};
@@ -43,6 +44,9 @@ pub struct Scenario {
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
+    /// Which way data goes.
+    #[serde(default)]
+    pub routing: RoutingSpec,
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
