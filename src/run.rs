@@ -23,8 +23,9 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     faults(scenario, &cluster)?;
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = build::kernels(scenario, &cluster);
+    let routes = build::routes(scenario, &cluster)?;
     let mut network = match scenario.network {
-        NetworkChoice::Analytic => Analytic::new(&cluster.topology),
+        NetworkChoice::Analytic => Analytic::with(&cluster.topology, routes),
     };
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);

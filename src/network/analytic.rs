@@ -29,11 +29,16 @@ struct Port {
 }
 
 impl<'t> Analytic<'t> {
-    /// An idle network.
+    /// An idle network with static routing.
     pub fn new(topology: &'t Topology) -> Analytic<'t> {
+        Analytic::with(topology, Routes::new(topology))
+    }
+
+    /// An idle network with the given routes over `topology`.
+    pub fn with(topology: &'t Topology, routes: Routes<'t>) -> Analytic<'t> {
         Analytic {
             topology,
-            routes: Routes::new(topology),
+            routes,
             paths: BTreeMap::new(),
             ports: BTreeMap::new(),
             on_the_way: BinaryHeap::new(),

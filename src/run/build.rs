@@ -2,6 +2,7 @@
 
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::invalid::Invalid;
+use crate::routing::Routes;
 use crate::scenario::{KernelChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 
@@ -14,6 +15,12 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
         return Err(Invalid::at("nodes", message).help(help));
     }
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
+}
+
+/// The ways that data may take.
+pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
+    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
 }
 
 /// The model of every processor of the cluster.

@@ -4,6 +4,7 @@ use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::FaultSpec;
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
 use crate::workload::{Collective, DecodeSpec};
@@ -47,6 +48,9 @@ pub struct Scenario {
     /// What breaks during the run, and when; only a network model that knows contention takes faults.
     #[serde(default)]
     pub fault: Vec<FaultSpec>,
+    /// Which way data goes.
+    #[serde(default)]
+    pub routing: RoutingSpec,
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
