@@ -8,7 +8,7 @@ mod lower;
 use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics};
-use crate::network::{Analytic, FaultSchedule, resolve};
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, resolve};
 use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -20,15 +20,17 @@ use crate::workload::DecodeStep;
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
-    faults(scenario, &cluster)?;
+    let faults = faults(scenario, &cluster)?;
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = build::kernels(scenario, &cluster);
     let routes = build::routes(scenario, &cluster)?;
-    let mut network = match scenario.network {
-        NetworkChoice::Analytic => Analytic::with(&cluster.topology, routes),
+    let mut network: Box<dyn NetworkModel> = match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
+        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
     };
     let mut workload = job.workload;
-    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
+    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);
+    drop(network);
     let metrics = measure(scenario, &cluster, &timeline);
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }

@@ -5,14 +5,16 @@
 
 mod analytic;
 mod fault;
+mod flow;
 
 pub use analytic::Analytic;
 pub use fault::{
     Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
 };
+pub use flow::FairShare;
 
 use crate::id::{DeviceId, FlowId, LinkId};
-use crate::units::{Bytes, Time};
+use crate::units::{Bytes, Duration, Time};
 
 /// A transfer of data from one device to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,17 @@ pub struct Stranded {
     pub since: Time,
 }
 
+/// What passed a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkUse {
+    /// The link.
+    pub link: LinkId,
+    /// Data of transfers that have left it.
+    pub carried: Bytes,
+    /// Time during which transfers used it; of parallel cables that of the busiest.
+    pub busy: Duration,
+}
+
 /// How data moves.
 pub trait NetworkModel {
     /// Takes a flow that starts at `now`, which never runs backwards.
@@ -66,6 +79,11 @@ pub trait NetworkModel {
     /// The flows that no way is left for as things stand, in order of flow. A model that knows faults goes on as long as a
     /// coming change may give them one.
     fn stranded(&self) -> Vec<Stranded> {
+        Vec::new()
+    }
+
+    /// What passed each link so far, for models that follow transfers along their links.
+    fn link_use(&self) -> Vec<LinkUse> {
         Vec::new()
     }
 }

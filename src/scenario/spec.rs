@@ -94,6 +94,8 @@ pub enum NetworkChoice {
     /// Latency plus bytes over the narrowest link, without contention inside the fabric.
     #[default]
     Analytic,
+    /// Max-min fair shares of every cable, worked out anew where an arrival, a departure or a fault changes them.
+    Flow,
 }
 
 /// What of a symmetric deployment is simulated.
