@@ -3,7 +3,7 @@
 use super::cables::Cables;
 use super::choose::{Chooser, Connection};
 use super::next_hops::NextHops;
-use super::spec::{RoutingChoice, RoutingSpec};
+use super::spec::{DetourChoice, RoutingChoice, RoutingSpec};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
@@ -74,19 +74,47 @@ impl<'t> Routes<'t> {
         let key = self.chooser.key(connection);
         let mut at = from;
         while at != to {
-            let hops = self.next_hops.hops(at, to);
-            if hops.is_empty() {
+            let Some((cable, next)) = self.step(at, to, key) else {
                 assert_eq!(at, from, "a next hop leads to a next hop");
                 return false;
-            }
-            let cable = match self.spec.policy {
-                RoutingChoice::Ecmp if hashes(self.topology, at) => self.chooser.hashed(at, key, hops),
-                _ => self.chooser.fixed(at, to, hops),
             };
             pass(cable);
-            at = self.next_hops.cables().get(cable).to;
+            at = next;
         }
         true
+    }
+
+    /// The next cable of a fixed way to a prepared destination, and where it leads.
+    fn step(&self, at: DeviceId, to: DeviceId, key: u64) -> Option<(CableId, DeviceId)> {
+        let hops = self.next_hops.hops(at, to);
+        if hops.is_empty() {
+            return None;
+        }
+        let cable = match self.spec.policy {
+            RoutingChoice::Ecmp if hashes(self.topology, at) => self.chooser.hashed(at, key, hops),
+            _ => self.chooser.fixed(at, to, hops),
+        };
+        Some((cable, self.next_hops.cables().get(cable).to))
+    }
+
+    /// Whether the way on from any switch depends on the destination alone, wherever data comes from.
+    pub fn by_destination(&self) -> bool {
+        let RoutingSpec { policy, detour, spray_ports, .. } = self.spec;
+        policy != RoutingChoice::Ecmp && detour == DetourChoice::Minimal && !spray_ports
+    }
+
+    /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none,
+    /// handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be reached.
+    pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<DeviceId> {
+        assert!(self.by_destination(), "the first cables are the same for all packets of a transfer");
+        self.next_hops.prepare(to);
+        let mut at = from;
+        while at != to && !self.topology.device(at).kind.is_fabric_switch() {
+            let (cable, next) = self.step(at, to, 0)?;
+            pass(cable);
+            at = next;
+        }
+        Some(at)
     }
 
     /// The cables that ways are made of.

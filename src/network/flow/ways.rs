@@ -23,7 +23,12 @@ pub(super) struct Ways<'t> {
     cables: Vec<CableFacts>,
     passages: Vec<Passage>,
     stretches: [Vec<Member>; 3],
+    /// Per switch and destination, where switches ask for nothing else: the place of what is known of the way on.
+    onward: Vec<Vec<u32>>,
+    routes_on: Vec<Route>,
 }
+
+const UNKNOWN: u32 = u32::MAX;
 
 /// Where a cable stands in a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,9 @@ impl<'t> Ways<'t> {
             CableFacts { link: cable.link, latency: link.latency, stretch, is_port }
         });
         let cables = facts.collect();
-        Ways { topology, routes, cables, passages: Vec::new(), stretches: Default::default() }
+        let onward = vec![Vec::new(); topology.n_devices()];
+        let (passages, stretches) = (Vec::new(), Default::default());
+        Ways { topology, routes, cables, passages, stretches, onward, routes_on: Vec::new() }
     }
 
     /// The cables that ways are made of.
@@ -72,30 +79,71 @@ impl<'t> Ways<'t> {
     /// Uses only those links that are `usable`, by place of the link.
     pub(super) fn restrict(&mut self, usable: &[bool]) {
         self.routes = self.routes.restricted(usable);
+        self.onward.iter_mut().for_each(Vec::clear);
+        self.routes_on.clear();
     }
 
     /// The way between two devices; none where there is none.
     pub(super) fn find(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
         self.passages.clear();
+        if !self.routes.by_destination() {
+            return self.cut(from, to, segments);
+        }
+        let passages = &mut self.passages;
+        let entrance = self.routes.enter(from, to, |cable| passages.push(Passage { cable, part: 1.0 }))?;
+        if entrance == to || entrance == from {
+            self.passages.clear();
+            return self.cut(from, to, segments);
+        }
+        let into = &mut self.stretches[0];
+        into.clear();
+        into.extend(self.passages.iter().map(|&Passage { cable, part }| Member { cable, part }));
+        let into = segments.intern(into);
+        let facts = || self.passages.iter().map(|passage| &self.cables[passage.cable.index()]);
+        let port = facts().find(|facts| facts.is_port).or(facts().next())?.link;
+        let before: Duration = facts().map(|facts| facts.latency).sum();
+        let Route { way: [_, through, out], latency, .. } = self.onward(entrance, to, segments)?;
+        Some(Route { way: [into, through, out], latency: before + latency, port })
+    }
+
+    /// The way from a switch, worked out once for all that come there.
+    fn onward(&mut self, switch: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+        let known = &mut self.onward[switch.index()];
+        if known.is_empty() {
+            known.resize(self.topology.n_devices(), UNKNOWN);
+        }
+        let place = known[to.index()];
+        if place != UNKNOWN {
+            return Some(self.routes_on[place as usize]);
+        }
+        self.passages.clear();
+        let route = self.cut(switch, to, segments)?;
+        self.onward[switch.index()][to.index()] = self.routes_on.len() as u32;
+        self.routes_on.push(route);
+        Some(route)
+    }
+
+    /// The whole way, cut into stretches.
+    fn cut(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
         if !self.routes.passages(from, to, 1, &mut self.passages) {
             return None;
         }
         self.stretches.iter_mut().for_each(Vec::clear);
         let first = self.cables[self.passages[0].cable.index()];
-        let (mut latency, mut port, mut after) = (Duration::ZERO, None, None);
+        let passes_fabric = self.passages.iter().any(|p| self.cables[p.cable.index()].stretch != Stretch::Inside);
+        let (mut latency, mut port, mut behind) = (Duration::ZERO, None, false);
         for &Passage { cable, part } in &self.passages {
             let facts = self.cables[cable.index()];
             latency += facts.latency;
             port = port.or_else(|| facts.is_port.then_some(facts.link));
-            let stretch = match (facts.stretch, after) {
-                // What passes no fabric leaves by its first cable and arrives by the others.
-                (Stretch::In, _) | (Stretch::Inside, None) => 0,
-                (Stretch::Through, _) => 1,
-                (Stretch::Out | Stretch::Inside, _) => 2,
+            let stretch = match facts.stretch {
+                Stretch::In => 0,
+                Stretch::Through => 1,
+                Stretch::Out => 2,
+                Stretch::Inside => 2 * usize::from(behind),
             };
-            if stretch > 0 || (facts.stretch == Stretch::Inside && !self.leaves_node(from, to)) {
-                after = Some(());
-            }
+            // What passes no fabric leaves by its first cable and arrives by the others.
+            behind = facts.stretch == Stretch::Out || behind || !passes_fabric;
             self.stretches[stretch].push(Member { cable, part });
         }
         if self.passages.iter().any(|passage| passage.part < 1.0) {
@@ -105,11 +153,6 @@ impl<'t> Ways<'t> {
         }
         let way = [0, 1, 2].map(|at| segments.intern(&self.stretches[at]));
         Some(Route { way, latency, port: port.unwrap_or(first.link) })
-    }
-
-    /// Whether the ends are in different nodes.
-    fn leaves_node(&self, from: DeviceId, to: DeviceId) -> bool {
-        self.topology.device(from).group != self.topology.device(to).group
     }
 }
 
