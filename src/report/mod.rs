@@ -8,6 +8,8 @@ pub mod json;
 pub mod perfetto;
 pub mod plot;
 pub mod run_text;
+mod sheet;
 pub mod table;
+mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
