@@ -9,6 +9,7 @@ pub mod invalid;
 pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod numerics;
 pub mod parallelism;
 pub mod report;
 pub mod reproduce;
