@@ -21,4 +21,5 @@ pub mod sources;
 pub mod timeline;
 pub mod topology;
 pub mod units;
+pub mod validate;
 pub mod workload;

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["reproduce"],
+    &["reproduce", "validate"],
     &["lib", "main", "cli"],
 ];
 
@@ -51,6 +51,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("plotters::", &["report"], "plotters is private to `report`"),
     ("comfy_table::", &["report"], "comfy-table is private to `report`"),
     ("annotate_snippets::", &["scenario"], "annotate-snippets is private to `scenario`"),
+    ("csv::", &["scenario"], "csv is private to `scenario`"),
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
 ];
