@@ -40,11 +40,9 @@ pub fn dot(a: &[E4M3], b: &[E4M3], accumulator: Accumulator) -> f64 {
 
 /// The sum of the products of a group, in units of the last bit.
 fn aligned_sum(a: &[E4M3], b: &[E4M3]) -> i64 {
-    let exponent = |a: &E4M3, b: &E4M3| leading(*a) + leading(*b);
-    let Some(largest) = a.iter().zip(b).filter_map(|(a, b)| (product(*a, *b) != 0).then(|| exponent(a, b))).max()
-    else {
-        return 0;
-    };
+    let counts = |(a, b): &(&E4M3, &E4M3)| product(**a, **b) != 0;
+    let exponents = a.iter().zip(b).filter(counts).map(|(a, b)| leading(*a) + leading(*b));
+    let Some(largest) = exponents.max() else { return 0 };
     let kept = largest - ALIGNED_FRACTION_BITS - LAST_BIT;
     let one = |(a, b): (&E4M3, &E4M3)| {
         let size = (product(*a, *b) << (i32::from(a.exponent) + i32::from(b.exponent) - LAST_BIT)) >> kept << kept;
