@@ -6,11 +6,13 @@
 mod busy;
 mod collective;
 mod decode;
+mod links;
 mod named;
 mod outcome;
 
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use named::{Metric, named_collective, named_decode};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

@@ -6,6 +6,7 @@ use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::run::{gpu_kernels, simulate};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
@@ -59,6 +60,8 @@ impl Context {
             workload,
             kernel: self.kernel,
             network: self.network,
+            fault: Vec::new(),
+            routing: RoutingSpec::default(),
             symmetry: SymmetryChoice::Fold,
         };
         simulate(&scenario).map_err(Skip::because)

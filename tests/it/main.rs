@@ -5,6 +5,7 @@
 
 mod cli;
 mod decode;
+mod flow;
 mod golden;
 mod library;
 mod oracle;
