@@ -17,6 +17,7 @@ pub mod routing;
 pub mod run;
 pub mod scenario;
 pub mod sources;
+pub mod sweep;
 pub mod timeline;
 pub mod topology;
 pub mod units;

@@ -8,6 +8,7 @@ mod output;
 mod reproduce;
 mod run;
 mod schema;
+mod sweep;
 mod topo;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,8 @@ struct Cli {
 enum Command {
     /// Run one experiment: how fast, how dear, and why
     Run(run::RunArgs),
+    /// Run a study: one scenario along axes, in parallel, resumable; a table as CSV and Parquet
+    Sweep(sweep::SweepArgs),
     /// Work out every table and figure of arXiv 2505.09343: printed, simulated, deviation, status
     Reproduce(reproduce::ReproduceArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
@@ -82,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
     let ending = match cli.command {
         None => say(INTRODUCTION).map(|()| Done::Answered),
         Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),

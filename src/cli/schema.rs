@@ -7,6 +7,7 @@ use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, Switch
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
+use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
+        ("study", schema_for::<StudySpec>("Octoplane study")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }

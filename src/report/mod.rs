@@ -4,6 +4,7 @@
 
 pub mod figures;
 pub mod files;
+pub mod frame;
 pub mod json;
 pub mod perfetto;
 pub mod plot;

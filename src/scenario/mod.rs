@@ -4,6 +4,8 @@
 
 mod deserialize;
 mod error;
+mod library;
+mod literal;
 mod load;
 mod merge;
 mod resolved;
@@ -16,7 +18,10 @@ mod texts;
 mod tree;
 
 pub use error::UserError;
-pub use load::{Loaded, load};
+pub use library::Library;
+pub use literal::Literal;
+pub use load::{Loaded, load, load_with};
 pub use schema::schema_for;
+pub use sets::Overlay;
 pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
-pub use texts::read_text;
+pub use texts::{read_bytes, read_text};

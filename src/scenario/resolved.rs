@@ -53,7 +53,8 @@ fn value(value: &Value) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as TOML writes it.
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

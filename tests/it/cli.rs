@@ -4,30 +4,30 @@ use crate::golden;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A folder for what a test writes, under the build's own folder.
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-fn octoplane(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn octoplane(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_octoplane")).current_dir(folder).args(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn golden_file(name: &str) -> PathBuf {
+pub(crate) fn golden_file(name: &str) -> PathBuf {
     root().join("tests/it/golden").join(name)
 }
 

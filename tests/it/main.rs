@@ -8,4 +8,5 @@ mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod sweep;
 mod tidy;

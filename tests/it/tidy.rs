@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["reproduce"],
+    &["reproduce", "sweep"],
     &["lib", "main", "cli"],
 ];
 
@@ -43,6 +43,8 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("File::open", &["scenario"], "only `scenario` reads files"),
     ("fs::write", &["report"], "only `report` writes files"),
     ("File::create", &["report"], "only `report` writes files"),
+    ("OpenOptions", &["report"], "only `report` writes files"),
+    ("fs::remove", &["report"], "only `report` writes files"),
     ("println!", &["main", "cli"], "only the command line prints"),
     ("std::env", &["main", "cli"], "only the command line knows its surroundings"),
     ("Instant::now", &[], "nobody reads a clock"),
@@ -53,6 +55,10 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("annotate_snippets::", &["scenario"], "annotate-snippets is private to `scenario`"),
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
+    ("csv::", &["report"], "csv is private to `report`"),
+    ("parquet::", &["report"], "parquet is private to `report`"),
+    ("rayon::", &["sweep"], "rayon is private to `sweep`: threads run beside each other, never inside a run"),
+    ("indicatif::", &["cli"], "indicatif is private to the command line"),
 ];
 
 const FILE_LINES_MAX: usize = 600;
