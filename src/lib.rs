@@ -1,5 +1,6 @@
 //! Octoplane: a discrete-event simulator of GPU clusters that train and serve large language models.
 
+pub mod check;
 pub mod dtype;
 pub mod engine;
 pub mod gpu;

@@ -3,6 +3,7 @@
 //! stdout carries data, stderr carries messages. Exit codes: 0 for an answer, 1 for a check that failed, 2 for input that makes
 //! no sense.
 
+mod check;
 mod import;
 mod output;
 mod reproduce;
@@ -53,6 +54,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Work out every table and figure of arXiv 2505.09343: printed, simulated, deviation, status
     Reproduce(reproduce::ReproduceArgs),
+    /// Check topologies and scenarios against what they promise and what they were: exit code 1 for a regression
+    Check(check::CheckArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
@@ -87,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Run(args)) => run::main(&args),
         Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
+        Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),

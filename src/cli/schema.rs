@@ -3,6 +3,7 @@
 use super::output::{say_json, write};
 use super::{Done, Ending};
 use clap::Args;
+use octoplane::check::BaselineSpec;
 use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
@@ -61,6 +62,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
         ("study", schema_for::<StudySpec>("Octoplane study")),
+        ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }

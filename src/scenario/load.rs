@@ -97,6 +97,14 @@ impl<T> Loaded<T> {
         format!("{:032x}", self.resolved().bytes().fold(OFFSET, step))
     }
 
+    /// Every value that can matter, everything merged: its dotted path, the value as TOML, and where it comes from. Sources and
+    /// descriptions say nothing to a simulation and are left out.
+    pub fn leaves(&self) -> Vec<(String, String, String)> {
+        let leaves = resolved::leaves(&self.root);
+        let place = |(path, value, span)| (path, value, self.texts.place(span));
+        leaves.into_iter().map(place).collect()
+    }
+
     /// Where the value at the dotted `place` comes from: "file.toml:12", or "--set #1".
     pub fn origin(&self, place: &str) -> Option<String> {
         let keys: Vec<String> = place.split('.').map(str::to_owned).collect();

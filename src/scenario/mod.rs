@@ -24,4 +24,4 @@ pub use load::{Loaded, load, load_with};
 pub use schema::schema_for;
 pub use sets::Overlay;
 pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
-pub use texts::{read_bytes, read_text};
+pub use texts::{read_bytes, read_text, tomls_under};

@@ -36,6 +36,22 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, UserError> {
     fs::read(path).map_err(|error| UserError::plain(unreadable(path, &error)))
 }
 
+/// Every TOML file under `folder`, in order of path.
+pub fn tomls_under(folder: &Path) -> Result<Vec<PathBuf>, UserError> {
+    let unreadable = |error: std::io::Error| UserError::plain(unreadable(folder, &error));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            found.extend(tomls_under(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Why a file could not be read, with the nearest names beside it.
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
     if error.kind() != std::io::ErrorKind::NotFound {
