@@ -11,6 +11,7 @@ mod run;
 mod schema;
 mod sweep;
 mod topo;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use octoplane::scenario::UserError;
@@ -56,6 +57,8 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Check topologies and scenarios against what they promise and what they were: exit code 1 for a regression
     Check(check::CheckArgs),
+    /// Compare with published measurements: measured, simulated, error statistics
+    Validate(validate::ValidateArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
@@ -91,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Check(args)) => check::main(&args, &root),
+        Some(Command::Validate(args)) => validate::main(&args, &root),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),

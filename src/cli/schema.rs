@@ -10,6 +10,7 @@ use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
 use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
+use octoplane::validate::SystemsSpec;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -63,6 +64,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
         ("study", schema_for::<StudySpec>("Octoplane study")),
         ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
+        ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }

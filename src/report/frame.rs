@@ -1,4 +1,4 @@
-//! Tables of many rows as files: CSV and Parquet. The only module that knows `csv` and `parquet`.
+//! Tables of many rows as files: CSV and Parquet. The only module that writes with `csv` and knows `parquet`.
 
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};

@@ -14,4 +14,5 @@ pub mod table;
 mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
+pub mod validation;
 pub mod verdict;

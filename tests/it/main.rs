@@ -11,3 +11,4 @@ mod library;
 mod oracle;
 mod sweep;
 mod tidy;
+mod validate;
