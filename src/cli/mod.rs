@@ -5,6 +5,7 @@
 
 mod check;
 mod import;
+mod manual;
 mod output;
 mod reproduce;
 mod run;
@@ -65,6 +66,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Turn descriptions of others into TOML files
     Import(import::ImportArgs),
+    /// Print a completion script for a shell
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
 }
 
 const INTRODUCTION: &str = "\
@@ -98,6 +105,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),
+        Some(Command::Completions(args)) => manual::completions(&args),
+        Some(Command::Man) => manual::man(),
     };
     match ending {
         Ok(Done::Answered) => ExitCode::SUCCESS,

@@ -169,3 +169,22 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
     assert_eq!(unknown_file.status.code(), Some(2));
     assert!(stderr(&unknown_file).contains("h800_ep128_decode.toml"), "{}", stderr(&unknown_file));
 }
+
+#[test]
+fn completions_and_the_man_page_know_every_command() {
+    let help = stdout(&octoplane(root(), &["--help"]));
+    let listed = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let commands: Vec<&str> = listed
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"run") && commands.contains(&"sweep") && commands.contains(&"check"), "{commands:?}");
+    for args in [&["completions", "bash"][..], &["completions", "zsh"], &["completions", "fish"], &["man"]] {
+        let output = octoplane(root(), args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        for command in commands.iter().filter(|command| **command != "help") {
+            assert!(stdout(&output).contains(command), "{args:?} does not know `{command}`");
+        }
+    }
+}
