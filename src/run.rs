@@ -6,6 +6,8 @@ mod build;
 mod exchange;
 mod lower;
 
+pub(crate) use build::gpu_kernels;
+
 use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::MoeExchangeFacts;
