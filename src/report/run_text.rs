@@ -41,9 +41,7 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     let (breakdown, whole) = match &outcome.metrics {
         Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
         Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
-        Metrics::MoeExchange(metrics) => {
-            (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine)
-        }
+        Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
     };
     line(String::new());
     line(overlap(breakdown, whole));
@@ -60,7 +58,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
 
 fn exchange_summary(m: &MoeExchangeMetrics) -> String {
     let (there, back) = (m.dispatch_bandwidth / 1e9, m.combine_bandwidth / 1e9);
-    let mut text = format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
+    let mut text =
+        format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
     if m.prepare > Duration::ZERO {
         write!(text, "   prepare {:.2}", m.prepare).expect("writing to a string");
     }

@@ -11,7 +11,8 @@ use crate::routing::Routes;
 use crate::scenario::{CollectiveSpec, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::topology::{Cluster, DeviceKind};
 use crate::workload::{
-    Algorithm, CollectiveWorkload, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, Group, Protocol, RunOn, Workload, choose, expert_traffic,
+    Algorithm, CollectiveWorkload, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, Group, Protocol, RunOn,
+    Workload, choose, expert_traffic,
 };
 
 /// What is to be done, and what was found out about it.

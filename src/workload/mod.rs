@@ -10,9 +10,7 @@ mod kernel;
 mod moe;
 mod op;
 
-pub use collective::{
-    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand,
-};
+pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
 pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
