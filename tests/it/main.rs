@@ -5,6 +5,7 @@
 
 mod check;
 mod cli;
+mod communication;
 mod decode;
 mod golden;
 mod library;
