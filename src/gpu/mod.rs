@@ -3,6 +3,7 @@
 //! This layer knows kernels and processors, never models, schedules or the network.
 
 mod roofline;
+pub mod tile;
 
 pub use roofline::{Instant, Processor, Roofline};
 

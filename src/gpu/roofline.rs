@@ -41,7 +41,7 @@ impl Processor {
     }
 
     /// Launch plus the longer of arithmetic and traffic.
-    fn cost(&self, kernel: &Kernel) -> Cost {
+    pub(super) fn cost(&self, kernel: &Kernel) -> Cost {
         let flops = kernel.flops();
         let compute = if flops == Flops::ZERO { Duration::ZERO } else { flops / self.rates[&kernel.operands()] };
         let memory = kernel.bytes() / self.memory;

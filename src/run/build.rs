@@ -1,9 +1,12 @@
 //! From a scenario to the machines that it runs on.
 
+use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::scenario::{KernelChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
+use std::collections::BTreeMap;
 
 /// The devices and links of a scenario.
 pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
@@ -17,17 +20,29 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
 }
 
 /// The model of every processor of the cluster.
-pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelModel> {
-    if scenario.kernel == KernelChoice::Instant {
-        return Box::new(Instant);
-    }
-    let gpu = Processor::gpu(&scenario.hardware.gpu);
-    let mut processors: std::collections::BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
-    if let Some(spec) = &scenario.hardware.cpu {
-        // The sockets of a node share the work on experts, so that the first stands for all of them.
-        let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
-        let cpu = Processor::cpu(spec, sockets);
-        processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
-    }
-    Box::new(Roofline::new(processors))
+pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn KernelModel>, Invalid> {
+    let spec = &scenario.hardware.gpu;
+    Ok(match scenario.kernel {
+        KernelChoice::Instant => Box::new(Instant),
+        KernelChoice::Roofline => {
+            let mut processors = cpus(scenario, cluster);
+            let gpu = Processor::gpu(spec);
+            processors.extend(cluster.gpus.iter().map(|&id| (id, gpu.clone())));
+            Box::new(Roofline::new(processors))
+        }
+        KernelChoice::Tile => {
+            let machine = Machine::new(spec).ok_or_else(|| {
+                let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", spec.name);
+                Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
+            })?;
+            Box::new(Tile::new(machine, cpus(scenario, cluster)))
+        }
+    })
+}
+
+/// The CPUs. The sockets of a node share the work on experts, so that the first stands for all of them.
+fn cpus(scenario: &Scenario, cluster: &Cluster) -> BTreeMap<DeviceId, Processor> {
+    let Some(spec) = &scenario.hardware.cpu else { return BTreeMap::new() };
+    let cpu = Processor::cpu(spec, scenario.hardware.cpus.map_or(1, |cpus| cpus.wide()));
+    cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())).collect()
 }
