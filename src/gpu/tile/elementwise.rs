@@ -12,7 +12,7 @@ const STEP: f64 = 16_384.0;
 
 /// Reads and writes the given amounts.
 pub(super) fn pass(machine: &Machine, read: Bytes, written: Bytes) -> Timing {
-    let bytes = (read + written).get() as f64;
+    let bytes = read.get() as f64 * (1.0 - machine.warm) + written.get() as f64;
     let share = bytes / machine.sms as f64;
     let stage = Stage { steps: (share / STEP).max(1.0), l2: share.min(STEP), hbm: share.min(STEP), ..Stage::default() };
     let class = Class { blocks: machine.sms, stages: vec![stage] };

@@ -61,7 +61,7 @@ impl Product {
     }
 
     /// Bytes of operands, each counted once, with the scales of block formats.
-    fn operand_bytes(&self) -> f64 {
+    pub(super) fn operand_bytes(&self) -> f64 {
         // FP8: an FP32 scale per 128 values. FP4: an FP8 scale per 16 values.
         let scales = |bits: u64| match bits {
             8 => 32.0 / GROUP as f64,
@@ -94,7 +94,7 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
         tensor: machine.multiply(product.operands, rows, columns, depth) + machine.step(product.operands),
         promotion: promotion(machine, product.operands, tiling, depth),
         l2: loaded,
-        hbm: product.operand_bytes() / (blocks as f64 * steps),
+        hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps),
         ..Stage::default()
     };
     let fixed = machine.sm.epilogue.as_secs();

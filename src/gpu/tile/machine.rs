@@ -23,6 +23,8 @@ pub struct Machine {
     pub launch: f64,
     /// Bytes of the L2 cache.
     pub l2: f64,
+    /// The part of a kernel's operands that L2 still holds when it starts.
+    pub warm: f64,
     /// The SM.
     pub sm: SmSpec,
     /// The fast model of the same GPU.
@@ -51,6 +53,7 @@ impl Machine {
             latency,
             launch: spec.kernel_launch.as_secs(),
             l2: spec.l2.capacity.get() as f64,
+            warm: 0.0,
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
             roofline: Processor::gpu(spec),
@@ -62,6 +65,17 @@ impl Machine {
     pub fn with_sms(&self, sms: u64) -> Machine {
         assert!((1..=self.sms).contains(&sms), "{sms} of {} SMs", self.sms);
         Machine { sms, ..self.clone() }
+    }
+
+    /// The same GPU for a kernel that finds `part` of its operands in L2, as benchmarks do that repeat one on few buffers.
+    pub fn with_warm(&self, part: f64) -> Machine {
+        assert!((0.0..=1.0).contains(&part), "{part} is no part of a whole");
+        Machine { warm: part, ..self.clone() }
+    }
+
+    /// The part of `bytes` that stays in L2 when as much is touched between two uses: all that fits, none of twice as much.
+    pub fn kept(&self, bytes: f64) -> f64 {
+        (2.0 - bytes / self.l2).clamp(0.0, 1.0)
     }
 
     /// Peak operations per second of one SM.
