@@ -2,6 +2,7 @@
 
 use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::scenario::{KernelChoice, Scenario};
@@ -21,28 +22,45 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
 
 /// The model of every processor of the cluster.
 pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn KernelModel>, Invalid> {
-    let spec = &scenario.hardware.gpu;
-    Ok(match scenario.kernel {
-        KernelChoice::Instant => Box::new(Instant),
-        KernelChoice::Roofline => {
-            let mut processors = cpus(scenario, cluster);
-            let gpu = Processor::gpu(spec);
-            processors.extend(cluster.gpus.iter().map(|&id| (id, gpu.clone())));
-            Box::new(Roofline::new(processors))
-        }
-        KernelChoice::Tile => {
-            let machine = Machine::new(spec).ok_or_else(|| {
-                let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", spec.name);
-                Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
-            })?;
-            Box::new(Tile::new(machine, cpus(scenario, cluster)))
-        }
-    })
+    let mut cpus = BTreeMap::new();
+    if let Some(spec) = &scenario.hardware.cpu {
+        // The sockets of a node share the work on experts, so that the first stands for all of them.
+        let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
+        let cpu = Processor::cpu(spec, sockets);
+        cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
+    }
+    model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
 }
 
-/// The CPUs. The sockets of a node share the work on experts, so that the first stands for all of them.
-fn cpus(scenario: &Scenario, cluster: &Cluster) -> BTreeMap<DeviceId, Processor> {
-    let Some(spec) = &scenario.hardware.cpu else { return BTreeMap::new() };
-    let cpu = Processor::cpu(spec, scenario.hardware.cpus.map_or(1, |cpus| cpus.wide()));
-    cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())).collect()
+/// The model of some equal GPUs by themselves.
+pub(crate) fn gpu_kernels(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    devices: &[DeviceId],
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    model(choice, gpu, devices, BTreeMap::new())
+}
+
+/// The model of equal GPUs beside other processors.
+fn model(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    gpus: &[DeviceId],
+    mut others: BTreeMap<DeviceId, Processor>,
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    Ok(match choice {
+        KernelChoice::Instant => Box::new(Instant),
+        KernelChoice::Roofline => {
+            let processor = Processor::gpu(gpu);
+            others.extend(gpus.iter().map(|&id| (id, processor.clone())));
+            Box::new(Roofline::new(others))
+        }
+        KernelChoice::Tile => {
+            let machine = Machine::new(gpu).ok_or_else(|| {
+                let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
+                Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
+            })?;
+            Box::new(Tile::new(machine, others))
+        }
+    })
 }

@@ -1,7 +1,7 @@
 //! A GPU as the cycle-level model sees it: rates in plain numbers (seconds, bytes, operations), worked out once.
 
 use crate::dtype::Dtype;
-use crate::gpu::Processor;
+use crate::gpu::{Conditions, Processor};
 use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
 
 /// One GPU.
@@ -61,20 +61,16 @@ impl Machine {
         })
     }
 
-    /// The same GPU with `sms` SMs left for kernels: communication kernels occupy the others.
-    pub fn with_sms(&self, sms: u64) -> Machine {
-        assert!((1..=self.sms).contains(&sms), "{sms} of {} SMs", self.sms);
-        Machine { sms, ..self.clone() }
+    /// The same GPU as a kernel finds it under `conditions`.
+    pub fn under(&self, conditions: &Conditions) -> Machine {
+        let sms = self.sms.saturating_sub(conditions.sms_taken).max(1);
+        let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
+        Machine { sms, warm, ..self.clone() }
     }
 
-    /// The same GPU for a kernel that finds `part` of its operands in L2, as benchmarks do that repeat one on few buffers.
-    pub fn with_warm(&self, part: f64) -> Machine {
-        assert!((0.0..=1.0).contains(&part), "{part} is no part of a whole");
-        Machine { warm: part, ..self.clone() }
-    }
-
-    /// The part of `bytes` that stays in L2 when as much is touched between two uses: all that fits, none of twice as much.
-    pub fn kept(&self, bytes: f64) -> f64 {
+    /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none
+    /// of twice as much, since what is used in turn pushes itself out.
+    fn kept(&self, bytes: f64) -> f64 {
         (2.0 - bytes / self.l2).clamp(0.0, 1.0)
     }
 

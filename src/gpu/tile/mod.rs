@@ -14,7 +14,7 @@ mod tests;
 
 pub use machine::Machine;
 
-use super::{Cost, KernelModel, Processor};
+use super::{Conditions, Cost, KernelModel, Processor};
 use crate::id::DeviceId;
 use crate::timeline::Bound;
 use crate::units::{Duration, PS_PER_SEC};
@@ -110,7 +110,7 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
 pub struct Tile {
     machine: Machine,
     others: BTreeMap<DeviceId, Processor>,
-    known: BTreeMap<Kernel, Cost>,
+    known: BTreeMap<(Conditions, Kernel), Cost>,
 }
 
 impl Tile {
@@ -121,10 +121,11 @@ impl Tile {
 }
 
 impl KernelModel for Tile {
-    fn cost(&mut self, device: DeviceId, kernel: &Kernel) -> Cost {
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
         if let Some(processor) = self.others.get(&device) {
             return processor.cost(kernel);
         }
-        *self.known.entry(*kernel).or_insert_with(|| simulate(&self.machine, kernel))
+        let Tile { machine, known, .. } = self;
+        *known.entry((*conditions, *kernel)).or_insert_with(|| simulate(&machine.under(conditions), kernel))
     }
 }
