@@ -3,10 +3,12 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod cli;
 mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod sweep;
 mod tidy;
 mod validate;
