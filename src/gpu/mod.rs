@@ -3,8 +3,10 @@
 //! This layer knows kernels and processors, never models, schedules or the network.
 
 mod roofline;
+mod tile;
 
 pub use roofline::{Instant, Processor, Roofline};
+pub use tile::Attention;
 
 use crate::id::DeviceId;
 use crate::timeline::Bound;

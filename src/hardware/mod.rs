@@ -3,6 +3,7 @@
 //! One device per TOML file under `hardware/`; families share a file through `extends`. This layer must not know any
 //! topology, any model and any simulation.
 
+mod attention;
 mod cable;
 mod cpu;
 mod gpu;
@@ -11,6 +12,7 @@ mod nic;
 mod node;
 mod switch;
 
+pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};

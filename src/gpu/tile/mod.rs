@@ -1,0 +1,5 @@
+//! Kernels as thread blocks on SMs.
+
+mod attention;
+
+pub use attention::Attention;
