@@ -10,3 +10,4 @@ mod golden;
 mod library;
 mod oracle;
 mod tidy;
+mod validate;
