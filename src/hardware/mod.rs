@@ -10,6 +10,7 @@ mod gpu;
 mod memory;
 mod nic;
 mod node;
+mod sm;
 mod switch;
 
 pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
@@ -19,4 +20,5 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use sm::{Accumulator, EnergySpec, GroupScaling, MmaSpec, SmSpec};
 pub use switch::SwitchSpec;

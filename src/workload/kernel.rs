@@ -12,6 +12,8 @@ use std::fmt;
 pub enum Kernel {
     /// `groups` independent products of `[m, k]` activations with `[k, n]` weights; a dense layer is one group.
     Gemm(Gemm),
+    /// Products of several groups of rows, each with weights of its own and as many rows as it was routed.
+    GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
     DecodeAttention(DecodeAttention),
     /// Many query positions per request, each against all positions up to its own.
@@ -40,6 +42,59 @@ pub struct Gemm {
     pub operands: Dtype,
     /// Format in which the weights are stored.
     pub weights: Dtype,
+}
+
+/// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupedGemm {
+    /// Groups with at least one row.
+    pub touched: u64,
+    /// Rows of all groups.
+    pub rows: u64,
+    /// Rows of the largest group.
+    pub most: u64,
+    /// Tiles of 64 rows that cover every group.
+    pub tiles_of_64: u64,
+    /// Tiles of 128 rows that cover every group.
+    pub tiles_of_128: u64,
+    /// Outputs per row.
+    pub n: u64,
+    /// Inputs per row.
+    pub k: u64,
+    /// Format in which the operands are multiplied.
+    pub operands: Dtype,
+    /// Format in which the weights are stored.
+    pub weights: Dtype,
+    /// Where the rows of a group stand.
+    pub layout: RowLayout,
+}
+
+/// How the rows of groups are arranged in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowLayout {
+    /// One group after the other, each padded to 128 rows: prefill and training.
+    Contiguous,
+    /// A fixed room per group, of which only the filled part is computed: decode with a fixed graph.
+    Masked,
+}
+
+impl GroupedGemm {
+    /// The product of groups of `rows` rows each with `[k, n]` weights.
+    pub fn new(layout: RowLayout, rows: &[u64], n: u64, k: u64, dtype: Dtype) -> GroupedGemm {
+        let tiles = |of: u64| rows.iter().map(|rows| rows.div_ceil(of)).sum();
+        GroupedGemm {
+            touched: rows.iter().filter(|&&rows| rows > 0).count() as u64,
+            rows: rows.iter().sum(),
+            most: rows.iter().copied().max().unwrap_or(0),
+            tiles_of_64: tiles(64),
+            tiles_of_128: tiles(128),
+            n,
+            k,
+            operands: dtype,
+            weights: dtype,
+            layout,
+        }
+    }
 }
 
 /// Attention of a decode step in one layer, in the form that reads the cache once.
@@ -124,6 +179,7 @@ impl Kernel {
     pub fn flops(&self) -> Flops {
         match self {
             Kernel::Gemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
+            Kernel::GroupedGemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
             Kernel::DecodeAttention(a) => {
                 let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
                 Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
@@ -145,6 +201,10 @@ impl Kernel {
         match self {
             Kernel::Gemm(g) => {
                 let weights = values(g.groups * g.n, g.k, g.weights);
+                weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
+            }
+            Kernel::GroupedGemm(g) => {
+                let weights = values(g.touched * g.n, g.k, g.weights);
                 weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
             }
             Kernel::DecodeAttention(a) => {
@@ -169,6 +229,7 @@ impl Kernel {
         match self {
             Kernel::Gemm(g) => g.operands,
             Kernel::PrefillAttention(a) => a.operands,
+            Kernel::GroupedGemm(g) => g.operands,
             Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
     }
@@ -185,6 +246,9 @@ impl fmt::Display for Kernel {
             Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, .. }) => write!(f, "gemm {rows}x{n}x{k} {operands}"),
             Kernel::Gemm(Gemm { groups, rows, n, k, operands, .. }) => {
                 write!(f, "grouped gemm {groups}x[{n}x{k}] of {rows} rows {operands}")
+            }
+            Kernel::GroupedGemm(g) => {
+                write!(f, "grouped gemm {}x[{}x{}] of {} uneven rows {}", g.touched, g.n, g.k, g.rows, g.operands)
             }
             Kernel::DecodeAttention(a) => {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)

@@ -1,7 +1,7 @@
 //! Attention at tile fidelity: against sums done by hand, and against what must hold for every shape on every GPU.
 
 use octoplane::dtype::Dtype;
-use octoplane::gpu::Attention;
+use octoplane::gpu::tile::Attention;
 use octoplane::hardware::GpuSpec;
 use octoplane::scenario::load;
 use octoplane::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};

@@ -45,6 +45,15 @@ impl Attention {
         fewer
     }
 
+    /// What `kernel` costs; none if it is no attention.
+    pub fn cost(&self, kernel: &Kernel) -> Option<Cost> {
+        match kernel {
+            Kernel::DecodeAttention(kernel) => Some(self.decode(kernel)),
+            Kernel::PrefillAttention(kernel) => Some(self.prefill(kernel)),
+            Kernel::Gemm(_) | Kernel::GroupedGemm(_) | Kernel::Elementwise { .. } => None,
+        }
+    }
+
     /// One decode step of a layer: a call to the engine's attention, with what belongs to it.
     pub fn decode(&self, kernel: &DecodeAttention) -> Cost {
         let machine = &self.machine;
@@ -70,7 +79,7 @@ impl Attention {
             0.0
         };
         let fixed = machine.spec.decode.call.as_secs();
-        self.cost(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, cast + combine)
+        self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, cast + combine)
     }
 
     /// Attention of many queries per request, causal.
@@ -92,7 +101,7 @@ impl Attention {
                 (grid, machine.spec.prefill.call.as_secs(), cast)
             }
         };
-        self.cost(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, cast)
+        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, cast)
     }
 
     fn forward(&self, kernel: &PrefillAttention) -> grid::Grid {
@@ -120,7 +129,7 @@ impl Attention {
     }
 
     /// Everything added up, and never less than the roofline at the rates that the main loop sustains.
-    fn cost(&self, kernel: &Kernel, run: Run, fixed: f64, around: f64) -> Cost {
+    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: f64) -> Cost {
         let floor = kernel.bytes().get() as f64 / self.machine.hbm;
         let bound = match () {
             () if fixed > run.seconds + around => Bound::Launch,
