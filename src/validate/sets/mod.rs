@@ -1,6 +1,7 @@
 //! The sets: one file per table of measurements, with the conventions of its data at the top.
 
 mod gemm;
+mod mla_attention;
 mod nccl_one_domain;
 
 use super::{Context, Measured, Point, Set, Skip};
@@ -8,7 +9,7 @@ use crate::dtype::Dtype;
 
 /// Every set, in the order of reports.
 pub(super) fn all() -> Vec<Set> {
-    vec![Set::of::<gemm::Row>(), Set::of::<nccl_one_domain::Row>()]
+    vec![Set::of::<gemm::Row>(), Set::of::<mla_attention::Row>(), Set::of::<nccl_one_domain::Row>()]
 }
 
 /// Names of all sets.
