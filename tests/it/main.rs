@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod check;
 mod cli;
+mod communication;
 mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod sweep;
 mod tidy;
 mod validate;

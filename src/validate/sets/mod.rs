@@ -1,5 +1,10 @@
 //! The sets: one file per table of measurements, with the conventions of its data at the top.
 
+mod deepep_ll_sweep;
+mod deepep_normal_sweep;
+mod deepep_published;
+mod exchange;
+mod gb200_nvl72_alltoall;
 mod gemm;
 mod mla_attention;
 mod nccl_one_domain;
@@ -9,7 +14,15 @@ use crate::dtype::Dtype;
 
 /// Every set, in the order of reports.
 pub(super) fn all() -> Vec<Set> {
-    vec![Set::of::<gemm::Row>(), Set::of::<mla_attention::Row>(), Set::of::<nccl_one_domain::Row>()]
+    vec![
+        Set::of::<gemm::Row>(),
+        Set::of::<mla_attention::Row>(),
+        Set::of::<nccl_one_domain::Row>(),
+        Set::of::<deepep_published::Row>(),
+        Set::of::<deepep_ll_sweep::Row>(),
+        Set::of::<deepep_normal_sweep::Row>(),
+        Set::of::<gb200_nvl72_alltoall::Row>(),
+    ]
 }
 
 /// Names of all sets.
