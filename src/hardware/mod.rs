@@ -3,6 +3,7 @@
 //! One device per TOML file under `hardware/`; families share a file through `extends`. This layer must not know any
 //! topology, any model and any simulation.
 
+mod attention;
 mod cable;
 mod communication;
 mod cpu;
@@ -13,6 +14,7 @@ mod node;
 mod sm;
 mod switch;
 
+pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
 pub use communication::{
     CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec,
