@@ -9,6 +9,7 @@ mod gpu;
 mod memory;
 mod nic;
 mod node;
+mod packet;
 mod switch;
 
 pub use cable::CableSpec;
@@ -17,4 +18,7 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use packet::{
+    DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec,
+};
 pub use switch::SwitchSpec;

@@ -4,8 +4,10 @@
 //! the clock: it is told how far it may go.
 
 mod analytic;
+mod packet;
 
 pub use analytic::Analytic;
+pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally};
 
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::units::{Bytes, Time};
