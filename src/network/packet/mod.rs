@@ -28,7 +28,7 @@ use crate::topology::{DeviceKind, Topology};
 use crate::units::Time;
 use dcqcn::Limiter;
 use flows::{FlowState, Rings, Status};
-use pool::{ASTRAY, CONGESTED, NONE, Packet, Pool};
+use pool::{ASTRAY, CONGESTED, NONE, Pool};
 use ports::Ports;
 use way::Ways;
 use wheel::{Class, Due, Wheel};

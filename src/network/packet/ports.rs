@@ -30,6 +30,8 @@ pub(super) struct Port {
     pub(super) full_bytes: u32,
     /// Data that waits for this port.
     pub(super) queued: u32,
+    /// Data on its cable and in the buffer at the far end, over all lanes.
+    pub(super) ahead: u32,
     /// The device at the far end.
     pub(super) to: u32,
     /// Where its queues and masks begin.
@@ -113,6 +115,7 @@ impl Ports {
                 per_byte: 0,
                 full_bytes: unit(link.kind, params).get() as u32,
                 queued: 0,
+                ahead: 0,
                 to: cable.to.index() as u32,
                 queues,
                 masks,
@@ -248,6 +251,7 @@ impl Ports {
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used += bytes;
         let port = &mut self.all[at as usize];
+        port.ahead += bytes;
         port.stopped |= u16::from(*used > port.stop_at) << lane;
     }
 
@@ -256,6 +260,7 @@ impl Ports {
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used -= bytes;
         let port = &mut self.all[at as usize];
+        port.ahead -= bytes;
         let bit = 1 << lane;
         let goes = port.stopped & bit != 0 && *used <= port.go_at;
         if goes {

@@ -15,7 +15,7 @@ enum Choice {
     Fixed,
     Hashed,
     LeastLoaded,
-    InTurn,
+    AtRandom,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Ways<'t> {
     pub(super) chooser: Chooser,
     spec: RoutingSpec,
     choices: Vec<Choice>,
-    /// Where each device goes on taking turns.
+    /// The state of each device's random choices.
     spins: Vec<u32>,
     /// Per device and hash of a connection, where flowlets are followed.
     flowlets: Vec<Option<Flowlet>>,
@@ -76,7 +76,7 @@ impl<'t> Ways<'t> {
         let hops = self.next.hops(from, to);
         let chosen = match self.choices[from.index()] {
             _ if hops.len() < 2 => return hops,
-            Choice::InTurn => return hops,
+            Choice::AtRandom => return hops,
             Choice::Hashed => self.chooser.hashed(from, key, hops),
             Choice::Fixed | Choice::LeastLoaded => self.chooser.fixed(from, to, hops),
         };
@@ -97,10 +97,10 @@ impl<'t> Ways<'t> {
         Some(match self.choices[at.index()] {
             Choice::Fixed => self.chooser.fixed(at, target, hops),
             Choice::Hashed => self.chooser.hashed(at, packet.key, hops),
-            Choice::InTurn => {
+            Choice::AtRandom => {
                 let spin = &mut self.spins[at.index()];
-                *spin = spin.wrapping_add(1);
-                hops[*spin as usize % hops.len()]
+                *spin = spin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                hops[((u64::from(*spin) * hops.len() as u64) >> 32) as usize]
             }
             Choice::LeastLoaded => {
                 let spin = &mut self.spins[at.index()];
@@ -161,21 +161,20 @@ impl<'t> Ways<'t> {
 fn choice(kind: DeviceKind, spec: &RoutingSpec) -> Choice {
     match kind {
         DeviceKind::Gpu | DeviceKind::Cpu => Choice::Fixed,
-        DeviceKind::Nic if spec.spray_ports => Choice::InTurn,
+        DeviceKind::Nic if spec.spray_ports => Choice::AtRandom,
         DeviceKind::Nic if spec.policy != RoutingChoice::Ecmp => Choice::Fixed,
         _ => match spec.policy {
             RoutingChoice::Static => Choice::Fixed,
             RoutingChoice::Ecmp => Choice::Hashed,
             RoutingChoice::Adaptive => Choice::LeastLoaded,
-            RoutingChoice::Spray => Choice::InTurn,
+            RoutingChoice::Spray => Choice::AtRandom,
         },
     }
 }
 
-/// How long a port is busy with what it sends and what waits for it, in ps; one that is stopped counts a packet more.
+/// How long a port is busy with what it sends, what waits for it, and what its credits say waits at the far end, in ps.
 fn load(port: &Port, now: u64) -> u64 {
-    let stopped = if port.stopped == 0 { 0 } else { u64::from(port.full) };
-    port.busy_until.saturating_sub(now) + u64::from(port.queued) * u64::from(port.per_byte) + stopped
+    port.busy_until.saturating_sub(now) + u64::from(port.queued + port.ahead) * u64::from(port.per_byte)
 }
 
 /// The port with the least load; of several, the first from `first` on.
