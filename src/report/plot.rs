@@ -1,62 +1,9 @@
-//! Plots as SVG, legible without installed fonts. The only module that knows `plotters`.
+//! What a reproduction found, as pictures.
 
 use super::figures::{AssumptionRow, FigureRow, Status};
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use super::sheet::{BLUE, FAINT, INK, MARGIN, ORANGE, RED, Side, TITLE, sheet};
 
 const ROW: i32 = 24;
-const MARGIN: i32 = 24;
-const TITLE: i32 = 44;
-const INK: RGBColor = RGBColor(33, 37, 41);
-const FAINT: RGBColor = RGBColor(206, 212, 218);
-const BLUE: RGBColor = RGBColor(34, 102, 170);
-const ORANGE: RGBColor = RGBColor(217, 119, 6);
-const RED: RGBColor = RGBColor(192, 41, 66);
-
-/// One drawing: white ground, text at pixel positions.
-struct Sheet<'a> {
-    area: DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
-}
-
-impl<'a> Sheet<'a> {
-    fn text(&self, at: (i32, i32), size: i32, color: RGBColor, side: HPos, text: &str) {
-        let style = ("sans-serif", size).into_font().color(&color).pos(Pos::new(side, VPos::Center));
-        self.draw(&Text::new(text.to_owned(), at, style));
-    }
-
-    fn bar(&self, from: (i32, i32), to: (i32, i32), color: RGBColor) {
-        self.draw(&Rectangle::new([from, to], color.filled()));
-    }
-
-    fn line(&self, from: (i32, i32), to: (i32, i32), color: RGBColor) {
-        self.draw(&PathElement::new(vec![from, to], color.stroke_width(1)));
-    }
-
-    fn dot(&self, at: (i32, i32), color: RGBColor) {
-        self.draw(&Circle::new(at, 5, color.filled()));
-    }
-
-    fn draw<'e, E>(&self, element: &'e E)
-    where
-        E: plotters::element::Drawable<SVGBackend<'a>>,
-        for<'b> &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
-    {
-        self.area.draw(element).expect("drawing into a string cannot fail");
-    }
-}
-
-fn sheet(width: i32, height: i32, title: &str, draw: impl FnOnce(&Sheet<'_>)) -> String {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
-        area.fill(&WHITE).expect("drawing into a string cannot fail");
-        let sheet = Sheet { area };
-        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, title);
-        draw(&sheet);
-        sheet.area.present().expect("drawing into a string cannot fail");
-    }
-    svg
-}
 
 /// How far each figure is from its printed value.
 pub fn deviations_svg(figures: &[FigureRow]) -> String {
@@ -71,7 +18,7 @@ pub fn deviations_svg(figures: &[FigureRow]) -> String {
         for percent in [-5, 0, 5] {
             let x = middle + percent * half / 5;
             sheet.line((x, TITLE), (x, bottom), FAINT);
-            sheet.text((x, bottom + 12), 13, INK, HPos::Center, &format!("{percent:+}%"));
+            sheet.text((x, bottom + 12), 13, INK, Side::Center, &format!("{percent:+}%"));
         }
         for (row, figure) in (0..).zip(figures) {
             let y = TITLE + ROW * row + ROW;
@@ -81,10 +28,10 @@ pub fn deviations_svg(figures: &[FigureRow]) -> String {
                 (true, Status::Inferred) => ORANGE,
                 (true, Status::Open) => INK,
             };
-            sheet.text((left - 12, y), 13, INK, HPos::Right, &figure.id);
+            sheet.text((left - 12, y), 13, INK, Side::Right, &figure.id);
             let x = middle + (figure.deviation.clamp(-scale, scale) / scale * f64::from(half)) as i32;
             sheet.dot((x, y), color);
-            let side = if figure.deviation > 0.7 * scale { (x - 10, HPos::Right) } else { (x + 10, HPos::Left) };
+            let side = if figure.deviation > 0.7 * scale { (x - 10, Side::Right) } else { (x + 10, Side::Left) };
             let label = format!("{:+.2}% {}", 100.0 * figure.deviation + 0.0, figure.status.name());
             sheet.text((side.0, y), 12, color, side.1, &label);
         }
@@ -106,15 +53,15 @@ pub fn assumptions_svg(rows: &[AssumptionRow]) -> String {
                 let members: Vec<&AssumptionRow> = rows.iter().filter(|row| row.group == group).collect();
                 let longest = members.iter().map(|row| row.tpot_ms).fold(0.0, f64::max);
                 y += ROW;
-                sheet.text((MARGIN, y), 15, INK, HPos::Left, group);
+                sheet.text((MARGIN, y), 15, INK, Side::Left, group);
                 for row in members {
                     y += ROW;
                     let length = (row.tpot_ms / longest * f64::from(width - left - 150)) as i32;
-                    sheet.text((left - 12, y), 13, INK, HPos::Right, &row.without);
+                    sheet.text((left - 12, y), 13, INK, Side::Right, &row.without);
                     let color = if row.against_ideal == 1.0 { ORANGE } else { BLUE };
                     sheet.bar((left, y - 8), (left + length.max(1), y + 8), color);
                     let label = format!("{:.3} ms   x {:.2}", row.tpot_ms, row.against_ideal);
-                    sheet.text((left + length + 8, y), 12, INK, HPos::Left, &label);
+                    sheet.text((left + length + 8, y), 12, INK, Side::Left, &label);
                 }
                 y += ROW;
             }

@@ -167,7 +167,7 @@ const fn kind_name(kind: DeviceKind) -> &'static str {
 }
 
 /// `261632` as `261,632`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -10,3 +10,4 @@ mod library;
 mod oracle;
 mod routing;
 mod tidy;
+mod validate;
