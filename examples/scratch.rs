@@ -37,7 +37,7 @@ fn main() {
     let wire = WireSpec { payload: Bytes::new(4096), header: Bytes::new(26) };
     let params = PacketParams::of_fabric(&spec, wire).unwrap();
     let routing = RoutingSpec { policy, ..RoutingSpec::default() };
-    let mut model = PacketModel::new(&topology, params, routing, 1);
+    let mut model = PacketModel::new(&topology, params, routing, 1, FaultSchedule::default());
     let nics: Vec<DeviceId> = topology.devices_of(DeviceKind::Nic).collect();
     let n = nics.len();
     let t1 = std::time::Instant::now();
@@ -78,7 +78,15 @@ fn main() {
     let secs = (t3 - t2).as_secs_f64();
     println!(
         "{} hosts, {} flows, end {end}, ideal {}; build {:?} start {:?} run {:?}; {:.2} M hops, {:.2} M events, {:.2} M hops/s, most {} packets",
-        n, arrived.len(), Bytes::new(bytes) / BytesPerSec::new(50_000_000_000), t1 - t0, t2 - t1, t3 - t2,
-        tally.hops as f64 / 1e6, tally.events as f64 / 1e6, tally.hops as f64 / secs / 1e6, tally.packets_most
+        n,
+        arrived.len(),
+        Bytes::new(bytes) / BytesPerSec::new(50_000_000_000),
+        t1 - t0,
+        t2 - t1,
+        t3 - t2,
+        tally.hops as f64 / 1e6,
+        tally.events as f64 / 1e6,
+        tally.hops as f64 / secs / 1e6,
+        tally.packets_most
     );
 }

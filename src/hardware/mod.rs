@@ -18,7 +18,5 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
-pub use packet::{
-    DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec,
-};
+pub use packet::{DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec};
 pub use switch::SwitchSpec;

@@ -1,8 +1,9 @@
 //! Single ways from end to end, for models that look at a transfer as a whole.
 
+use super::cables::Cables;
 use super::choose::{Chooser, Connection};
 use super::next_hops::NextHops;
-use super::spec::{RoutingChoice, RoutingSpec};
+use super::spec::{DetourChoice, RoutingChoice, RoutingSpec};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
@@ -43,6 +44,12 @@ impl<'t> Routes<'t> {
         Routes { topology, spec, next_hops, chooser }
     }
 
+    /// The same routes over other links: those that are `usable` by place of the link.
+    pub fn restricted(&self, usable: &[bool]) -> Routes<'t> {
+        let next_hops = NextHops::new(self.topology, self.spec.forward, usable);
+        Routes { topology: self.topology, spec: self.spec, next_hops, chooser: self.chooser.clone() }
+    }
+
     /// A shortest path: the one that ECMP hashes a first queue pair to, or that static routing takes under any other policy;
     /// none where `to` cannot be reached.
     pub fn path(&mut self, from: DeviceId, to: DeviceId) -> Option<Path> {
@@ -55,24 +62,64 @@ impl<'t> Routes<'t> {
     pub(super) fn single(&mut self, connection: Connection) -> Option<Vec<CableId>> {
         let Connection { from, to, .. } = connection;
         assert_ne!(from, to, "a path leads somewhere else");
-        self.next_hops.prepare(to);
-        let key = self.chooser.key(connection);
         let mut cables = Vec::new();
+        self.next_hops.prepare(to);
+        self.follow(connection, |cable| cables.push(cable)).then_some(cables)
+    }
+
+    /// Calls `pass` with each cable of a fixed way to a prepared destination, in order of travel. Says whether there is a way;
+    /// `pass` is not called where there is none.
+    pub(super) fn follow(&self, connection: Connection, mut pass: impl FnMut(CableId)) -> bool {
+        let Connection { from, to, .. } = connection;
+        let key = self.chooser.key(connection);
         let mut at = from;
         while at != to {
-            let hops = self.next_hops.hops(at, to);
-            if hops.is_empty() {
+            let Some((cable, next)) = self.step(at, to, key) else {
                 assert_eq!(at, from, "a next hop leads to a next hop");
-                return None;
-            }
-            let cable = match self.spec.policy {
-                RoutingChoice::Ecmp if hashes(self.topology, at) => self.chooser.hashed(at, key, hops),
-                _ => self.chooser.fixed(at, to, hops),
+                return false;
             };
-            cables.push(cable);
-            at = self.next_hops.cables().get(cable).to;
+            pass(cable);
+            at = next;
         }
-        Some(cables)
+        true
+    }
+
+    /// The next cable of a fixed way to a prepared destination, and where it leads.
+    fn step(&self, at: DeviceId, to: DeviceId, key: u32) -> Option<(CableId, DeviceId)> {
+        let hops = self.next_hops.hops(at, to);
+        if hops.is_empty() {
+            return None;
+        }
+        let cable = match self.spec.policy {
+            RoutingChoice::Ecmp if hashes(self.topology, at) => self.chooser.hashed(at, key, hops),
+            _ => self.chooser.fixed(at, to, hops),
+        };
+        Some((cable, self.next_hops.cables().get(cable).to))
+    }
+
+    /// Whether the way on from any switch depends on the destination alone, wherever data comes from.
+    pub fn by_destination(&self) -> bool {
+        let RoutingSpec { policy, detour, spray_ports, .. } = self.spec;
+        policy != RoutingChoice::Ecmp && detour == DetourChoice::Minimal && !spray_ports
+    }
+
+    /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none,
+    /// handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be reached.
+    pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<DeviceId> {
+        assert!(self.by_destination(), "the first cables are the same for all packets of a transfer");
+        self.next_hops.prepare(to);
+        let mut at = from;
+        while at != to && !self.topology.device(at).kind.is_fabric_switch() {
+            let (cable, next) = self.step(at, to, 0)?;
+            pass(cable);
+            at = next;
+        }
+        Some(at)
+    }
+
+    /// The cables that ways are made of.
+    pub fn cables(&self) -> &Cables {
+        self.next_hops.cables()
     }
 }
 

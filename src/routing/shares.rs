@@ -1,9 +1,9 @@
-//! Which links a transfer uses, and how much of it passes each: what a model of sharing needs.
+//! Which links and cables a transfer uses, and how much of it passes each: what a model of sharing needs.
 
 use super::choose::Connection;
 use super::routes::Routes;
 use super::spec::{DetourChoice, RoutingChoice};
-use crate::id::{DeviceId, LinkId};
+use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, Topology};
 
 /// The part of a transfer that passes a link.
@@ -15,6 +15,15 @@ pub struct Share {
     pub part: f64,
 }
 
+/// The part of a transfer that passes a cable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passage {
+    /// The cable.
+    pub cable: CableId,
+    /// The part, above 0; it is above 1 only where a detour passes a cable twice.
+    pub part: f64,
+}
+
 impl Routes<'_> {
     /// The links of a transfer from `from` to `to` over `queue_pairs` connections of equal weight, by link; none where `to`
     /// cannot be reached.
@@ -23,22 +32,37 @@ impl Routes<'_> {
     /// evenly over its next hops, which is what both come to under even load. Valiant's detours are averaged over all
     /// routers; UGAL counts as minimal, the ways that it takes while queues are short.
     pub fn shares(&mut self, from: DeviceId, to: DeviceId, queue_pairs: u32) -> Option<Vec<Share>> {
+        let mut passages = Vec::new();
+        if !self.passages(from, to, queue_pairs, &mut passages) {
+            return None;
+        }
+        let cables = self.next_hops.cables();
+        let share = |passage: &Passage| Share { link: cables.get(passage.cable).link, part: passage.part };
+        Some(merged(passages.iter().map(share).collect()))
+    }
+
+    /// The cables of a transfer, as [`Routes::shares`] splits it, one connection after the other and each in order of travel,
+    /// appended to `passages`. Says whether there is a way.
+    pub fn passages(&mut self, from: DeviceId, to: DeviceId, queue_pairs: u32, passages: &mut Vec<Passage>) -> bool {
         assert!(queue_pairs > 0, "a transfer has a queue pair");
-        let mut shares = Vec::new();
         let part = 1.0 / f64::from(queue_pairs);
         for queue_pair in 0..queue_pairs {
             let connection = Connection { from, to, queue_pair };
             let middles = self.middles(from, to);
-            if middles.is_empty() {
-                self.spread(connection, part, &mut shares)?;
-            }
-            let part = part / middles.len().max(1) as f64;
-            for middle in middles {
-                self.spread(Connection { to: middle, ..connection }, part, &mut shares)?;
-                self.spread(Connection { from: middle, ..connection }, part, &mut shares)?;
+            let found = if middles.is_empty() {
+                self.spread(connection, part, passages)
+            } else {
+                let part = part / middles.len() as f64;
+                middles.into_iter().all(|middle| {
+                    self.spread(Connection { to: middle, ..connection }, part, passages)
+                        && self.spread(Connection { from: middle, ..connection }, part, passages)
+                })
+            };
+            if !found {
+                return false;
             }
         }
-        Some(merged(shares))
+        true
     }
 
     /// The routers that a detour may go by; none where ways are minimal.
@@ -67,10 +91,16 @@ impl Routes<'_> {
         from == to || !self.next_hops.hops(from, to).is_empty()
     }
 
-    /// Adds the links of shortest ways.
-    fn spread(&mut self, connection: Connection, part: f64, shares: &mut Vec<Share>) -> Option<()> {
+    /// Adds the cables of shortest ways, and says whether there are any.
+    fn spread(&mut self, connection: Connection, part: f64, passages: &mut Vec<Passage>) -> bool {
         let Connection { from, to, .. } = connection;
         self.next_hops.prepare(to);
+        if self.spec.policy != RoutingChoice::Adaptive
+            && self.spec.policy != RoutingChoice::Spray
+            && !self.spec.spray_ports
+        {
+            return self.follow(connection, |cable| passages.push(Passage { cable, part }));
+        }
         let key = self.chooser.key(connection);
         // All ways are equally long, so that what is on its way has the same distance to go everywhere.
         let mut row = if from == to { Vec::new() } else { vec![(from, part)] };
@@ -79,7 +109,7 @@ impl Routes<'_> {
             for (at, part) in row {
                 let hops = self.next_hops.hops(at, to);
                 if hops.is_empty() {
-                    return None;
+                    return false;
                 }
                 let chosen;
                 let ways = if self.splits(at) {
@@ -96,7 +126,7 @@ impl Routes<'_> {
                 let part = part / ways.len() as f64;
                 for &way in ways {
                     let cable = self.next_hops.cables().get(way);
-                    shares.push(Share { link: cable.link, part });
+                    passages.push(Passage { cable: way, part });
                     match next.iter_mut().find(|(known, _)| *known == cable.to) {
                         Some((_, sum)) => *sum += part,
                         None => next.push((cable.to, part)),
@@ -105,7 +135,7 @@ impl Routes<'_> {
             }
             row = next.into_iter().filter(|&(at, _)| at != to).collect();
         }
-        Some(())
+        true
     }
 
     /// Whether the packets of one connection part at `at`.

@@ -2,6 +2,7 @@
 
 use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
+use crate::network::{FaultSpec, PacketSpec};
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
@@ -44,6 +45,12 @@ pub struct Scenario {
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
+    /// Details of `network = "packet"`.
+    #[serde(default)]
+    pub packet: PacketSpec,
+    /// What breaks during the run, and when; only a network model that knows contention takes faults.
+    #[serde(default)]
+    pub fault: Vec<FaultSpec>,
     /// Which way data goes.
     #[serde(default)]
     pub routing: RoutingSpec,
@@ -90,6 +97,10 @@ pub enum NetworkChoice {
     /// Latency plus bytes over the narrowest link, without contention inside the fabric.
     #[default]
     Analytic,
+    /// Max-min fair shares of every cable, worked out anew where an arrival, a departure or a fault changes them.
+    Flow,
+    /// Every packet from buffer to buffer, with what `[packet]` and the hardware's own `packet` tables say.
+    Packet,
 }
 
 /// What of a symmetric deployment is simulated.

@@ -8,6 +8,7 @@ mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod packet;
 mod routing;
 mod tidy;
 mod validate;

@@ -32,6 +32,8 @@ pub(super) struct FlowState {
     pub(super) unit: u32,
     /// The flow that held its port when it wanted to start.
     pub(super) waited_for: u32,
+    /// Since when it has had no way, where it has none.
+    pub(super) stranded: u64,
     /// Rings that it is in.
     pub(super) rings: u16,
     pub(super) status: Status,
@@ -66,6 +68,7 @@ impl FlowState {
             queue_pair: 0,
             unit: 0,
             waited_for: NONE,
+            stranded: 0,
             rings: 0,
             status: Status::Open,
         }

@@ -9,6 +9,7 @@
 //! the cable is allowed for on top of the buffer); acknowledgements take no bandwidth; a GPU or CPU takes in what arrives at
 //! the rate of its port. This module must not know what flows are for.
 
+mod breaks;
 mod dcqcn;
 mod flows;
 mod params;
@@ -20,7 +21,7 @@ mod wheel;
 
 pub use params::{PacketParams, PacketSpec, PostBy};
 
-use super::{Arrived, Flow, NetworkModel};
+use super::{Arrived, FaultSchedule, Flow, LinkUse, NetworkModel, Stranded};
 use crate::hardware::FlowControl;
 use crate::id::{CableId, DeviceId};
 use crate::routing::{Direction, RoutingSpec, mix, next_lane};
@@ -29,7 +30,7 @@ use crate::units::Time;
 use dcqcn::Limiter;
 use flows::{FlowState, Rings, Status};
 use pool::{ASTRAY, CONGESTED, NONE, Pool};
-use ports::Ports;
+use ports::{LANES_MAX, Ports};
 use way::Ways;
 use wheel::{Class, Due, Wheel};
 
@@ -56,6 +57,10 @@ pub struct PacketModel<'t> {
     finished: Vec<u32>,
     /// Ports that have got room, to be looked at next.
     woken: Vec<u32>,
+    lanes: u8,
+    faults: FaultSchedule,
+    /// Per link.
+    usable: Vec<bool>,
     tally: Tally,
     open_flows: usize,
 }
@@ -67,10 +72,12 @@ pub struct Tally {
     pub events: u64,
     /// Hops of packets.
     pub hops: u64,
-    /// Data that has entered the network, and data that has arrived.
+    /// Data that has entered the network, what was sent again counted again.
     pub injected: u64,
     /// Data that has arrived.
     pub delivered: u64,
+    /// Data that was on links that broke, and was sent again.
+    pub lost: u64,
     /// Packets that the fabric has marked.
     pub marked: u64,
     /// Packets that were in the network at once, at most.
@@ -78,8 +85,14 @@ pub struct Tally {
 }
 
 impl<'t> PacketModel<'t> {
-    /// An idle network.
-    pub fn new(topology: &'t Topology, params: PacketParams, routing: RoutingSpec, seed: u64) -> PacketModel<'t> {
+    /// An idle network, with `faults` to come. Hashes and random choices depend on `seed`.
+    pub fn new(
+        topology: &'t Topology,
+        params: PacketParams,
+        routing: RoutingSpec,
+        seed: u64,
+        faults: FaultSchedule,
+    ) -> PacketModel<'t> {
         let mut ways = Ways::new(topology, routing, seed);
         // How many lanes there are depends on all ways that there are.
         for (id, _) in topology.devices().filter(|(_, device)| !is_switch(device.kind)) {
@@ -87,8 +100,10 @@ impl<'t> PacketModel<'t> {
         }
         let cables = ways.next.cables();
         let kind = |id: DeviceId| topology.device(id).kind;
-        let ports = Ports::new(topology, cables, &params, ways.lanes());
-        PacketModel {
+        // Ways round what is broken may turn more often than the shortest ones.
+        let lanes = if faults.is_empty() { ways.lanes() } else { (2 * ways.lanes() + 2).min(LANES_MAX) };
+        let ports = Ports::new(topology, cables, &params, lanes);
+        let mut model = PacketModel {
             topology,
             params,
             seed,
@@ -105,9 +120,14 @@ impl<'t> PacketModel<'t> {
             wheel: Wheel::new(),
             finished: Vec::new(),
             woken: Vec::new(),
+            lanes,
+            faults: FaultSchedule::default(),
+            usable: vec![true; topology.n_links()],
             tally: Tally::default(),
             open_flows: 0,
-        }
+        };
+        model.plan(faults);
+        model
     }
 
     /// What has happened so far.
@@ -124,7 +144,7 @@ impl<'t> PacketModel<'t> {
                 self.send(due.what, due.at);
             }
             Class::Flow => self.resume(due.what, due.at),
-            Class::Fault => unreachable!("nothing breaks"),
+            Class::Fault => self.change_links(due.what, due.at),
         }
         while let Some(port) = self.woken.pop() {
             self.send(port, due.at);
@@ -134,7 +154,11 @@ impl<'t> PacketModel<'t> {
     /// A packet has reached the buffer at the far end of the port that sent it.
     fn arrive(&mut self, id: u32, now: u64) {
         let mut packet = *self.pool.get(id);
-        let at = self.ports.all[packet.by as usize].to;
+        let by = &self.ports.all[packet.by as usize];
+        let at = by.to;
+        if by.dead {
+            return self.lose(id, now);
+        }
         if packet.target == at {
             let to = self.flows[packet.flow as usize].to;
             if to.index() as u32 == at {
@@ -145,9 +169,10 @@ impl<'t> PacketModel<'t> {
             packet.target = to.index() as u32;
         }
         let out = self.ways.choose(DeviceId::new(at as usize), &mut packet, &self.ports, now);
-        let out = out.unwrap_or_else(|| panic!("a packet is at a place without a way on")).index() as u32;
-        let lane =
-            next_lane(packet.lane, self.directions[packet.by as usize], self.directions[out as usize]);
+        let Some(out) = out.map(port_of) else { return self.lose(id, now) };
+        let lane = next_lane(packet.lane, self.directions[packet.by as usize], self.directions[out as usize]);
+        // Only ways round what is broken could need more lanes than there are.
+        let lane = lane.min(self.lanes - 1);
         if let FlowControl::Pause(pause) = self.params.flow_control
             && self.marks[out as usize]
         {
@@ -170,7 +195,7 @@ impl<'t> PacketModel<'t> {
     /// Lets a port send if it is free, and otherwise sees to it that it will be asked when it is.
     fn try_send(&mut self, at: u32, now: u64) {
         let port = &mut self.ports.all[at as usize];
-        if port.planned {
+        if port.planned || port.dead {
             return;
         }
         if port.busy_until <= now {
@@ -219,11 +244,11 @@ impl<'t> PacketModel<'t> {
         let done = (now + service).max(tail);
         let port = &mut self.ports.all[at as usize];
         port.busy_until = done;
-        let (to, latency) = (port.to, port.latency);
+        let (to, latency) = (port.to, u64::from(port.latency));
         let whole = packet.target == to && packet.marks & ASTRAY == 0;
         packet.tail = done + latency;
         let arrival = if whole || self.stores[at as usize] { done } else { now } + latency;
-        self.ports.take(at, lane, bytes);
+        self.ports.take(at, lane, bytes, done - now);
         self.wheel.push(arrival, Class::Arrival, id);
         self.tally.hops += 1;
         if came_by == NONE {
@@ -262,8 +287,8 @@ impl<'t> PacketModel<'t> {
 
     /// Nothing is lost, held back or counted twice once nothing is on its way.
     fn check_idle(&self) {
-        let Tally { injected, delivered, .. } = self.tally;
-        assert_eq!(injected, delivered, "what has entered has left");
+        let Tally { injected, delivered, lost, .. } = self.tally;
+        assert_eq!(injected, delivered + lost, "what has entered has left");
         assert_eq!(self.pool.len(), 0, "no packet is left behind");
         assert_eq!(self.ports.in_use(), 0, "all credits have come back");
     }
@@ -304,6 +329,14 @@ impl NetworkModel for PacketModel<'_> {
         }
         self.finished.clear();
         Time::from_ps(until)
+    }
+
+    fn stranded(&self) -> Vec<Stranded> {
+        self.list_stranded()
+    }
+
+    fn link_use(&self) -> Vec<LinkUse> {
+        self.ports.link_use(self.ways.next.cables())
     }
 }
 

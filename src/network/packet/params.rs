@@ -150,7 +150,9 @@ impl PacketParams {
         self.switch_buffer = packet.buffer;
         self.flow_control = packet.flow_control;
         if let FlowControl::Pause(pause) = packet.flow_control
-            && !(pause.resume_at <= pause.pause_at && pause.pause_at <= packet.buffer && pause.mark_from < pause.mark_all)
+            && !(pause.resume_at <= pause.pause_at
+                && pause.pause_at <= packet.buffer
+                && pause.mark_from < pause.mark_all)
         {
             let message = "thresholds must rise: resume_at, pause_at, buffer; and mark_from, mark_all";
             return Err(Invalid::at("topology.switch.packet.flow_control.pause", message));

@@ -9,9 +9,10 @@ use super::params::PacketParams;
 use super::pool::NONE;
 use crate::hardware::FlowControl;
 use crate::id::CableId;
+use crate::network::LinkUse;
 use crate::routing::Cables;
 use crate::topology::{DeviceKind, Topology};
-use crate::units::{Bytes, BytesPerSec, PS_PER_SEC};
+use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
 
 /// The most virtual lanes; InfiniBand has 15 for data.
 pub(super) const LANES_MAX: u8 = 15;
@@ -21,7 +22,7 @@ pub(super) const LANES_MAX: u8 = 15;
 pub(super) struct Port {
     /// When the tail of the last packet has left.
     pub(super) busy_until: u64,
-    pub(super) latency: u64,
+    pub(super) latency: u32,
     /// How long a full packet takes, in ps.
     pub(super) full: u32,
     /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
@@ -81,6 +82,8 @@ pub(super) struct Ports {
     turns: Vec<u16>,
     /// Filling of the far buffer and of the cable to it, per port and lane.
     used: Vec<u32>,
+    /// Data that has left by each port, and how long that kept it busy.
+    totals: Vec<(u64, u64)>,
 }
 
 impl Ports {
@@ -96,6 +99,7 @@ impl Ports {
             masks: Vec::new(),
             turns: vec![0; cables.len() * lanes],
             used: vec![0; cables.len() * lanes],
+            totals: vec![(0, 0); cables.len()],
         };
         for (id, cable) in cables.iter() {
             let link = topology.link(cable.link);
@@ -110,7 +114,7 @@ impl Ports {
             ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0 });
             ports.all.push(Port {
                 busy_until: 0,
-                latency: link.latency.as_ps(),
+                latency: u32::try_from(link.latency.as_ps()).expect("a link is shorter than 4 ms"),
                 full: 0,
                 per_byte: 0,
                 full_bytes: unit(link.kind, params).get() as u32,
@@ -165,9 +169,8 @@ impl Ports {
         let rate = &self.rates[at];
         let data = u64::from(bytes);
         let wire = params.wire(rate.kind).map_or(data, |wire| wire.on_wire(data));
-        let time = |bytes: u64, rate: BytesPerSec| {
-            (u128::from(bytes) * PS_PER_SEC).div_ceil(u128::from(rate.get())) as u64
-        };
+        let time =
+            |bytes: u64, rate: BytesPerSec| (u128::from(bytes) * PS_PER_SEC).div_ceil(u128::from(rate.get())) as u64;
         let healthy = time(wire, rate.bandwidth).max(time(data, rate.achievable));
         if rate.share == 1.0 { healthy } else { (healthy as f64 / rate.share).ceil() as u64 }
     }
@@ -210,7 +213,7 @@ impl Ports {
     pub(super) fn select(&mut self, at: u32) -> Option<(u8, u16)> {
         let port = &mut self.all[at as usize];
         let ready = port.waiting & !port.stopped;
-        if ready == 0 {
+        if ready == 0 || port.dead {
             return None;
         }
         let after = ready & !((2_u16 << port.lane) - 1);
@@ -246,8 +249,29 @@ impl Ports {
         self.queue(at, lane, input).head == NONE
     }
 
-    /// Takes room for `bytes` in the far buffer of a port.
-    pub(super) fn take(&mut self, at: u32, lane: u8, bytes: u32) {
+    /// What passed each link.
+    pub(super) fn link_use(&self, cables: &Cables) -> Vec<LinkUse> {
+        let mut uses: Vec<LinkUse> = Vec::new();
+        let mut of_links: Vec<_> = cables.iter().map(|(id, cable)| (cable.link, self.totals[id.index()])).collect();
+        of_links.sort_unstable();
+        for (link, (carried, busy)) in of_links.into_iter().filter(|(_, (_, busy))| *busy > 0) {
+            let (carried, busy) = (Bytes::new(carried), Duration::from_ps(busy));
+            match uses.last_mut() {
+                Some(last) if last.link == link => {
+                    last.carried += carried;
+                    last.busy = last.busy.max(busy);
+                }
+                _ => uses.push(LinkUse { link, carried, busy }),
+            }
+        }
+        uses
+    }
+
+    /// Takes room for `bytes`, which keep the port busy for `busy`, in its far buffer.
+    pub(super) fn take(&mut self, at: u32, lane: u8, bytes: u32, busy: u64) {
+        let (carried, total) = &mut self.totals[at as usize];
+        *carried += u64::from(bytes);
+        *total += busy;
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used += bytes;
         let port = &mut self.all[at as usize];

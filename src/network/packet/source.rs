@@ -21,7 +21,7 @@ impl PacketModel<'_> {
         self.open_flows += 1;
         self.ways.prepare(flow.to);
         if !self.follow(&mut state, flow.bytes) {
-            state.status = Status::Stranded;
+            (state.status, state.stranded) = (Status::Stranded, now.as_ps());
         }
         if self.params.congestion.is_some() {
             let line = self.topology.link(state.entry).bandwidth.get() as f64;
@@ -43,7 +43,7 @@ impl PacketModel<'_> {
     }
 
     /// Works out what the way of a flow without load amounts to; there may be none.
-    fn follow(&self, flow: &mut FlowState, bytes: Bytes) -> bool {
+    pub(super) fn follow(&self, flow: &mut FlowState, bytes: Bytes) -> bool {
         let next = &self.ways.next;
         let (mut at, mut latency, mut transfer) = (flow.from, 0, 0);
         let mut entry: Option<LinkId> = None;
@@ -61,7 +61,8 @@ impl PacketModel<'_> {
                     flow.unit = self.params.scale_up_unit.get() as u32;
                 }
             }
-            if link.kind == LinkKind::Endpoint && self.topology.link(entry.expect("set above")).kind != LinkKind::Endpoint
+            if link.kind == LinkKind::Endpoint
+                && self.topology.link(entry.expect("set above")).kind != LinkKind::Endpoint
             {
                 entry = Some(cable.link);
                 flow.unit = self.params.fabric.payload.get() as u32;
@@ -100,7 +101,7 @@ impl PacketModel<'_> {
             return self.limiters[(id - NOTICE) as usize].fall(now, limits);
         }
         let flow = &self.flows[id as usize];
-        if flow.status == Status::Open && flow.rings == 0 && flow.has_more() {
+        if flow.status != Status::Done && flow.rings == 0 && flow.has_more() && self.find_way(id, now) {
             self.line_up(id, now);
         }
     }

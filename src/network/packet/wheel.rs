@@ -219,7 +219,8 @@ mod tests {
         let spans = [1, 64, 5_000, 2_000_000, 9_000_000];
         for _ in 0..200_000 {
             if rng.below(100) < 51 || reference.is_empty() {
-                let at = now + u64::from(rng.below(spans[rng.below(5) as usize]));
+                let span = spans[rng.below(5) as usize];
+                let at = now + u64::from(rng.below(span));
                 let class = CLASSES[rng.below(4) as usize];
                 wheel.push(at, class, planned);
                 reference.push(Reverse((at, class as u8, planned)));
