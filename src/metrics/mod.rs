@@ -3,12 +3,14 @@
 //! Everything is computed from the timeline and from what the step was asked to do. This module must not know files or how
 //! the spans came about.
 
+mod better;
 mod busy;
 mod collective;
 mod decode;
 mod named;
 mod outcome;
 
+pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};

@@ -3,6 +3,7 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod cli;
 mod decode;
 mod golden;
@@ -10,5 +11,6 @@ mod library;
 mod oracle;
 mod packet;
 mod routing;
+mod sweep;
 mod tidy;
 mod validate;
