@@ -7,6 +7,7 @@ mod better;
 mod busy;
 mod collective;
 mod decode;
+mod links;
 mod named;
 mod outcome;
 
@@ -14,5 +15,6 @@ pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use named::{Metric, named_collective, named_decode};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

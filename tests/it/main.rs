@@ -6,6 +6,7 @@
 mod check;
 mod cli;
 mod decode;
+mod flow;
 mod golden;
 mod library;
 mod oracle;
