@@ -3,10 +3,12 @@
 use super::output::{say_json, write};
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
+use octoplane::check::BaselineSpec;
+use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
+use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
 use octoplane::validate::SystemsSpec;
 use serde_json::Value;
@@ -57,9 +59,12 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("nic", schema_for::<NicSpec>("Octoplane NIC")),
         ("switch", schema_for::<SwitchSpec>("Octoplane switch")),
         ("cable", schema_for::<CableSpec>("Octoplane cable")),
+        ("communication", schema_for::<CommunicationSpec>("Octoplane communication software")),
         ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
+        ("study", schema_for::<StudySpec>("Octoplane study")),
+        ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]

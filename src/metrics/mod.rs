@@ -3,16 +3,21 @@
 //! Everything is computed from the timeline and from what the step was asked to do. This module must not know files or how
 //! the spans came about.
 
+mod better;
 mod busy;
 mod collective;
 mod decode;
 mod links;
+mod moe;
 mod named;
 mod outcome;
 
+pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
+
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use links::{CutOff, LinkLoad, cut_off, link_loads};
-pub use named::{Metric, named_collective, named_decode};
+pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
+pub use named::{Metric, named_collective, named_decode, named_moe_exchange};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

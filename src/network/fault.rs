@@ -239,9 +239,7 @@ fn hits(target: &FaultTarget, topology: &Topology, names: &[(String, DeviceId)])
             Ok(hits)
         }
         FaultTarget::Port(port) => port_hits(port, topology, names),
-        FaultTarget::Nic(name) => {
-            Ok(at(find(names, topology, name, "nic", |kind| kind == DeviceKind::Nic)?).collect())
-        }
+        FaultTarget::Nic(name) => Ok(at(find(names, topology, name, "nic", |kind| kind == DeviceKind::Nic)?).collect()),
         FaultTarget::Switch(name) => {
             let is_switch = |kind: DeviceKind| kind.is_fabric_switch() || kind == DeviceKind::NvSwitch;
             Ok(at(find(names, topology, name, "switch", is_switch)?).collect())

@@ -6,12 +6,14 @@
 mod analytic;
 mod fault;
 mod flow;
+mod packet;
 
 pub use analytic::Analytic;
 pub use fault::{
     Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
 };
 pub use flow::FairShare;
+pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally};
 
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::units::{Bytes, Duration, Time};

@@ -12,7 +12,8 @@ const LINKS_MAX: usize = 32;
 
 /// The answer to a scenario.
 pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
-    let named = |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
+    let named =
+        |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
     // What did not end has no answer, only what happened until then.
     let ended = outcome.timeline.stranded.is_empty();
     let metrics: Option<serde_json::Map<String, Value>> =
@@ -20,6 +21,7 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
     let breakdown = match &outcome.metrics {
         Metrics::Decode(metrics) => &metrics.breakdown,
         Metrics::Collective(metrics) => &metrics.breakdown,
+        Metrics::MoeExchange(metrics) => &metrics.breakdown,
     };
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;

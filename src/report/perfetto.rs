@@ -30,7 +30,8 @@ pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
         trace.process(pid, &topology.device(*device).to_string());
         let rows = threads.iter().flat_map(|(place, name)| {
             let count = counts.get(place).map_or(1, Vec::len);
-            (0..count).map(move |row| (*place, row, if row == 0 { name.clone() } else { format!("{name}, {}", row + 1) }))
+            (0..count)
+                .map(move |row| (*place, row, if row == 0 { name.clone() } else { format!("{name}, {}", row + 1) }))
         });
         for (tid, (place, row, name)) in (1..).zip(rows) {
             tracks.insert((place, row), trace.thread(pid, tid, &name));
@@ -115,6 +116,7 @@ impl Trace {
             Work::Copy(bytes) => format!("copy {bytes:.1}"),
             Work::Send { bytes, .. } => format!("send {bytes:.1}"),
             Work::HostDelay(_) => "host".to_owned(),
+            Work::Software(_) => "software".to_owned(),
         };
         let name = format!("{}: {what}", span.label.phase);
         let known = self.names.len() as u64 + 1;

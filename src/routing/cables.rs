@@ -116,7 +116,13 @@ impl Cables {
         &self.arriving[self.in_starts[to.index()] as usize..self.in_starts[to.index() + 1] as usize]
     }
 
-    /// The parallel cables that `link` stands for.
+    /// The cables of `link`.
+    pub fn of(&self, topology: &Topology, link: LinkId) -> Vec<CableId> {
+        let (from, _) = topology.ends(link);
+        self.out(from).filter(|(_, cable)| cable.link == link).map(|(id, _)| id).collect()
+    }
+
+    /// The number of parallel cables that `link` stands for.
     pub fn of_link(&self, link: LinkId) -> u32 {
         self.per_link[link.index()]
     }

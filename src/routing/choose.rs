@@ -39,9 +39,9 @@ const fn below(hash: u64, n: usize) -> usize {
 
 impl Connection {
     /// A number that stands for the connection in hashes.
-    pub const fn key(self, seed: u64) -> u64 {
+    pub const fn key(self, seed: u64) -> u32 {
         let ends = ((self.from.index() as u64) << 32) | self.to.index() as u64;
-        mix(mix(seed ^ ends) ^ self.queue_pair as u64)
+        (mix(mix(seed ^ ends) ^ self.queue_pair as u64) >> 32) as u32
     }
 }
 
@@ -63,21 +63,16 @@ impl Chooser {
 
     /// Choice by the hash of a connection. Every switch has its own hash, so that choices at one tier say nothing about those
     /// at the next.
-    pub fn hashed(&self, at: DeviceId, key: u64, hops: &[CableId]) -> CableId {
+    pub fn hashed(&self, at: DeviceId, key: u32, hops: &[CableId]) -> CableId {
         match hops.len() {
             1 => hops[0],
-            n => hops[below(mix(key ^ mix(self.seed ^ at.index() as u64)), n)],
+            n => hops[below(mix(u64::from(key) ^ mix(self.seed ^ at.index() as u64)), n)],
         }
     }
 
     /// The key of a connection in the hashes of this network.
-    pub fn key(&self, connection: Connection) -> u64 {
+    pub fn key(&self, connection: Connection) -> u32 {
         connection.key(self.seed)
-    }
-
-    /// A number in `0..n` that is as good as random, for the `count`-th choice under `key`.
-    pub fn draw(&self, key: u64, count: u64, n: usize) -> usize {
-        below(mix(key ^ mix(count ^ self.seed.rotate_left(17))), n)
     }
 }
 

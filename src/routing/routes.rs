@@ -85,7 +85,7 @@ impl<'t> Routes<'t> {
     }
 
     /// The next cable of a fixed way to a prepared destination, and where it leads.
-    fn step(&self, at: DeviceId, to: DeviceId, key: u64) -> Option<(CableId, DeviceId)> {
+    fn step(&self, at: DeviceId, to: DeviceId, key: u32) -> Option<(CableId, DeviceId)> {
         let hops = self.next_hops.hops(at, to);
         if hops.is_empty() {
             return None;

@@ -95,7 +95,10 @@ impl Routes<'_> {
     fn spread(&mut self, connection: Connection, part: f64, passages: &mut Vec<Passage>) -> bool {
         let Connection { from, to, .. } = connection;
         self.next_hops.prepare(to);
-        if self.spec.policy != RoutingChoice::Adaptive && self.spec.policy != RoutingChoice::Spray && !self.spec.spray_ports {
+        if self.spec.policy != RoutingChoice::Adaptive
+            && self.spec.policy != RoutingChoice::Spray
+            && !self.spec.spray_ports
+        {
             return self.follow(connection, |cable| passages.push(Passage { cable, part }));
         }
         let key = self.chooser.key(connection);

@@ -39,7 +39,7 @@ pub enum RoutingChoice {
     Ecmp,
     /// The least loaded way, packet by packet or flowlet by flowlet.
     Adaptive,
-    /// All ways in turn, packet by packet.
+    /// All ways alike, packet by packet at random.
     Spray,
 }
 

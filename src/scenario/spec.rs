@@ -2,12 +2,12 @@
 
 use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
-use crate::network::FaultSpec;
+use crate::network::{FaultSpec, PacketSpec};
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Collective, DecodeSpec};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ pub struct Scenario {
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
+    /// Details of `network = "packet"`.
+    #[serde(default)]
+    pub packet: PacketSpec,
     /// What breaks during the run, and when; only a network model that knows contention takes faults.
     #[serde(default)]
     pub fault: Vec<FaultSpec>,
@@ -64,6 +67,8 @@ pub enum WorkloadSpec {
     Decode(DecodeSpec),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
+    /// One exchange of tokens with experts over all GPUs.
+    MoeExchange(MoeExchangeSpec),
 }
 
 /// One collective over all GPUs.
@@ -74,6 +79,10 @@ pub struct CollectiveSpec {
     pub kind: Collective,
     /// Its size, as nccl-tests counts it.
     pub bytes: Bytes,
+    /// The algorithm; without it, the one whose predicted time is shortest.
+    pub algorithm: Option<Algorithm>,
+    /// The protocol; without it, the one whose predicted time is shortest. `bare` leaves software out.
+    pub protocol: Option<Protocol>,
 }
 
 /// How kernels are timed.
@@ -83,6 +92,8 @@ pub enum KernelChoice {
     /// The longer of arithmetic and memory traffic, plus a launch.
     #[default]
     Roofline,
+    /// Thread blocks on streaming multiprocessors: wave quantisation, promotion, L2, launch, power.
+    Tile,
     /// No time at all: what remains is what communication costs.
     Instant,
 }
@@ -96,6 +107,8 @@ pub enum NetworkChoice {
     Analytic,
     /// Max-min fair shares of every cable, worked out anew where an arrival, a departure or a fault changes them.
     Flow,
+    /// Every packet from buffer to buffer, with what `[packet]` and the hardware's own `packet` tables say.
+    Packet,
 }
 
 /// What of a symmetric deployment is simulated.

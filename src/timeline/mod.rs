@@ -25,9 +25,17 @@ pub enum Place {
 pub enum Bound {
     /// Matrix units.
     Tensor,
+    /// Scaling and promoting of accumulators, which matrix units wait for.
+    Promotion,
+    /// Arithmetic outside the matrix units.
+    Cuda,
+    /// Bandwidth between a streaming multiprocessor and L2.
+    L2,
     /// Memory bandwidth.
     Memory,
-    /// Time to launch.
+    /// Streaming multiprocessors without work, because blocks do not fill the last wave.
+    Tail,
+    /// Time to launch, and other parts of a kernel that do not grow with its work.
     Launch,
     /// Bandwidth of the narrowest link.
     Link,
@@ -35,6 +43,8 @@ pub enum Bound {
     Latency,
     /// The host.
     Host,
+    /// Communication software.
+    Software,
     /// Nothing: the model says that it takes no time.
     Nothing,
 }
@@ -44,11 +54,16 @@ impl Bound {
     pub const fn name(self) -> &'static str {
         match self {
             Bound::Tensor => "tensor cores",
+            Bound::Promotion => "promotion",
+            Bound::Cuda => "CUDA cores",
+            Bound::L2 => "L2",
             Bound::Memory => "memory",
+            Bound::Tail => "tail",
             Bound::Launch => "launch",
             Bound::Link => "link",
             Bound::Latency => "latency",
             Bound::Host => "host",
+            Bound::Software => "software",
             Bound::Nothing => "nothing",
         }
     }
@@ -124,9 +139,9 @@ impl Timeline {
         self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)
     }
 
-    /// Whether the span is a transfer between devices.
+    /// Whether the span is a transfer between devices, or the software of one.
     pub fn is_communication(span: &Span) -> bool {
-        matches!(span.work, Work::Send { .. })
+        matches!(span.work, Work::Send { .. } | Work::Software(_))
     }
 
     /// Data that all transfers moved.

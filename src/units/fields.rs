@@ -3,7 +3,7 @@
 //! Range rules live in the types (`Count` is never zero, `Fraction` is in 0..=1), so that an error points at the value.
 
 use super::text::Quantity;
-use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Usd, UsdPerHour, Watts};
+use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Joules, Usd, UsdPerHour, Watts};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::borrow::Cow;
@@ -20,8 +20,11 @@ impl Count {
     pub const ONE: Count = Count(NonZeroU32::MIN);
 
     /// A count of `n`; none for zero.
-    pub fn new(n: u32) -> Option<Count> {
-        NonZeroU32::new(n).map(Count)
+    pub const fn new(n: u32) -> Option<Count> {
+        match NonZeroU32::new(n) {
+            Some(n) => Some(Count(n)),
+            None => None,
+        }
     }
 
     /// The number.
@@ -115,7 +118,7 @@ macro_rules! field {
     )*};
 }
 
-field!(Duration, Bytes, BytesPerSec, Flops, FlopsPerSec, Hertz, Watts, Usd, UsdPerHour);
+field!(Duration, Bytes, BytesPerSec, Flops, FlopsPerSec, Hertz, Watts, Joules, Usd, UsdPerHour);
 
 struct CountVisitor;
 

@@ -272,7 +272,8 @@ fn a_flapping_link_carries_while_it_is_up() {
 fn who_is_cut_off_is_named_with_the_time_and_the_others_go_on() {
     let topology = Net::star(3, 1).build();
     let faults = schedule(changes(&topology, 0, 3, &[(400, 0.0)]));
-    let ran = flows_with(&topology, RoutingSpec::default(), faults, &[(0, 0, 1, 1000), (0, 2, 1, 1000), (500, 0, 2, 9)]);
+    let ran =
+        flows_with(&topology, RoutingSpec::default(), faults, &[(0, 0, 1, 1000), (0, 2, 1, 1000), (500, 0, 2, 9)]);
     let stranded = |flow, since| Stranded { flow: FlowId::new(flow), since: Time::from_ps(since) };
     assert_eq!(ran.stranded, [stranded(0, 400), stranded(2, 500)]);
     // 200 until 400, then alone.
@@ -367,8 +368,7 @@ fn naive_rates(capacities: &[f64], ways: &[Vec<(usize, f64)>]) -> Vec<f64> {
 
 /// When each flow has entered the network, all rates worked out anew at every event.
 fn naive(topology: &Topology, routing: RoutingSpec, sent: &[Sent]) -> Vec<f64> {
-    let capacities: Vec<f64> =
-        topology.links().map(|(_, link)| link.achievable.get() as f64 / RATE as f64).collect();
+    let capacities: Vec<f64> = topology.links().map(|(_, link)| link.achievable.get() as f64 / RATE as f64).collect();
     let mut routes = Routes::with(topology, routing, 1, &[]);
     let mut way = |&(_, from, to, _): &Sent| -> Vec<(usize, f64)> {
         let shares = routes.shares(DeviceId::new(from), DeviceId::new(to), 1).unwrap();

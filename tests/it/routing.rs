@@ -19,7 +19,7 @@ pub(crate) fn fabric_spec(shape: &str, radix: u32) -> TopologySpec {
         r#"
         name = "test"
         switch = {{ name = "test", radix = {radix}, port_bandwidth_per_direction = "400 Gb/s", latency = "300 ns",
-                    power = "1000 W" }}
+                    power = "1000 W", packet = {{ buffer = "128 KiB", flow_control = "credits" }} }}
         endpoint_cable = {{ name = "short", latency = "15 ns", power = "1 W" }}
         switch_cable = {{ name = "long", latency = "150 ns", power = "20 W" }}
         {shape}

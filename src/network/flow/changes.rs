@@ -31,7 +31,8 @@ impl FairShare<'_> {
             let rate = self.topology.link(change.link).achievable.get();
             let cables = self.ways.cables();
             let count = cables.of_link(change.link);
-            for (id, _) in cables.out(self.topology.ends(change.link).0).filter(|(_, cable)| cable.link == change.link) {
+            for (id, _) in cables.out(self.topology.ends(change.link).0).filter(|(_, cable)| cable.link == change.link)
+            {
                 self.load.capacities[id.index()] = Capacity::new(rate, count, change.share.get());
             }
         }

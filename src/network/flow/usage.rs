@@ -85,7 +85,9 @@ impl Usage {
     pub(super) fn report(&self, cables: &Cables, segments: &Segments, now: Time) -> Vec<LinkUse> {
         let carried = |cable: CableId| {
             let through = segments.through(cable).iter();
-            let of = |&(segment, part): &(SegmentId, f64)| part * self.carried.get(segment.index()).map_or(0.0, |&b| b as f64);
+            let of = |&(segment, part): &(SegmentId, f64)| {
+                part * self.carried.get(segment.index()).map_or(0.0, |&b| b as f64)
+            };
             through.map(of).sum::<f64>()
         };
         let mut per_link: Vec<(LinkId, f64, Duration)> = Vec::new();
