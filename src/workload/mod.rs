@@ -8,6 +8,7 @@ mod decode;
 mod gate;
 mod kernel;
 mod op;
+mod training;
 
 pub use collective::{Collective, CollectiveWorkload, expand};
 pub use decode::{
@@ -16,6 +17,7 @@ pub use decode::{
 pub use gate::{GateSample, sample_gate};
 pub use kernel::{DecodeAttention, Gemm, Kernel};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use training::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
 
 use crate::id::OpId;
 use crate::units::Time;
