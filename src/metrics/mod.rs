@@ -8,9 +8,13 @@ mod collective;
 mod decode;
 mod named;
 mod outcome;
+mod pipeline;
+mod training;
 
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use named::{Metric, named_collective, named_decode};
 pub use outcome::{Folding, Memory, Metrics, Outcome};
+pub use pipeline::{PipelineMetrics, named_pipeline, pipeline_metrics};
+pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, named_training, training_metrics};

@@ -1,6 +1,6 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, Metrics, Outcome};
+use crate::metrics::{Breakdown, ChunkTime, Metrics, Outcome, RankTime};
 use crate::units::Duration;
 use serde_json::{Value, json};
 
@@ -15,16 +15,15 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         .into_iter()
         .map(|m| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition })))
         .collect();
-    let breakdown = match &outcome.metrics {
-        Metrics::Decode(metrics) => &metrics.breakdown,
-        Metrics::Collective(metrics) => &metrics.breakdown,
-    };
+    let (breakdown, _) = outcome.metrics.breakdown();
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;
         json!({
             "weights_bytes": used.weights.get(),
             "kv_cache_bytes": used.kv_cache.get(),
             "activations_bytes": used.activations.get(),
+            "gradients_bytes": used.gradients.get(),
+            "optimizer_bytes": used.optimizer.get(),
             "total_bytes": used.total().get(),
             "capacity_bytes": memory.capacity.get(),
         })
@@ -40,7 +39,40 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),
         "memory": memory,
+        "pipeline": pipeline(&outcome.metrics),
     })
+}
+
+/// Ranks and chunks of a pipeline, for workloads that have one.
+fn pipeline(metrics: &Metrics) -> Value {
+    let (ranks, chunks): (&[RankTime], &[ChunkTime]) = match metrics {
+        Metrics::Training(metrics) => (&metrics.ranks, &metrics.chunks),
+        Metrics::Pipeline(metrics) => (&metrics.ranks, &[]),
+        Metrics::Decode(_) | Metrics::Collective(_) => return Value::Null,
+    };
+    let rank = |rank: &RankTime| {
+        json!({
+            "forward_us": us(rank.forward),
+            "bubble_us": us(rank.bubble),
+            "backward_us": us(rank.backward),
+            "weight_us": us(rank.weight),
+            "overlapped_us": us(rank.overlapped),
+            "optimizer_us": us(rank.optimizer),
+            "chunks": rank.counts,
+        })
+    };
+    let chunk = |chunk: &ChunkTime| {
+        json!({
+            "name": chunk.name,
+            "count": chunk.count,
+            "time_us": us(chunk.time),
+            "computing_us": us(chunk.computing),
+            "communicating_us": us(chunk.communicating),
+            "exposed_us": us(chunk.exposed),
+        })
+    };
+    let (ranks, chunks): (Value, Value) = (ranks.iter().map(rank).collect(), chunks.iter().map(chunk).collect());
+    json!({ "ranks": ranks, "chunks": chunks })
 }
 
 fn phases(breakdown: &Breakdown) -> Value {

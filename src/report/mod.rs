@@ -13,3 +13,4 @@ pub mod table;
 mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
+mod training_text;

@@ -2,7 +2,8 @@
 
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::invalid::Invalid;
-use crate::scenario::{KernelChoice, Scenario};
+use crate::network::{Analytic, NetworkModel};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 
 /// The devices and links of a scenario.
@@ -30,4 +31,11 @@ pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelM
         processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
     Box::new(Roofline::new(processors))
+}
+
+/// An idle network between the devices of the cluster.
+pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Box<dyn NetworkModel + 't> {
+    match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::new(&cluster.topology)),
+    }
 }

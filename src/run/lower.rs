@@ -25,6 +25,7 @@ pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => decode(scenario, spec, cluster),
         WorkloadSpec::Collective(spec) => collective(spec, cluster),
+        WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("lowered in two levels of their own"),
     }
 }
 

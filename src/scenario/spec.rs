@@ -5,7 +5,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Collective, DecodeSpec};
+use crate::workload::{Collective, DecodeSpec, PipelineSpec, TrainingSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -56,6 +56,10 @@ pub enum WorkloadSpec {
     Decode(DecodeSpec),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
+    /// One training step.
+    Training(TrainingSpec),
+    /// A pipeline schedule over given times.
+    Pipeline(PipelineSpec),
 }
 
 /// One collective over all GPUs.

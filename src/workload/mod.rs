@@ -15,9 +15,12 @@ pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
 pub use gate::{GateSample, sample_gate};
-pub use kernel::{DecodeAttention, Gemm, Kernel};
+pub use kernel::{CausalAttention, DecodeAttention, Gemm, Kernel, Pass, WeightGradient};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
-pub use training::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
+pub use training::{
+    Action, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape, Step,
+    StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
+};
 
 use crate::id::OpId;
 use crate::units::Time;

@@ -1,0 +1,537 @@
+//! One chunk of a pipeline: a stage forward, backward, or one stage forward while another goes backward.
+//!
+//! Where two passes overlap, their layers take turns on the compute stream so that each all-to-all has computation of the
+//! other pass to hide behind, in the order of figure 4 of arXiv 2412.19437, which is also that of a recorded chunk
+//! (h800_train_chunk_phases.csv): attention forward, MLP backward by input, by weights, MLP forward, attention backward by
+//! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
+
+use super::exchange::TrainingTraffic;
+use super::kernels::{Load, Training};
+use super::stage::{Block, StageShape};
+use crate::dtype::Dtype;
+use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
+use crate::model::{ModelSpec, PrecisionSpec};
+use crate::parallelism::RecomputeSpec;
+use crate::units::{Bytes, Time};
+use crate::workload::decode::kernels::Shapes;
+use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
+use crate::workload::{Kernel, Workload};
+
+/// What a chunk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChunkWork {
+    /// A forward pass.
+    Forward(StageShape),
+    /// A full backward pass.
+    Backward(StageShape),
+    /// Gradients of inputs.
+    BackwardInput(StageShape),
+    /// Gradients of weights.
+    BackwardWeight(StageShape),
+    /// A forward and a full backward pass, overlapped.
+    Overlapped {
+        /// The stage that goes forward.
+        forward: StageShape,
+        /// The stage that goes backward.
+        backward: StageShape,
+    },
+}
+
+/// Everything that decides the operations of a chunk.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The model.
+    pub model: ModelSpec,
+    /// Number formats.
+    pub precision: PrecisionSpec,
+    /// GPUs of a tensor-parallel group; they are neighbours in rank order.
+    pub tp: u64,
+    /// Sequences of a micro-batch on one tensor-parallel group.
+    pub sequences: u64,
+    /// Tokens per sequence.
+    pub length: u64,
+    /// What the backward pass computes again.
+    pub recompute: RecomputeSpec,
+    /// Routed experts on a GPU.
+    pub experts: u64,
+    /// Where a token travels, for models with experts.
+    pub traffic: Option<TrainingTraffic>,
+    /// The GPUs of the expert-parallel group, in rank order; for a dense model, those of the tensor-parallel group.
+    pub gpus: Vec<DeviceId>,
+    /// How many of them share a node.
+    pub per_node: usize,
+    /// The places in `gpus` of those that are simulated: all, or one that stands for all.
+    pub simulated: Vec<usize>,
+    /// What is done.
+    pub work: ChunkWork,
+}
+
+/// Lowers a chunk to operations, once.
+pub struct ChunkWorkload {
+    chunk: Chunk,
+    started: bool,
+}
+
+impl ChunkWorkload {
+    /// The workload of one chunk.
+    pub fn new(chunk: Chunk) -> ChunkWorkload {
+        ChunkWorkload { chunk, started: false }
+    }
+}
+
+impl Workload for ChunkWorkload {
+    fn next_arrival(&self) -> Option<Time> {
+        None
+    }
+
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+        if !std::mem::replace(&mut self.started, true) {
+            Lowering::new(&self.chunk, graph).all();
+        }
+    }
+}
+
+/// What an operation of a simulated GPU may have to wait for: one list per GPU.
+type Front = Vec<Vec<OpId>>;
+
+/// One of the passes of a chunk.
+#[derive(Clone, Copy)]
+struct Side {
+    /// 0 forward, 1 backward: what labels call a micro-batch.
+    number: u32,
+    layer: u32,
+}
+
+/// The way of an all-to-all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    ToExperts,
+    FromExperts,
+}
+
+struct Lowering<'a> {
+    chunk: &'a Chunk,
+    kernels: Training<'a>,
+    graph: &'a mut OpGraph,
+    streams: Vec<StreamId>,
+    /// What the passes wait for.
+    forward: Front,
+    backward: Front,
+    /// What the next all-to-all waits for: the one before it.
+    exchanged: Front,
+    number: [u32; 2],
+}
+
+impl<'a> Lowering<'a> {
+    fn new(chunk: &'a Chunk, graph: &'a mut OpGraph) -> Lowering<'a> {
+        let stream = |rank: usize| Stream { device: chunk.gpus[rank], rank, name: "compute" };
+        let streams: Vec<StreamId> = chunk.simulated.iter().map(|&rank| graph.stream(stream(rank))).collect();
+        let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
+        let own = chunk.sequences * chunk.length / chunk.tp;
+        let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
+        let load = Load {
+            sequences: chunk.sequences,
+            length: chunk.length,
+            experts: chunk.experts,
+            rows: own * visits,
+            received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
+        };
+        let kernels = Training { shapes, load, recompute: chunk.recompute };
+        let nothing = vec![Vec::new(); streams.len()];
+        let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
+        Lowering { chunk, kernels, graph, streams, forward, backward, exchanged, number: [0; 2] }
+    }
+
+    fn all(&mut self) {
+        let modules_are_moe = self.chunk.model.moe.is_some();
+        let blocks = |shape: StageShape| shape.blocks(modules_are_moe);
+        let reversed = |shape: StageShape| blocks(shape).into_iter().rev().collect::<Vec<Block>>();
+        match self.chunk.work {
+            ChunkWork::Forward(shape) => blocks(shape).into_iter().for_each(|block| self.pass_forward(block)),
+            ChunkWork::Backward(shape) => reversed(shape).into_iter().for_each(|block| self.pass_backward(block, true)),
+            ChunkWork::BackwardInput(shape) => {
+                reversed(shape).into_iter().for_each(|block| self.pass_backward(block, false));
+            }
+            ChunkWork::BackwardWeight(shape) => reversed(shape).into_iter().for_each(|block| self.weights(block)),
+            ChunkWork::Overlapped { forward, backward } => self.overlapped(blocks(forward), reversed(backward)),
+        }
+    }
+
+    /// Layers of both passes in pairs; what has no partner goes by itself.
+    fn overlapped(&mut self, forward: Vec<Block>, backward: Vec<Block>) {
+        let mut forward = forward.into_iter().peekable();
+        let mut backward = backward.into_iter().peekable();
+        let is_layer = |block: &Block| matches!(block, Block::Dense | Block::Moe);
+        loop {
+            while let Some(block) = forward.next_if(|block| !is_layer(block)) {
+                self.pass_forward(block);
+            }
+            while let Some(block) = backward.next_if(|block| !is_layer(block)) {
+                self.pass_backward(block, true);
+            }
+            match (forward.next(), backward.next()) {
+                (Some(one), Some(other)) => self.pair(one, other),
+                (Some(one), None) => self.pass_forward(one),
+                (None, Some(other)) => self.pass_backward(other, true),
+                (None, None) => break,
+            }
+        }
+    }
+
+    /// One layer forward and one backward.
+    fn pair(&mut self, forward: Block, backward: Block) {
+        let (one, other) = (self.next_side(0), self.next_side(1));
+        self.combine_backward(other, backward);
+        self.attention_forward(one);
+        self.ffn_input(other, backward);
+        self.dispatch(one, forward);
+        self.dispatch_backward(other, backward);
+        self.ffn_weights(other, backward);
+        self.ffn_forward(one, forward);
+        self.combine(one, forward);
+        self.attention_input(other);
+        self.attention_weights(other);
+    }
+
+    fn next_side(&mut self, number: u32) -> Side {
+        let layer = &mut self.number[number as usize];
+        *layer += 1;
+        Side { number, layer: *layer - 1 }
+    }
+
+    fn pass_forward(&mut self, block: Block) {
+        let side = self.next_side(0);
+        match block {
+            Block::Embedding => self.step(side, Phase::Embedding, &self.kernels.embedding_forward()),
+            Block::Head => self.step(side, Phase::Head, &self.kernels.head_forward()),
+            Block::Projection => self.step(side, Phase::Head, &self.kernels.projection_forward()),
+            Block::Dense | Block::Moe => {
+                self.attention_forward(side);
+                self.dispatch(side, block);
+                self.ffn_forward(side, block);
+                self.combine(side, block);
+            }
+        }
+    }
+
+    fn pass_backward(&mut self, block: Block, with_weights: bool) {
+        let side = self.next_side(1);
+        match block {
+            Block::Embedding => {}
+            Block::Head => self.step(side, Phase::HeadBackward, &self.kernels.head_input()),
+            Block::Projection => self.step(side, Phase::HeadBackward, &self.kernels.projection_input()),
+            Block::Dense | Block::Moe => {
+                if self.chunk.recompute == RecomputeSpec::Full {
+                    self.layer_again(side, block);
+                }
+                self.combine_backward(side, block);
+                self.ffn_input(side, block);
+                self.dispatch_backward(side, block);
+                if with_weights {
+                    self.ffn_weights(side, block);
+                }
+                self.attention_input(side);
+            }
+        }
+        if with_weights {
+            match block {
+                Block::Dense | Block::Moe => self.attention_weights(side),
+                Block::Embedding | Block::Head | Block::Projection => self.weights_at(side, block),
+            }
+        }
+    }
+
+    /// Computes a layer again from its input; its output is not needed.
+    fn layer_again(&mut self, side: Side, block: Block) {
+        let forward = std::mem::replace(&mut self.forward, self.backward.clone());
+        self.attention_forward(side);
+        self.dispatch(side, block);
+        self.ffn_forward(side, block);
+        self.backward = std::mem::replace(&mut self.forward, forward);
+    }
+
+    fn weights(&mut self, block: Block) {
+        let side = self.next_side(1);
+        self.weights_at(side, block);
+    }
+
+    fn weights_at(&mut self, side: Side, block: Block) {
+        match block {
+            Block::Embedding => self.step(side, Phase::HeadBackward, &self.kernels.embedding_weights()),
+            Block::Head => self.step(side, Phase::HeadBackward, &self.kernels.head_weights()),
+            Block::Projection => self.step(side, Phase::HeadBackward, &self.kernels.projection_weights()),
+            Block::Dense | Block::Moe => {
+                self.ffn_weights(side, block);
+                self.attention_weights(side);
+            }
+        }
+    }
+
+    fn attention_forward(&mut self, side: Side) {
+        self.step(side, Phase::Attention, &self.kernels.attention_forward());
+        self.over_tp(side);
+    }
+
+    fn ffn_forward(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            self.step(side, Phase::DenseFfn, &self.kernels.dense_forward());
+            self.over_tp(side);
+        } else {
+            self.step(side, Phase::Experts, &self.kernels.routed_forward());
+        }
+    }
+
+    /// Router, dispatch, and the shared expert, which does not wait for what is dispatched.
+    fn dispatch(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            return;
+        }
+        self.step(side, Phase::Gate, &self.kernels.gate_forward());
+        let routed = self.forward.clone();
+        let received = self.exchange(side, Phase::Dispatch, Way::ToExperts, &routed);
+        self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
+        join(&mut self.forward, received);
+    }
+
+    fn combine(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let done = self.forward.clone();
+            self.forward = self.exchange(side, Phase::Combine, Way::FromExperts, &done);
+        }
+    }
+
+    fn combine_backward(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let ready = self.backward.clone();
+            let received = self.exchange(side, Phase::CombineBackward, Way::ToExperts, &ready);
+            // The shared expert's gradient does not travel.
+            self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
+            join(&mut self.backward, received);
+        }
+    }
+
+    fn ffn_input(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            self.step(side, Phase::FfnBackward, &self.kernels.dense_input());
+            self.over_tp(side);
+        } else {
+            self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
+        }
+    }
+
+    fn dispatch_backward(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let done = self.backward.clone();
+            self.backward = self.exchange(side, Phase::DispatchBackward, Way::FromExperts, &done);
+            // Gradients of the router do not travel, but are added to what comes back.
+        }
+    }
+
+    fn ffn_weights(&mut self, side: Side, block: Block) {
+        let kernels = match block {
+            Block::Dense => self.kernels.dense_weights(),
+            _ => self.kernels.expert_weights(),
+        };
+        self.aside(side, Phase::FfnWeights, &kernels);
+    }
+
+    fn attention_input(&mut self, side: Side) {
+        if self.chunk.model.moe.is_some() {
+            self.step(side, Phase::AttentionBackward, &self.kernels.gate_backward());
+        }
+        self.step(side, Phase::AttentionBackward, &self.kernels.attention_input());
+        self.over_tp(side);
+    }
+
+    fn attention_weights(&mut self, side: Side) {
+        self.aside(side, Phase::AttentionWeights, &self.kernels.attention_weights());
+    }
+
+    /// Kernels that the pass goes on from.
+    fn step(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        let front = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        let done = self.compute(side, phase, kernels, &front);
+        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = done;
+    }
+
+    /// Kernels that nothing in the chunk waits for: they only take their turn on the stream.
+    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        let nothing = vec![Vec::new(); self.streams.len()];
+        self.compute(side, phase, kernels, &nothing);
+    }
+
+    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Kernel], after: &Front) -> Front {
+        let label = label(phase, side);
+        let chain = |graph: &mut OpGraph, stream: StreamId, after: &Vec<OpId>| {
+            let mut after = after.clone();
+            for &kernel in kernels {
+                let op = Op { work: Work::Compute(kernel), label, stream: Some(stream), collective: None };
+                after = vec![graph.push(op, &after)];
+            }
+            after
+        };
+        self.streams.iter().zip(after).map(|(&stream, after)| chain(self.graph, stream, after)).collect()
+    }
+
+    /// An all-to-all, after the one before it.
+    fn exchange(&mut self, side: Side, phase: Phase, way: Way, after: &Front) -> Front {
+        let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
+        let mut ready = after.clone();
+        join(&mut ready, self.exchanged.clone());
+        let precision = &self.chunk.precision;
+        let hidden = self.chunk.model.hidden.wide();
+        let row = match way {
+            Way::ToExperts => {
+                let scales = precision.dispatch_scale_group.map_or(0, |group| hidden.div_ceil(group.wide()));
+                precision.dispatch.bytes(hidden) + Dtype::Fp32.bytes(scales)
+            }
+            Way::FromExperts => precision.combine.bytes(hidden),
+        };
+        let (remote, forwarded, local) = traffic.copies(self.kernels.own_tokens());
+        let parts = Parts::new(self.chunk, row, [remote, forwarded, local]);
+        let tag = self.graph.collective();
+        let received = Exchange { chunk: self.chunk, graph: self.graph, label: label(phase, side), tag, parts };
+        let received = match way {
+            Way::ToExperts => received.to_experts(&ready),
+            Way::FromExperts => received.from_experts(&ready),
+        };
+        self.exchanged = received.clone();
+        received
+    }
+
+    /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
+    fn over_tp(&mut self, side: Side) {
+        let tp = self.chunk.tp as usize;
+        if tp == 1 {
+            return;
+        }
+        let label = label(Phase::TensorParallel, side);
+        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
+        let tag = self.graph.collective();
+        let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
+        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        for _ in 0..2 * (tp - 1) {
+            let mut received = vec![Vec::new(); held.len()];
+            for (place, &rank) in self.chunk.simulated.iter().enumerate() {
+                let next = rank - rank % tp + (rank + 1) % tp;
+                let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
+                let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
+                received[if folded { place } else { next }].push(sent);
+            }
+            held = received;
+        }
+        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
+    }
+}
+
+fn label(phase: Phase, side: Side) -> Label {
+    Label { phase, layer: side.layer, micro_batch: side.number }
+}
+
+/// Waits for `more` as well.
+fn join(front: &mut Front, more: Front) {
+    front.iter_mut().zip(more).for_each(|(front, more)| front.extend(more));
+}
+
+/// What one GPU sends to each peer.
+#[derive(Clone, Copy)]
+struct Parts {
+    nodes: usize,
+    /// To the GPU of its index in another node.
+    across: Bytes,
+    /// Of what comes from one other node, to each GPU of its node.
+    forwarded: Bytes,
+    /// To each other GPU of its node.
+    local: Bytes,
+}
+
+impl Parts {
+    fn new(chunk: &Chunk, row: Bytes, [remote, forwarded, local]: [u64; 3]) -> Parts {
+        let nodes = chunk.gpus.len() / chunk.per_node;
+        let (others, peers) = ((nodes as u64 - 1).max(1), (chunk.per_node as u64 - 1).max(1));
+        let each = |copies: u64, among: u64| Bytes::new((copies * row.get()).div_ceil(among));
+        Parts {
+            nodes,
+            across: each(remote, others),
+            forwarded: each(forwarded, others * peers),
+            local: each(local, peers),
+        }
+    }
+}
+
+/// The sends of one all-to-all.
+struct Exchange<'a> {
+    chunk: &'a Chunk,
+    graph: &'a mut OpGraph,
+    label: Label,
+    tag: CollectiveId,
+    parts: Parts,
+}
+
+impl Exchange<'_> {
+    fn folded(&self) -> bool {
+        self.chunk.simulated.len() < self.chunk.gpus.len()
+    }
+
+    fn send(&mut self, from: usize, to: usize, bytes: Bytes, after: &[OpId]) -> OpId {
+        let work = Work::Send { from: self.chunk.gpus[from], to: self.chunk.gpus[to], bytes };
+        self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after)
+    }
+
+    /// The GPU of `rank`'s index in the node `hop` further on.
+    fn across(&self, rank: usize, hop: usize) -> usize {
+        (rank + hop * self.chunk.per_node) % self.chunk.gpus.len()
+    }
+
+    /// Sends `bytes` to every other GPU of the node; notes who receives them. Who stands for all receives when its likes do,
+    /// which is when what it sends arrives.
+    fn inside(&mut self, place: usize, rank: usize, bytes: Bytes, after: &[OpId], received: &mut Front) {
+        let per_node = self.chunk.per_node;
+        let node = rank - rank % per_node;
+        for turn in 1..per_node {
+            let peer = node + (rank + turn) % per_node;
+            let sent = self.send(rank, peer, bytes, after);
+            received[if self.folded() { place } else { peer }].push(sent);
+        }
+    }
+
+    /// Over the fabric first, then inside the node.
+    fn to_experts(mut self, after: &Front) -> Front {
+        let mut received = after.clone();
+        let simulated = self.chunk.simulated.clone();
+        for (place, &rank) in simulated.iter().enumerate() {
+            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        }
+        for hop in 1..self.parts.nodes {
+            for (place, &rank) in simulated.iter().enumerate() {
+                let there = self.across(rank, hop);
+                let sent = self.send(rank, there, self.parts.across, &after[place]);
+                let at = if self.folded() { place } else { there };
+                received[at].push(sent);
+                self.inside(at, simulated[at], self.parts.forwarded, &[sent], &mut received);
+            }
+        }
+        received
+    }
+
+    /// Inside the node first, then over the fabric.
+    fn from_experts(mut self, after: &Front) -> Front {
+        let mut received = after.clone();
+        let simulated = self.chunk.simulated.clone();
+        for hop in 1..self.parts.nodes {
+            let mut gathered = after.clone();
+            for (place, &rank) in simulated.iter().enumerate() {
+                self.inside(place, rank, self.parts.forwarded, &after[place], &mut gathered);
+            }
+            for (place, &rank) in simulated.iter().enumerate() {
+                let there = self.across(rank, hop);
+                let sent = self.send(rank, there, self.parts.across, &gathered[place]);
+                received[if self.folded() { place } else { there }].push(sent);
+            }
+        }
+        for (place, &rank) in simulated.iter().enumerate() {
+            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        }
+        received
+    }
+}
