@@ -172,7 +172,7 @@ impl Engine<'_> {
                 self.kernels.cost(device, &kernel)
             }
             Work::HostDelay(time) => Cost { time, bound: Bound::Host },
-            Work::Known(time) => Cost { time, bound: Bound::Nothing },
+            Work::Known(time) => Cost { time, bound: Bound::Chunk },
             Work::Send { .. } => unreachable!("sends have no stream"),
         };
         let end = now + cost.time;

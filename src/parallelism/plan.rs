@@ -321,9 +321,14 @@ mod tests {
         let plan = spec(1, 16, 64, None).check(2048, &model).expect("a plan");
         assert_eq!((plan.dp(), plan.gpus(), plan.expert_replicas()), (128, 2048, 2));
         assert_eq!(plan.experts_per_gpu(&model), 4);
-        let layers: Vec<Range<u32>> = (0..16).map(|stage| plan.stage_layers(model.layers, stage)).collect();
+        let layers = plan.cut(model.layers, 16);
         assert!(layers.windows(2).all(|pair| pair[0].end == pair[1].start), "{layers:?}");
-        assert_eq!((layers[0].clone(), layers[15].clone()), (0..4, 58..61));
+        assert_eq!((layers.len(), layers[0].clone(), layers[15].clone()), (16, 0..4, 58..61));
+        let short = PlanSpec { last_stage_layers: Some(count(1)), ..spec(1, 16, 64, None) };
+        let layers = short.check(2048, &model).expect("a plan").cut(model.layers, 16);
+        assert!(layers[..15].iter().all(|stage| stage.len() == 4) && layers[15] == (60..61), "{layers:?}");
+        let long = PlanSpec { last_stage_layers: Some(count(47)), ..short };
+        assert_eq!(finding(long, 2048, &model).0, "last_stage_layers");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Bound {
     Latency,
     /// The host.
     Host,
+    /// A chunk that was simulated by itself.
+    Chunk,
     /// Nothing: the model says that it takes no time.
     Nothing,
 }
@@ -48,6 +50,7 @@ impl Bound {
             Bound::Link => "link",
             Bound::Latency => "latency",
             Bound::Host => "host",
+            Bound::Chunk => "chunk",
             Bound::Nothing => "nothing",
         }
     }

@@ -9,3 +9,4 @@ mod golden;
 mod library;
 mod oracle;
 mod tidy;
+mod training;
