@@ -6,6 +6,8 @@ mod build;
 mod lower;
 mod training;
 
+pub(crate) use build::gpu_kernels;
+
 use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics};

@@ -9,6 +9,7 @@ mod reproduce;
 mod run;
 mod schema;
 mod topo;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use octoplane::scenario::UserError;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::RunArgs),
     /// Work out every table and figure of arXiv 2505.09343: printed, simulated, deviation, status
     Reproduce(reproduce::ReproduceArgs),
+    /// Compare with published measurements: measured, simulated, error statistics
+    Validate(validate::ValidateArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         None => say(INTRODUCTION).map(|()| Done::Answered),
         Some(Command::Run(args)) => run::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
+        Some(Command::Validate(args)) => validate::main(&args, &root),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),

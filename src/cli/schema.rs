@@ -8,6 +8,7 @@ use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
 use octoplane::topology::TopologySpec;
+use octoplane::validate::SystemsSpec;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -59,6 +60,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
+        ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }

@@ -14,3 +14,4 @@ mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
 mod training_text;
+pub mod validation;

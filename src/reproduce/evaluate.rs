@@ -5,6 +5,7 @@ use crate::dtype::Dtype;
 use crate::hardware::GpuSpec;
 use crate::metrics::Outcome;
 use crate::model::{FlopConvention, ModelSpec, Parameters};
+use crate::numerics::{Accumulator, worst_error};
 use crate::report::figures::{AssumptionRow, FigureRow, How};
 use crate::run::simulate;
 use crate::scenario::{Loaded, Scenario, UserError, load};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Sequence length of arXiv 2505.09343, table 2.
 const SEQUENCE: u32 = 4096;
+/// Seed of the random numbers that are added up.
+const ACCUMULATION_SEED: u64 = 1;
 
 /// A list of figures, worked out.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +54,7 @@ struct Desk {
 impl Desk {
     fn figure(&mut self, spec: &FigureSpec) -> Result<FigureRow, UserError> {
         let how = match spec.from {
-            From::Run(_) | From::Ratio { .. } => How::Simulation,
+            From::Run(_) | From::Ratio { .. } | From::Accumulation { .. } => How::Simulation,
             From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
         };
         let simulated = self.value(&spec.from)?;
@@ -76,6 +79,11 @@ impl Desk {
             From::Ratio { of, over } => Ok(self.run(of)? / self.run(over)?),
             From::Model { file, quantity } => self.model(file, *quantity),
             From::Topology { file, quantity } => self.fabric(file, *quantity),
+            From::Accumulation { k, outputs, mantissa_bits, promotion } => {
+                let promotion = promotion.map(|interval| interval as usize);
+                let accumulator = Accumulator { mantissa_bits: *mantissa_bits, promotion };
+                Ok(worst_error(*k as usize, *outputs as usize, accumulator, ACCUMULATION_SEED))
+            }
             From::GpuHours { trillion_tokens, thousand_hours_per_trillion } => {
                 Ok(trillion_tokens * thousand_hours_per_trillion)
             }

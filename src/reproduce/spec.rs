@@ -69,6 +69,17 @@ pub enum From {
         /// Which property.
         quantity: TopologyQuantity,
     },
+    /// The largest error of FP8 dot products of normally distributed numbers over the root mean square of the results.
+    Accumulation {
+        /// Products of each.
+        k: u32,
+        /// How many dot products.
+        outputs: u32,
+        /// Mantissa bits of the register that sums them up.
+        mantissa_bits: u32,
+        /// Products after which the register is added to an FP32 sum; without it, never.
+        promotion: Option<u32>,
+    },
     /// GPU hours, in thousands, from tokens and hours per trillion tokens.
     GpuHours {
         /// Tokens, in trillions.

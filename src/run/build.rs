@@ -1,10 +1,13 @@
 //! From a scenario to the machines that it runs on.
 
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::hardware::GpuSpec;
+use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::network::{Analytic, NetworkModel};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
+use std::collections::BTreeMap;
 
 /// The devices and links of a scenario.
 pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
@@ -19,18 +22,28 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
 
 /// The model of every processor of the cluster.
 pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelModel> {
-    if scenario.kernel == KernelChoice::Instant {
-        return Box::new(Instant);
-    }
     let gpu = Processor::gpu(&scenario.hardware.gpu);
-    let mut processors: std::collections::BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
+    let mut processors: BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
     if let Some(spec) = &scenario.hardware.cpu {
         // The sockets of a node share the work on experts, so that the first stands for all of them.
         let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
         let cpu = Processor::cpu(spec, sockets);
         processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    Box::new(Roofline::new(processors))
+    model(scenario.kernel, processors)
+}
+
+/// The model of some equal GPUs by themselves.
+pub(crate) fn gpu_kernels(choice: KernelChoice, gpu: &GpuSpec, devices: &[DeviceId]) -> Box<dyn KernelModel> {
+    let processor = Processor::gpu(gpu);
+    model(choice, devices.iter().map(|&id| (id, processor.clone())).collect())
+}
+
+fn model(choice: KernelChoice, processors: BTreeMap<DeviceId, Processor>) -> Box<dyn KernelModel> {
+    match choice {
+        KernelChoice::Instant => Box::new(Instant),
+        KernelChoice::Roofline => Box::new(Roofline::new(processors)),
+    }
 }
 
 /// An idle network between the devices of the cluster.

@@ -14,6 +14,12 @@ impl UserError {
     pub fn plain(message: impl fmt::Display) -> UserError {
         UserError(format!("error: {message}"))
     }
+
+    /// A name from the command line that stands for no `kind` of thing, with those there are.
+    pub fn unknown(kind: &str, found: &str, known: &[&str]) -> UserError {
+        let hint = nearest(found, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        UserError(format!("error: `{found}` is not a {kind}\n  = help: {hint}there are {}", known.join(", ")))
+    }
 }
 
 impl fmt::Display for UserError {

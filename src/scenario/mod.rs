@@ -2,6 +2,7 @@
 //!
 //! The only layer that reads files. Everything below it works on checked values and must not know where they came from.
 
+mod choice;
 mod deserialize;
 mod error;
 mod load;
@@ -10,13 +11,16 @@ mod resolved;
 mod schema;
 mod sets;
 mod spec;
+mod table;
 #[cfg(test)]
 mod tests;
 mod texts;
 mod tree;
 
+pub use choice::{choice, choice_name};
 pub use error::UserError;
 pub use load::{Loaded, load};
 pub use schema::schema_for;
 pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+pub use table::{Row, load_table, tables};
 pub use texts::read_text;

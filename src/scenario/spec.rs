@@ -7,7 +7,7 @@ use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
 use crate::workload::{Collective, DecodeSpec, PipelineSpec, TrainingSpec};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One experiment.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -73,7 +73,7 @@ pub struct CollectiveSpec {
 }
 
 /// How kernels are timed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KernelChoice {
     /// The longer of arithmetic and memory traffic, plus a launch.
@@ -84,7 +84,7 @@ pub enum KernelChoice {
 }
 
 /// How data moves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkChoice {
     /// Latency plus bytes over the narrowest link, without contention inside the fabric.

@@ -41,7 +41,7 @@ pub(super) fn near_files(path: &Path) -> Option<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Some(format!("there is no folder {}", folder.display())) };
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".toml"))
+        .filter(|name| name.ends_with(if wanted.ends_with(".csv") { ".csv" } else { ".toml" }))
         .collect();
     names.sort_by_key(|name| (strsim::damerau_levenshtein(name, wanted), name.clone()));
     names.truncate(3);

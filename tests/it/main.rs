@@ -10,3 +10,4 @@ mod library;
 mod oracle;
 mod tidy;
 mod training;
+mod validate;

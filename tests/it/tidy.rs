@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up. A module may import from its own layer and from those above it in this list.
 const LAYERS: &[&[&str]] = &[
-    &["units", "id", "rng", "dtype", "invalid", "sources"],
+    &["units", "id", "rng", "dtype", "numerics", "invalid", "sources"],
     &["hardware", "model"],
     &["topology", "parallelism"],
     &["routing", "workload"],
@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["reproduce"],
+    &["reproduce", "validate"],
     &["lib", "main", "cli"],
 ];
 
@@ -51,6 +51,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("plotters::", &["report"], "plotters is private to `report`"),
     ("comfy_table::", &["report"], "comfy-table is private to `report`"),
     ("annotate_snippets::", &["scenario"], "annotate-snippets is private to `scenario`"),
+    ("csv::", &["scenario"], "csv is private to `scenario`"),
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
 ];

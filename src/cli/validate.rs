@@ -1,0 +1,63 @@
+//! `octoplane validate`: published measurements, measured against simulated.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::report::validation::{validation_csv, validation_json, validation_text};
+use octoplane::scenario::{KernelChoice, NetworkChoice, choice};
+use octoplane::validate::{Request, validate};
+use std::path::{Path, PathBuf};
+
+/// The tables that come with the program, from the root.
+const BUILT_IN: &str = "validation/measurements";
+
+#[derive(Args)]
+#[command(
+    after_help = "A table is a CSV file named like its set; lines that start with # are remarks, and columns that a set does not \
+    know are ignored.\nSystems are named in validation/systems.toml, or like a file of hardware/nodes or hardware/gpus.\nA line \
+    that cannot be worked out is skipped, counted, and its reason printed.\nExamples:\n  octoplane validate\n  octoplane \
+    validate gemm --data my_measurements --csv errors.csv"
+)]
+pub(super) struct ValidateArgs {
+    /// Sets of measurements; every one that the folder holds a table of, without it
+    sets: Vec<String>,
+    /// Folder of tables [default: the published figures in validation/measurements]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Write one line per measured value into this file
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// How kernels are timed, as in scenarios
+    #[arg(long, value_name = "CHOICE", value_parser = choice::<KernelChoice>)]
+    kernel: Option<KernelChoice>,
+    /// How data moves, as in scenarios
+    #[arg(long, value_name = "CHOICE", value_parser = choice::<NetworkChoice>)]
+    network: Option<NetworkChoice>,
+}
+
+pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
+    let built_in = root.join(BUILT_IN);
+    let request = Request {
+        sets: &args.sets,
+        data: args.data.as_deref().unwrap_or(&built_in),
+        root,
+        kernel: args.kernel.unwrap_or_default(),
+        network: args.network.unwrap_or_default(),
+    };
+    let validated = validate(&request)?;
+    if let Some(path) = &args.csv {
+        write(path, validation_csv(&validated.report).as_bytes())?;
+    }
+    for path in &validated.unread {
+        eprintln!("no set reads {}", path.display());
+    }
+    if args.json {
+        say_json(&validation_json(&validated.report))?;
+    } else {
+        say(&validation_text(&validated.report))?;
+    }
+    Ok(Done::Answered)
+}

@@ -1,0 +1,78 @@
+//! What predictions may ask: the hardware of a system, the time of a kernel, the outcome of a scenario.
+
+use super::Skip;
+use super::systems::{Library, System};
+use crate::hardware::{NicsSpec, NodeSpec};
+use crate::id::DeviceId;
+use crate::metrics::Outcome;
+use crate::parallelism::PlanSpec;
+use crate::run::{gpu_kernels, simulate};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+use crate::units::{Count, Duration};
+use crate::workload::Kernel;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Hardware and the models to time it with.
+pub(super) struct Context {
+    library: Library,
+    kernel: KernelChoice,
+    network: NetworkChoice,
+    /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
+    kernels: Mutex<BTreeMap<(usize, Kernel), Duration>>,
+}
+
+impl Context {
+    pub(super) fn new(library: Library, kernel: KernelChoice, network: NetworkChoice) -> Context {
+        Context { library, kernel, network, kernels: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The system that a table calls `name`.
+    pub(super) fn system(&self, name: &str) -> Result<&System, Skip> {
+        self.library.get(name).ok_or_else(|| Skip::because(format!("unknown system `{name}`")))
+    }
+
+    /// How long `kernel` takes on an idle GPU of `system`, its launch included.
+    pub(super) fn kernel(&self, system: &System, kernel: &Kernel) -> Duration {
+        let key = (system.index, *kernel);
+        let known = self.kernels.lock().expect("no holder panics").get(&key).copied();
+        known.unwrap_or_else(|| {
+            let device = DeviceId::new(0);
+            let time = gpu_kernels(self.kernel, &system.gpu, &[device]).cost(device, kernel).time;
+            self.kernels.lock().expect("no holder panics").insert(key, time);
+            time
+        })
+    }
+
+    /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
+    pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
+        let scenario = Scenario {
+            name: "validation".to_owned(),
+            description: String::new(),
+            seed: 1,
+            hardware: part_of_node(system, gpus)?,
+            nodes: Count::new(nodes).ok_or_else(|| Skip::because("no nodes"))?,
+            topology: if nodes > 1 { system.fabric.clone() } else { None },
+            model: None,
+            parallelism: PlanSpec::default(),
+            precision: None,
+            workload,
+            kernel: self.kernel,
+            network: self.network,
+            symmetry: SymmetryChoice::Fold,
+        };
+        simulate(&scenario).map_err(Skip::because)
+    }
+}
+
+/// The node of `system` with `gpus` of its GPUs in use.
+fn part_of_node(system: &System, gpus: u32) -> Result<NodeSpec, Skip> {
+    let whole =
+        system.node.as_ref().ok_or_else(|| Skip::because(format!("no node with {} is described", system.gpu.name)))?;
+    let used = Count::new(gpus).ok_or_else(|| Skip::because("no GPUs"))?;
+    if used > whole.gpus {
+        return Err(Skip::because(format!("more GPUs than one domain of {} holds", whole.name)));
+    }
+    let nics = whole.nics.as_ref().map(|nics| NicsSpec { count: nics.count.min(used), nic: nics.nic.clone() });
+    Ok(NodeSpec { gpus: used, nics, ..whole.clone() })
+}

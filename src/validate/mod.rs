@@ -1,0 +1,197 @@
+//! Measurements of real machines, simulated again by the code that runs scenarios, and how far off that is.
+//!
+//! Measured values live in CSV files and are read there; this module knows how a row of each kind is worked out, never a
+//! measured value. Tables hold any systems, sizes and rank counts; what cannot be worked out is skipped with a reason.
+//!
+//! # How to add a set, or to improve one
+//!
+//! A set is one file in `sets/`, named like its CSV file. It holds
+//! - the conventions of the data, at its top: what a row measures, units, what a token count means;
+//! - a struct with one field per column that is used (other columns are ignored; an `Option` field may be an empty cell);
+//! - its [`Measured`] implementation: which system a row is about, which columns identify it, by which ones rows are
+//!   grouped in reports, and `points`, which turns the row into measured values with a prediction beside each.
+//!
+//! and one line in [`sets::all`]. Predictions ask the [`Context`] alone: `system(name)` for the hardware, `kernel(system,
+//! kernel)` for one kernel with the chosen kernel model (memoised), `run(scenario)` for whatever takes the network. What a
+//! row does is described there as kernels and collectives; how long these take is the business of `gpu` and `network`, so
+//! that a better model improves every set without a change here. No set may look at a measured value to predict it.
+
+mod context;
+mod sets;
+mod systems;
+
+pub use sets::names;
+pub use systems::{SystemSpec, SystemsSpec};
+
+use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
+use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
+use crate::units::Duration;
+use context::Context;
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use systems::Library;
+
+/// Why a row is not worked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Skip(String);
+
+impl Skip {
+    fn because(reason: impl fmt::Display) -> Skip {
+        Skip(reason.to_string())
+    }
+}
+
+/// One measured value with the simulated one beside it.
+struct Point {
+    /// What was measured, where a row holds several values; else empty.
+    part: &'static str,
+    unit: &'static str,
+    measured: f64,
+    simulated: Result<f64, Skip>,
+}
+
+impl Point {
+    /// A time, measured in microseconds.
+    fn micros(part: &'static str, measured: f64, simulated: Result<Duration, Skip>) -> Point {
+        Point { part, unit: "us", measured, simulated: simulated.map(|time| time.as_secs() * 1e6) }
+    }
+}
+
+/// A row of a table of measurements.
+trait Measured: DeserializeOwned + Send + Sync + 'static {
+    /// Name of the set and, with `.csv`, of its file.
+    const ID: &'static str;
+    /// What its rows measure.
+    const TITLE: &'static str;
+    /// The columns of [`Measured::key`] by which reports group rows.
+    const GROUP_BY: &'static [&'static str];
+
+    /// The system that the row is about.
+    fn system(&self) -> &str;
+
+    /// What identifies the row, by the names of its columns.
+    fn key(&self) -> Key;
+
+    /// The row's measured values and what the models make of them.
+    fn points(&self, context: &Context) -> Vec<Point>;
+}
+
+/// What is to be compared, and how.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Names of sets; every set that the folder has a file for, if empty.
+    pub sets: &'a [String],
+    /// The folder of tables.
+    pub data: &'a Path,
+    /// The folder that holds hardware/, topologies/ and validation/.
+    pub root: &'a Path,
+    /// How kernels are timed.
+    pub kernel: KernelChoice,
+    /// How data moves.
+    pub network: NetworkChoice,
+}
+
+/// A comparison, and the tables of the folder that no set reads.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// What was compared.
+    pub report: ValidationReport,
+    /// Files that were left alone.
+    pub unread: Vec<PathBuf>,
+}
+
+/// Compares simulated with measured values. The order of rows is that of the files, however many threads work on them.
+///
+/// # Errors
+/// For unknown sets, missing files and columns, and cells that make no sense.
+pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
+    let known = sets::all();
+    for wanted in request.sets {
+        if !known.iter().any(|set| set.id == wanted) {
+            return Err(UserError::unknown("set of measurements", wanted, &names()));
+        }
+    }
+    let found = tables(request.data)?;
+    let named = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    let is_wanted = |set: &&Set| match request.sets {
+        [] => found.iter().any(|path| named(path).as_deref() == Some(set.id)),
+        wanted => wanted.iter().any(|name| name == set.id),
+    };
+    let chosen: Vec<&Set> = known.iter().filter(is_wanted).collect();
+    if chosen.is_empty() {
+        let folder = request.data.display();
+        let names = names().join(".csv, ");
+        return Err(UserError::plain(format!("{folder} holds no table that a set reads; there may be {names}.csv")));
+    }
+    let mut read = Vec::with_capacity(chosen.len());
+    for set in chosen {
+        read.push((set, (set.read)(&request.data.join(format!("{}.csv", set.id)))?));
+    }
+    let names = read.iter().flat_map(|(_, rows)| rows.systems());
+    let library = Library::load(request.root, names)?;
+    let context = Context::new(library, request.kernel, request.network);
+    let reports = read.iter().map(|(set, rows)| SetReport {
+        id: set.id,
+        title: set.title,
+        file: request.data.join(format!("{}.csv", set.id)).display().to_string(),
+        group_by: set.group_by,
+        comparisons: rows.compare(&context),
+    });
+    let report = ValidationReport {
+        kernel: choice_name(&request.kernel),
+        network: choice_name(&request.network),
+        sets: reports.collect(),
+    };
+    let is_read = |path: &PathBuf| known.iter().any(|set| named(path).as_deref() == Some(set.id));
+    let unread =
+        if request.sets.is_empty() { found.into_iter().filter(|path| !is_read(path)).collect() } else { Vec::new() };
+    Ok(Validated { report, unread })
+}
+
+/// A set without the type of its rows.
+struct Set {
+    id: &'static str,
+    title: &'static str,
+    group_by: &'static [&'static str],
+    read: fn(&Path) -> Result<Box<dyn Rows>, UserError>,
+}
+
+impl Set {
+    fn of<M: Measured>() -> Set {
+        Set { id: M::ID, title: M::TITLE, group_by: M::GROUP_BY, read: |path| Ok(Box::new(load_table::<M>(path)?)) }
+    }
+}
+
+/// Rows without their type.
+trait Rows {
+    fn systems(&self) -> Vec<&str>;
+    fn compare(&self, context: &Context) -> Vec<Comparison>;
+}
+
+impl<M: Measured> Rows for Vec<Row<M>> {
+    fn systems(&self) -> Vec<&str> {
+        self.iter().map(|row| row.value.system()).collect()
+    }
+
+    fn compare(&self, context: &Context) -> Vec<Comparison> {
+        let rows: Vec<Vec<Comparison>> = self.par_iter().map(|row| compared(row, context)).collect();
+        rows.into_iter().flatten().collect()
+    }
+}
+
+fn compared<M: Measured>(row: &Row<M>, context: &Context) -> Vec<Comparison> {
+    let key = row.value.key();
+    let comparison = |point: Point| {
+        let Point { part, unit, measured, simulated } = point;
+        let usable = measured.is_finite() && measured > 0.0;
+        let simulated = match simulated {
+            _ if !usable => Err("the measured value is not above zero".to_owned()),
+            Ok(value) => Ok(value),
+            Err(Skip(reason)) => Err(reason),
+        };
+        Comparison { line: row.line, key: key.clone(), part, unit, measured, simulated }
+    };
+    row.value.points(context).into_iter().map(comparison).collect()
+}

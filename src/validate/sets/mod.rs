@@ -1,0 +1,27 @@
+//! The sets: one file per table of measurements, with the conventions of its data at the top.
+
+mod gemm;
+mod nccl_one_domain;
+
+use super::{Context, Measured, Point, Set, Skip};
+use crate::dtype::Dtype;
+
+/// Every set, in the order of reports.
+pub(super) fn all() -> Vec<Set> {
+    vec![Set::of::<gemm::Row>(), Set::of::<nccl_one_domain::Row>()]
+}
+
+/// Names of all sets.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|set| set.id).collect()
+}
+
+/// The number format that tables of kernels call `name`.
+fn dtype(name: &str) -> Result<Dtype, Skip> {
+    match name {
+        "bfloat16" | "float16" => Ok(Dtype::Bf16),
+        "fp8" | "fp8_block" | "fp8_static" | "mxfp8" => Ok(Dtype::Fp8),
+        "nvfp4" | "fp4" | "mxfp4" => Ok(Dtype::Fp4),
+        other => Err(Skip::because(format!("unsupported number format `{other}`"))),
+    }
+}
