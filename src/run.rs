@@ -28,7 +28,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
         WorkloadSpec::Decode(_) | WorkloadSpec::Collective(_) => {}
     }
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = build::kernels(scenario, &cluster);
+    let mut kernels = build::kernels(scenario, &cluster)?;
     let mut network = build::network(scenario, &cluster);
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);

@@ -1,6 +1,6 @@
 //! A training step as people who train see it, in the rows of arXiv 2505.09343, table 4.
 
-use super::busy::{Breakdown, breakdown};
+use super::busy::{Breakdown, PhaseTime, breakdown};
 use super::named::{Metric, metric, named_breakdown};
 use crate::timeline::{Span, Timeline};
 use crate::units::{Duration, Flops, FlopsPerSec, Time, Usd, UsdPerHour, Watts};
@@ -44,6 +44,8 @@ pub struct ChunkTime {
     pub communicating: Duration,
     /// Time during which they are under way and nothing is computed.
     pub exposed: Duration,
+    /// Time of each phase of its layers.
+    pub phases: Vec<PhaseTime>,
 }
 
 /// How one pipeline rank spends a step. The parts add up to the step.

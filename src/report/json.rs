@@ -69,6 +69,7 @@ fn pipeline(metrics: &Metrics) -> Value {
             "computing_us": us(chunk.computing),
             "communicating_us": us(chunk.communicating),
             "exposed_us": us(chunk.exposed),
+            "phases": chunk.phases.iter().map(phase).collect::<Value>(),
         })
     };
     let (ranks, chunks): (Value, Value) = (ranks.iter().map(rank).collect(), chunks.iter().map(chunk).collect());
@@ -76,15 +77,16 @@ fn pipeline(metrics: &Metrics) -> Value {
 }
 
 fn phases(breakdown: &Breakdown) -> Value {
-    let row = |phase: &crate::metrics::PhaseTime| {
-        json!({
-            "phase": phase.phase.name(),
-            "kind": if phase.communication { "communication" } else { "computation" },
-            "operations": phase.operations,
-            "busy_us": us(phase.busy),
-        })
-    };
-    breakdown.phases.iter().map(row).collect()
+    breakdown.phases.iter().map(phase).collect()
+}
+
+fn phase(phase: &crate::metrics::PhaseTime) -> Value {
+    json!({
+        "phase": phase.phase.name(),
+        "kind": if phase.communication { "communication" } else { "computation" },
+        "operations": phase.operations,
+        "busy_us": us(phase.busy),
+    })
 }
 
 fn critical_path(breakdown: &Breakdown) -> Value {

@@ -36,7 +36,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     let job = Job::new(scenario, spec, &cluster)?;
     let memory = job.memory()?;
     let mut chunks = Chunks::new(&job, &cluster);
-    let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect();
+    let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
     let chunk_times = chunks.into_rows();
     let (replicas, folding) = job.replicas(&cluster);
@@ -51,7 +51,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
         handed_over: job.handed_over(),
         updates: Some(updates),
     };
-    let timeline = run_step(scenario, step, &cluster);
+    let timeline = run_step(scenario, step, &cluster)?;
     let facts = TrainingFacts {
         tokens: spec.global_batch.wide() * spec.sequence.wide(),
         gpus: cluster.gpus.len() as u64,
@@ -88,15 +88,16 @@ pub(super) fn simulate_pipeline(
     let times = schedule.ranks().iter().map(|actions| actions.iter().map(time).collect()).collect();
     let replicas = vec![cluster.gpus.clone()];
     let step = Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None };
-    let timeline = run_step(scenario, step, &cluster);
+    let timeline = run_step(scenario, step, &cluster)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
     Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster })
 }
 
-fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Timeline {
-    let mut kernels = build::kernels(scenario, cluster);
+fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Result<Timeline, Invalid> {
+    let mut kernels = build::kernels(scenario, cluster)?;
     let mut network = build::network(scenario, cluster);
-    engine::run(&mut StepWorkload::new(step), kernels.as_mut(), network.as_mut(), &cluster.topology)
+    let mut workload = StepWorkload::new(step);
+    Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
 }
 
 /// Most that GPUs and NICs of the cluster draw.

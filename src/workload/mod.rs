@@ -15,7 +15,7 @@ pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
 pub use gate::{GateSample, sample_gate};
-pub use kernel::{CausalAttention, DecodeAttention, Gemm, Kernel, Pass, WeightGradient};
+pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 pub use training::{
     Action, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape, Step,

@@ -2,15 +2,17 @@
 
 use super::Job;
 use crate::engine;
+use crate::gpu::{Conditions, Cost, KernelModel};
 use crate::id::DeviceId;
+use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, breakdown};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
-use crate::scenario::{Scenario, SymmetryChoice};
+use crate::scenario::SymmetryChoice;
 use crate::topology::Cluster;
-use crate::units::{Count, Duration, Time};
-use crate::workload::{Action, Chunk, ChunkWork, ChunkWorkload, StageShape, TrainingTraffic, training_traffic};
+use crate::units::{Duration, Time};
+use crate::workload::{Action, Chunk, ChunkWork, ChunkWorkload, Kernel, StageShape, TrainingTraffic, training_traffic};
 use std::collections::BTreeMap;
 
 /// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
@@ -38,7 +40,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// How long each action of a pipeline rank takes.
-    pub(super) fn times(&mut self, rank: u32) -> Vec<Duration> {
+    pub(super) fn times(&mut self, rank: u32) -> Result<Vec<Duration>, Invalid> {
         let group = self.group(rank);
         let (simulated, profile) = self.simulated(&group);
         let actions = self.job.schedule.ranks()[rank as usize].clone();
@@ -57,14 +59,14 @@ impl<'a> Chunks<'a> {
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
-                let time = self.simulate(work, &group, &simulated);
+                let time = self.simulate(work, &group, &simulated)?;
                 self.found.insert(key.clone(), time);
             }
             let found = self.found.get_mut(&key).expect("simulated above");
             found.count += 1;
             times.push(found.time);
         }
-        times
+        Ok(times)
     }
 
     /// Whether one GPU stood for all of its group.
@@ -124,7 +126,7 @@ impl<'a> Chunks<'a> {
         (vec![farthest], profiles[farthest].clone())
     }
 
-    fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> ChunkTime {
+    fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let chunk = Chunk {
             model: model.clone(),
@@ -142,37 +144,35 @@ impl<'a> Chunks<'a> {
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
-        let mut kernels = build::kernels(&with_fewer_sms(scenario, taken), self.cluster);
+        let conditions = Conditions { sms_taken: u64::from(taken), ..Conditions::default() };
+        let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions };
         let mut network = build::network(scenario, self.cluster);
         let mut workload = ChunkWorkload::new(chunk);
-        let timeline = engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &self.cluster.topology);
+        let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
         let parts = breakdown(&timeline);
-        ChunkTime {
+        Ok(ChunkTime {
             name: name(work),
             count: 0,
             time: timeline.end() - Time::ZERO,
             computing: parts.computing,
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
-        }
+            phases: parts.phases,
+        })
     }
 }
 
-/// The scenario with `taken` SMs fewer on each GPU. Matrix units come with SMs; memory does not.
-fn with_fewer_sms(scenario: &Scenario, taken: u32) -> Scenario {
-    let mut scenario = scenario.clone();
-    let gpu = &mut scenario.hardware.gpu;
-    let (all, left) = (gpu.sms.get(), gpu.sms.get() - taken);
-    gpu.sms = Count::new(left).expect("some SMs are left to compute with");
-    let scaled = |rate: crate::units::FlopsPerSec| {
-        crate::units::FlopsPerSec::new((u128::from(rate.get()) * u128::from(left) / u128::from(all)) as u64)
-    };
-    let tensor = &mut gpu.tensor;
-    tensor.bf16 = scaled(tensor.bf16);
-    for rate in [&mut tensor.fp64, &mut tensor.tf32, &mut tensor.fp8, &mut tensor.fp4, &mut tensor.int8] {
-        *rate = rate.map(scaled);
+/// Kernels beside communication that holds some SMs.
+struct Beside {
+    kernels: Box<dyn KernelModel>,
+    conditions: Conditions,
+}
+
+impl KernelModel for Beside {
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
+        let sms_taken = conditions.sms_taken + self.conditions.sms_taken;
+        self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel)
     }
-    scenario
 }
 
 /// What a chunk does, for people: "F&B of 4 MoE with 4 MoE".

@@ -10,7 +10,7 @@ use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::Bytes;
 use crate::workload::decode::kernels::Shapes;
-use crate::workload::kernel::{CausalAttention, Gemm, Kernel, Pass, WeightGradient, values};
+use crate::workload::kernel::{Gemm, Kernel, Pass, PrefillAttention, values};
 
 /// Small kernels of the router, forward and backward: scores, groups, top-k, balancing loss (h800_train_chunk_kernels.csv).
 const ROUTER_PASSES: [usize; 2] = [40, 26];
@@ -94,9 +94,9 @@ impl Training<'_> {
         kernels
     }
 
-    fn weight(&self, groups: u64, rows: u64, (outputs, inputs): Matrix) -> Kernel {
-        let operands = self.shapes.precision.operands;
-        Kernel::WeightGradient(WeightGradient { groups, tokens: rows, outputs, inputs, operands })
+    /// The gradient of `groups` matrices of weights over `rows` tokens together.
+    fn weight(&self, groups: u64, rows: u64, matrix: Matrix) -> Kernel {
+        gradient(groups, rows, matrix, self.shapes.precision.operands)
     }
 
     /// Norm that first adds what the block before it produced to the residual stream.
@@ -122,7 +122,18 @@ impl Training<'_> {
             }
         };
         let Load { sequences, length, .. } = self.load;
-        Kernel::CausalAttention(CausalAttention { sequences, length, heads, kv_heads, key_dim, value_dim, pass })
+        Kernel::PrefillAttention(PrefillAttention {
+            requests: sequences,
+            queries: length,
+            context: 0,
+            heads,
+            key_heads: kv_heads,
+            key_dim,
+            value_dim,
+            latent: false,
+            operands: Dtype::Bf16,
+            pass,
+        })
     }
 
     /// Norm, projections, attention, output projection.
@@ -215,7 +226,7 @@ impl Training<'_> {
     /// The attention kernel's gradient between the passes that prepare its sums in FP32 and round them.
     fn attention_backward(&self, output: u64) -> Vec<Kernel> {
         let backward = self.attention(Pass::Backward);
-        let Kernel::CausalAttention(shape) = backward else { unreachable!("made above") };
+        let Kernel::PrefillAttention(shape) = backward else { unreachable!("made above") };
         let rows = self.tokens();
         let queries = |dtype| values(rows, shape.heads * shape.key_dim, dtype);
         let prepare =
@@ -270,8 +281,8 @@ impl Training<'_> {
         Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands: Dtype::Bf16, weights: self.shapes.precision.embedding })
     }
 
-    fn wide_weight(&self, tokens: u64, (outputs, inputs): Matrix) -> Kernel {
-        Kernel::WeightGradient(WeightGradient { groups: 1, tokens, outputs, inputs, operands: Dtype::Bf16 })
+    fn wide_weight(&self, tokens: u64, matrix: Matrix) -> Kernel {
+        gradient(1, tokens, matrix, Dtype::Bf16)
     }
 
     /// Head, softmax in FP32 and loss.
@@ -346,6 +357,12 @@ impl Training<'_> {
 }
 
 mod ffn;
+
+/// The gradient of weights: outputs by inputs, summed over tokens.
+fn gradient(groups: u64, tokens: u64, (outputs, inputs): Matrix, operands: Dtype) -> Kernel {
+    let (rows, k) = (groups * outputs, tokens.div_ceil(groups));
+    Kernel::WeightGradient(Gemm { groups, rows, n: inputs, k, operands, weights: operands })
+}
 
 /// Reads and writes as much.
 fn even(bytes: Bytes) -> Kernel {

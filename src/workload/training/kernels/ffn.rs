@@ -3,7 +3,7 @@
 use super::{Kernel, Training, even};
 use crate::dtype::Dtype;
 use crate::parallelism::RecomputeSpec;
-use crate::workload::kernel::{Gemm, WeightGradient, values};
+use crate::workload::kernel::{Gemm, GroupedGemm, RowLayout, values};
 
 /// A SwiGLU network on one GPU.
 #[derive(Clone, Copy)]
@@ -33,15 +33,15 @@ impl Training<'_> {
         Network { groups, rows, width, weights: self.shapes.precision.experts }
     }
 
+    /// A product of one matrix, or of as many as there are experts with about equally many rows each.
     fn product(&self, network: Network, n: u64, k: u64) -> Kernel {
         let Network { groups, rows, weights, .. } = network;
-        Kernel::Gemm(Gemm { groups, rows, n, k, operands: self.shapes.precision.operands, weights })
-    }
-
-    fn gradient(&self, network: Network, outputs: u64, inputs: u64) -> Kernel {
-        let Network { groups, rows, .. } = network;
         let operands = self.shapes.precision.operands;
-        Kernel::WeightGradient(WeightGradient { groups, tokens: rows, outputs, inputs, operands })
+        if groups == 1 {
+            return Kernel::Gemm(Gemm { groups, rows, n, k, operands, weights });
+        }
+        let each: Vec<u64> = (0..groups).map(|group| (rows + group) / groups).collect();
+        Kernel::GroupedGemm(GroupedGemm { weights, ..GroupedGemm::new(RowLayout::Contiguous, &each, n, k, operands) })
     }
 
     /// Gate and up, SwiGLU with the cast of its product, down. The halves that SwiGLU multiplies are kept narrow.
@@ -82,9 +82,9 @@ impl Training<'_> {
     fn network_weights(&self, network: Network) -> Vec<Kernel> {
         let (hidden, Network { rows, width, .. }) = (self.shapes.hidden(), network);
         let mut kernels = self.cast_transposed(rows, hidden);
-        kernels.push(self.gradient(network, hidden, width));
+        kernels.push(self.weight(network.groups, rows, (hidden, width)));
         kernels.extend(self.cast_transposed(rows, hidden));
-        kernels.push(self.gradient(network, 2 * width, hidden));
+        kernels.push(self.weight(network.groups, rows, (2 * width, hidden)));
         kernels
     }
 
