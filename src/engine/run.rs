@@ -173,6 +173,7 @@ impl Engine<'_> {
             }
             Work::HostDelay(time) => Cost { time, bound: Bound::Host },
             Work::Known(time) => Cost { time, bound: Bound::Chunk },
+            Work::Software(time) => Cost { time, bound: Bound::Software },
             Work::Send { .. } => unreachable!("sends have no stream"),
         };
         let end = now + cost.time;

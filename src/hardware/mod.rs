@@ -5,6 +5,7 @@
 
 mod attention;
 mod cable;
+mod communication;
 mod cpu;
 mod gpu;
 mod memory;
@@ -15,6 +16,10 @@ mod switch;
 
 pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
+pub use communication::{
+    CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec,
+    NormalCosts, ProtocolSpec, ScaleUpExchangeCosts, ScaleUpPass, by_sms, on_wire,
+};
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;

@@ -1,8 +1,8 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, PipelineMetrics, TrainingMetrics, named_collective,
-    named_decode, named_pipeline, named_training,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, TrainingMetrics,
+    named_collective, named_decode, named_moe_exchange, named_pipeline, named_training,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
@@ -66,6 +66,8 @@ pub enum Metrics {
     Training(TrainingMetrics),
     /// A pipeline schedule by itself.
     Pipeline(PipelineMetrics),
+    /// An exchange of tokens with experts.
+    MoeExchange(MoeExchangeMetrics),
 }
 
 impl Metrics {
@@ -76,6 +78,7 @@ impl Metrics {
             Metrics::Collective(metrics) => named_collective(metrics),
             Metrics::Training(metrics) => named_training(metrics),
             Metrics::Pipeline(metrics) => named_pipeline(metrics),
+            Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
         }
     }
 
@@ -86,6 +89,7 @@ impl Metrics {
             Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
             Metrics::Training(metrics) => (&metrics.breakdown, metrics.step),
             Metrics::Pipeline(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
         }
     }
 }

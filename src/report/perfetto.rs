@@ -97,6 +97,7 @@ impl Trace {
             Work::Send { bytes, .. } => format!("send {bytes:.1}"),
             Work::HostDelay(_) => "host".to_owned(),
             Work::Known(_) => format!("micro-batch {}", span.label.micro_batch),
+            Work::Software(_) => "software".to_owned(),
         };
         let name = format!("{}: {what}", span.label.phase);
         let known = self.names.len() as u64 + 1;

@@ -2,7 +2,7 @@
 
 use super::table::{Align, Table};
 use super::training_text::{pipeline_text, training_text};
-use crate::metrics::{Breakdown, DecodeMetrics, Metrics, Outcome};
+use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome};
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
@@ -37,6 +37,7 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
             let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
         }
+        Metrics::MoeExchange(metrics) => exchange_summary(metrics),
         Metrics::Training(metrics) => training_text(metrics),
         Metrics::Pipeline(metrics) => pipeline_text(metrics),
     });
@@ -51,6 +52,18 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     if let Some(memory) = memory(outcome) {
         line(memory);
     }
+    text
+}
+
+fn exchange_summary(m: &MoeExchangeMetrics) -> String {
+    let (there, back) = (m.dispatch_bandwidth / 1e9, m.combine_bandwidth / 1e9);
+    let mut text =
+        format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
+    if m.prepare > Duration::ZERO {
+        write!(text, "   prepare {:.2}", m.prepare).expect("writing to a string");
+    }
+    let copies = format!("  a token visits {:.2} GPUs in {:.2} nodes", m.gpus_per_token, m.nodes_per_token);
+    write!(text, "\n{copies}").expect("writing to a string");
     text
 }
 

@@ -5,7 +5,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Collective, DecodeSpec, PipelineSpec, TrainingSpec};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PipelineSpec, Protocol, TrainingSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,8 @@ pub enum WorkloadSpec {
     Training(TrainingSpec),
     /// A pipeline schedule over given times.
     Pipeline(PipelineSpec),
+    /// One exchange of tokens with experts over all GPUs.
+    MoeExchange(MoeExchangeSpec),
 }
 
 /// One collective over all GPUs.
@@ -70,6 +72,10 @@ pub struct CollectiveSpec {
     pub kind: Collective,
     /// Its size, as nccl-tests counts it.
     pub bytes: Bytes,
+    /// The algorithm; without it, the one whose predicted time is shortest.
+    pub algorithm: Option<Algorithm>,
+    /// The protocol; without it, the one whose predicted time is shortest. `bare` leaves software out.
+    pub protocol: Option<Protocol>,
 }
 
 /// How kernels are timed.

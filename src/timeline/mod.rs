@@ -44,6 +44,8 @@ pub enum Bound {
     Host,
     /// A chunk that was simulated by itself.
     Chunk,
+    /// Communication software.
+    Software,
     /// Nothing: the model says that it takes no time.
     Nothing,
 }
@@ -63,6 +65,7 @@ impl Bound {
             Bound::Latency => "latency",
             Bound::Host => "host",
             Bound::Chunk => "chunk",
+            Bound::Software => "software",
             Bound::Nothing => "nothing",
         }
     }
@@ -112,9 +115,9 @@ impl Timeline {
         self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)
     }
 
-    /// Whether the span is a transfer between devices.
+    /// Whether the span is a transfer between devices, or the software of one.
     pub fn is_communication(span: &Span) -> bool {
-        matches!(span.work, Work::Send { .. })
+        matches!(span.work, Work::Send { .. } | Work::Software(_))
     }
 
     /// Data that all transfers moved.

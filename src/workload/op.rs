@@ -28,6 +28,9 @@ pub enum Work {
     HostDelay(Duration),
     /// Occupies its stream for a time that an experiment of its own has found.
     Known(Duration),
+    /// Keeps its stream busy with communication software: launches, protocol steps, copies by SMs. How long is read from the
+    /// hardware's description.
+    Software(Duration),
 }
 
 /// What part of a model or collective an operation belongs to.

@@ -5,6 +5,7 @@
 
 mod attention;
 mod cli;
+mod communication;
 mod decode;
 mod golden;
 mod library;

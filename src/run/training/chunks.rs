@@ -1,6 +1,7 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
+use crate::dtype::Dtype;
 use crate::engine;
 use crate::gpu::{Conditions, Cost, KernelModel};
 use crate::id::DeviceId;
@@ -11,8 +12,11 @@ use crate::routing::Routes;
 use crate::run::build;
 use crate::scenario::SymmetryChoice;
 use crate::topology::Cluster;
-use crate::units::{Duration, Time};
-use crate::workload::{Action, Chunk, ChunkWork, ChunkWorkload, Kernel, StageShape, TrainingTraffic, training_traffic};
+use crate::units::{Count, Duration, Time};
+use crate::workload::{
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Kernel, MoeExchange,
+    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
+};
 use std::collections::BTreeMap;
 
 /// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
@@ -126,6 +130,44 @@ impl<'a> Chunks<'a> {
         (vec![farthest], profiles[farthest].clone())
     }
 
+    /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
+    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
+        let Job { scenario, spec, model, plan, .. } = *self.job;
+        let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
+        let sms = Count::new(spec.communication_sms)?;
+        let precision = scenario.precision.unwrap_or_default();
+        let format = |dtype, scale_group| RowFormat { dtype, scale_group, scale: Dtype::Fp32 };
+        let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp());
+        let spec = MoeExchangeSpec {
+            kernels: ExchangeKernels::Normal,
+            tokens_per_gpu: u32::try_from(tokens).ok().and_then(Count::new)?,
+            hidden: model.hidden,
+            experts: moe.routed_experts,
+            experts_per_token: moe.experts_per_token,
+            groups: moe.groups,
+            groups_per_token: moe.groups_per_token,
+            gate: GateChoice::default(),
+            dispatch: format(precision.dispatch, precision.dispatch_scale_group),
+            combine: format(precision.combine, None),
+            sms,
+            scale_up: true,
+        };
+        let place =
+            |gpu: &DeviceId| self.cluster.gpus.iter().position(|other| other == gpu).expect("a GPU of the cluster");
+        let members: Vec<usize> = group.iter().map(place).collect();
+        let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
+        let mut rng = Seed(scenario.seed).stream("exchange");
+        Some(MoeExchange {
+            copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
+            spec,
+            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
+            per_node,
+            costs: software.experts.clone(),
+            folded: (simulated.len() < group.len()).then_some(simulated[0]),
+        })
+    }
+
     fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let chunk = Chunk {
@@ -140,6 +182,7 @@ impl<'a> Chunks<'a> {
             gpus: group.to_vec(),
             per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
             simulated: simulated.to_vec(),
+            exchange: self.exchange(group, simulated),
             work,
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.

@@ -5,15 +5,16 @@
 //! (h800_train_chunk_phases.csv): attention forward, MLP backward by input, by weights, MLP forward, attention backward by
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
-use super::exchange::TrainingTraffic;
 use super::kernels::{Load, Training};
 use super::stage::{Block, StageShape};
-use crate::dtype::Dtype;
-use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
+use super::wire::{self, TrainingTraffic};
+use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
-use crate::units::{Bytes, Time};
+use crate::units::Time;
+use crate::workload::collective::desk::{Desk, Streams};
 use crate::workload::decode::kernels::Shapes;
+use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
 use crate::workload::{Kernel, Workload};
 
@@ -62,6 +63,8 @@ pub struct Chunk {
     pub per_node: usize,
     /// The places in `gpus` of those that are simulated: all, or one that stands for all.
     pub simulated: Vec<usize>,
+    /// The kernels that exchange tokens with experts; without them, transfers cost the wire alone.
+    pub exchange: Option<MoeExchange>,
     /// What is done.
     pub work: ChunkWork,
 }
@@ -92,7 +95,7 @@ impl Workload for ChunkWorkload {
 }
 
 /// What an operation of a simulated GPU may have to wait for: one list per GPU.
-type Front = Vec<Vec<OpId>>;
+pub(super) type Front = Vec<Vec<OpId>>;
 
 /// One of the passes of a chunk.
 #[derive(Clone, Copy)]
@@ -100,13 +103,6 @@ struct Side {
     /// 0 forward, 1 backward: what labels call a micro-batch.
     number: u32,
     layer: u32,
-}
-
-/// The way of an all-to-all.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    ToExperts,
-    FromExperts,
 }
 
 struct Lowering<'a> {
@@ -120,6 +116,8 @@ struct Lowering<'a> {
     /// What the next all-to-all waits for: the one before it.
     exchanged: Front,
     number: [u32; 2],
+    /// Streams of communication software.
+    channels: Streams,
 }
 
 impl<'a> Lowering<'a> {
@@ -139,7 +137,17 @@ impl<'a> Lowering<'a> {
         let kernels = Training { shapes, load, recompute: chunk.recompute };
         let nothing = vec![Vec::new(); streams.len()];
         let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
-        Lowering { chunk, kernels, graph, streams, forward, backward, exchanged, number: [0; 2] }
+        Lowering {
+            chunk,
+            kernels,
+            graph,
+            streams,
+            forward,
+            backward,
+            exchanged,
+            number: [0; 2],
+            channels: Streams::new(),
+        }
     }
 
     fn all(&mut self) {
@@ -288,7 +296,7 @@ impl<'a> Lowering<'a> {
         }
         self.step(side, Phase::Gate, &self.kernels.gate_forward());
         let routed = self.forward.clone();
-        let received = self.exchange(side, Phase::Dispatch, Way::ToExperts, &routed);
+        let received = self.exchange(side, Phase::Dispatch, Direction::Dispatch, &routed);
         self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
         join(&mut self.forward, received);
     }
@@ -296,14 +304,14 @@ impl<'a> Lowering<'a> {
     fn combine(&mut self, side: Side, block: Block) {
         if block == Block::Moe {
             let done = self.forward.clone();
-            self.forward = self.exchange(side, Phase::Combine, Way::FromExperts, &done);
+            self.forward = self.exchange(side, Phase::Combine, Direction::Combine, &done);
         }
     }
 
     fn combine_backward(&mut self, side: Side, block: Block) {
         if block == Block::Moe {
             let ready = self.backward.clone();
-            let received = self.exchange(side, Phase::CombineBackward, Way::ToExperts, &ready);
+            let received = self.exchange(side, Phase::CombineBackward, Direction::Dispatch, &ready);
             // The shared expert's gradient does not travel.
             self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
             join(&mut self.backward, received);
@@ -322,7 +330,7 @@ impl<'a> Lowering<'a> {
     fn dispatch_backward(&mut self, side: Side, block: Block) {
         if block == Block::Moe {
             let done = self.backward.clone();
-            self.backward = self.exchange(side, Phase::DispatchBackward, Way::FromExperts, &done);
+            self.backward = self.exchange(side, Phase::DispatchBackward, Direction::Combine, &done);
             // Gradients of the router do not travel, but are added to what comes back.
         }
     }
@@ -374,29 +382,30 @@ impl<'a> Lowering<'a> {
     }
 
     /// An all-to-all, after the one before it.
-    fn exchange(&mut self, side: Side, phase: Phase, way: Way, after: &Front) -> Front {
+    fn exchange(&mut self, side: Side, phase: Phase, way: Direction, after: &Front) -> Front {
         let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
         let mut ready = after.clone();
         join(&mut ready, self.exchanged.clone());
-        let precision = &self.chunk.precision;
-        let hidden = self.chunk.model.hidden.wide();
-        let row = match way {
-            Way::ToExperts => {
-                let scales = precision.dispatch_scale_group.map_or(0, |group| hidden.div_ceil(group.wide()));
-                precision.dispatch.bytes(hidden) + Dtype::Fp32.bytes(scales)
-            }
-            Way::FromExperts => precision.combine.bytes(hidden),
-        };
-        let (remote, forwarded, local) = traffic.copies(self.kernels.own_tokens());
-        let parts = Parts::new(self.chunk, row, [remote, forwarded, local]);
-        let tag = self.graph.collective();
-        let received = Exchange { chunk: self.chunk, graph: self.graph, label: label(phase, side), tag, parts };
-        let received = match way {
-            Way::ToExperts => received.to_experts(&ready),
-            Way::FromExperts => received.from_experts(&ready),
+        let label = label(phase, side);
+        let received = match &self.chunk.exchange {
+            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
+            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
         };
         self.exchanged = received.clone();
         received
+    }
+
+    /// The all-to-all as communication kernels do it, on channels that all of them share.
+    fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
+        let mut front = vec![Vec::new(); self.chunk.gpus.len()];
+        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
+            front[rank].clone_from(ready);
+        }
+        let streams = std::mem::take(&mut self.channels);
+        let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
+        let mut received = kernels.pass(&mut desk, way, &front);
+        self.channels = desk.into_streams();
+        self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
     }
 
     /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
@@ -431,107 +440,4 @@ fn label(phase: Phase, side: Side) -> Label {
 /// Waits for `more` as well.
 fn join(front: &mut Front, more: Front) {
     front.iter_mut().zip(more).for_each(|(front, more)| front.extend(more));
-}
-
-/// What one GPU sends to each peer.
-#[derive(Clone, Copy)]
-struct Parts {
-    nodes: usize,
-    /// To the GPU of its index in another node.
-    across: Bytes,
-    /// Of what comes from one other node, to each GPU of its node.
-    forwarded: Bytes,
-    /// To each other GPU of its node.
-    local: Bytes,
-}
-
-impl Parts {
-    fn new(chunk: &Chunk, row: Bytes, [remote, forwarded, local]: [u64; 3]) -> Parts {
-        let nodes = chunk.gpus.len() / chunk.per_node;
-        let (others, peers) = ((nodes as u64 - 1).max(1), (chunk.per_node as u64 - 1).max(1));
-        let each = |copies: u64, among: u64| Bytes::new((copies * row.get()).div_ceil(among));
-        Parts {
-            nodes,
-            across: each(remote, others),
-            forwarded: each(forwarded, others * peers),
-            local: each(local, peers),
-        }
-    }
-}
-
-/// The sends of one all-to-all.
-struct Exchange<'a> {
-    chunk: &'a Chunk,
-    graph: &'a mut OpGraph,
-    label: Label,
-    tag: CollectiveId,
-    parts: Parts,
-}
-
-impl Exchange<'_> {
-    fn folded(&self) -> bool {
-        self.chunk.simulated.len() < self.chunk.gpus.len()
-    }
-
-    fn send(&mut self, from: usize, to: usize, bytes: Bytes, after: &[OpId]) -> OpId {
-        let work = Work::Send { from: self.chunk.gpus[from], to: self.chunk.gpus[to], bytes };
-        self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after)
-    }
-
-    /// The GPU of `rank`'s index in the node `hop` further on.
-    fn across(&self, rank: usize, hop: usize) -> usize {
-        (rank + hop * self.chunk.per_node) % self.chunk.gpus.len()
-    }
-
-    /// Sends `bytes` to every other GPU of the node; notes who receives them. Who stands for all receives when its likes do,
-    /// which is when what it sends arrives.
-    fn inside(&mut self, place: usize, rank: usize, bytes: Bytes, after: &[OpId], received: &mut Front) {
-        let per_node = self.chunk.per_node;
-        let node = rank - rank % per_node;
-        for turn in 1..per_node {
-            let peer = node + (rank + turn) % per_node;
-            let sent = self.send(rank, peer, bytes, after);
-            received[if self.folded() { place } else { peer }].push(sent);
-        }
-    }
-
-    /// Over the fabric first, then inside the node.
-    fn to_experts(mut self, after: &Front) -> Front {
-        let mut received = after.clone();
-        let simulated = self.chunk.simulated.clone();
-        for (place, &rank) in simulated.iter().enumerate() {
-            self.inside(place, rank, self.parts.local, &after[place], &mut received);
-        }
-        for hop in 1..self.parts.nodes {
-            for (place, &rank) in simulated.iter().enumerate() {
-                let there = self.across(rank, hop);
-                let sent = self.send(rank, there, self.parts.across, &after[place]);
-                let at = if self.folded() { place } else { there };
-                received[at].push(sent);
-                self.inside(at, simulated[at], self.parts.forwarded, &[sent], &mut received);
-            }
-        }
-        received
-    }
-
-    /// Inside the node first, then over the fabric.
-    fn from_experts(mut self, after: &Front) -> Front {
-        let mut received = after.clone();
-        let simulated = self.chunk.simulated.clone();
-        for hop in 1..self.parts.nodes {
-            let mut gathered = after.clone();
-            for (place, &rank) in simulated.iter().enumerate() {
-                self.inside(place, rank, self.parts.forwarded, &after[place], &mut gathered);
-            }
-            for (place, &rank) in simulated.iter().enumerate() {
-                let there = self.across(rank, hop);
-                let sent = self.send(rank, there, self.parts.across, &gathered[place]);
-                received[if self.folded() { place } else { there }].push(sent);
-            }
-        }
-        for (place, &rank) in simulated.iter().enumerate() {
-            self.inside(place, rank, self.parts.local, &after[place], &mut received);
-        }
-        received
-    }
 }

@@ -5,18 +5,18 @@
 //! long anything takes.
 
 mod chunk;
-mod exchange;
 mod kernels;
 mod schedule;
 mod spec;
 mod stage;
 mod step;
 mod update;
+mod wire;
 
 pub use chunk::{Chunk, ChunkWork, ChunkWorkload};
-pub use exchange::{TrainingTraffic, training_traffic};
 pub use schedule::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
 pub use spec::{PipelineSpec, TrainingSpec};
 pub use stage::StageShape;
 pub use step::{Step, StepWorkload};
 pub use update::{Ring, Update};
+pub use wire::{TrainingTraffic, training_traffic};
