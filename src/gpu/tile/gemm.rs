@@ -14,7 +14,7 @@ pub(super) const STEP_BYTES: f64 = 128.0;
 const GROUP: u64 = 128;
 
 /// A product of matrices as the hardware sees it: how many row tiles, whatever groups they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Product {
     /// Groups that have rows.
     pub groups: u64,
@@ -30,6 +30,10 @@ pub(super) struct Product {
     pub operands: Dtype,
     /// Bits of a stored weight.
     pub weight_bits: u64,
+    /// Bytes that cross the memory interface per result.
+    pub result_bytes: f64,
+    /// Whether both operands have a scale per row, so that every product of two groups needs one of its own.
+    pub both_scaled: bool,
 }
 
 /// How a kernel cuts a product into blocks.
@@ -87,12 +91,12 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
     let blocks = product.blocks(tiling, row_tiles);
     let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
     let loaded = (rows / tiling.share_rows as f64 + columns / tiling.share_columns as f64) * STEP_BYTES;
-    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * 2.0;
+    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * product.result_bytes;
     let main = Stage {
         steps,
         buffers: buffers(machine, tiling).min(steps),
         tensor: machine.multiply(product.operands, rows, columns, depth) + machine.step(product.operands),
-        promotion: promotion(machine, product.operands, tiling, depth),
+        promotion: promotion(machine, product, tiling, depth),
         l2: loaded,
         hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps),
         ..Stage::default()
@@ -124,9 +128,9 @@ fn buffers(machine: &Machine, tiling: Tiling) -> f64 {
 }
 
 /// Seconds per step that promotion keeps the tensor cores waiting.
-fn promotion(machine: &Machine, operands: Dtype, tiling: Tiling, depth: f64) -> f64 {
-    let Some(interval) = machine.promotion_interval(operands) else { return 0.0 };
-    // A tile that straddles two groups of columns needs two scales per row.
-    let passes = if GROUP.is_multiple_of(tiling.columns) { 1.0 } else { 2.0 };
+fn promotion(machine: &Machine, product: &Product, tiling: Tiling, depth: f64) -> f64 {
+    let Some(interval) = machine.promotion_interval(product.operands) else { return 0.0 };
+    // A tile that straddles two groups of columns needs two scales per row; so does one whose columns have their own.
+    let passes = if GROUP.is_multiple_of(tiling.columns) && !product.both_scaled { 1.0 } else { 2.0 };
     machine.promote(tiling.rows as f64, tiling.columns as f64, passes) * depth / interval
 }

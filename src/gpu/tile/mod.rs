@@ -20,7 +20,7 @@ use super::{Conditions, Cost, KernelModel, Processor};
 use crate::id::DeviceId;
 use crate::timeline::Bound;
 use crate::units::{Duration, PS_PER_SEC};
-use crate::workload::{GroupedGemm, Kernel, RowLayout};
+use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
 use gemm::Product;
 use grid::{Class, Limit, run};
 use library::Layout;
@@ -62,16 +62,10 @@ impl Timing {
 /// What `kernel` costs on `machine`.
 pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     match kernel {
-        Kernel::Gemm(gemm) | Kernel::WeightGradient(gemm) => {
-            let product = Product {
-                groups: gemm.groups,
-                rows: gemm.rows,
-                most: gemm.rows.div_ceil(gemm.groups),
-                n: gemm.n,
-                k: gemm.k,
-                operands: gemm.operands,
-                weight_bits: gemm.weights.bits(),
-            };
+        Kernel::Gemm(gemm) => multiply(machine, &dense(gemm), Layout::Even),
+        Kernel::WeightGradient(gemm) => {
+            // Reads and writes FP32.
+            let product = Product { result_bytes: 8.0, both_scaled: true, ..dense(gemm) };
             multiply(machine, &product, Layout::Even)
         }
         Kernel::GroupedGemm(gemm) => {
@@ -83,6 +77,8 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
                 k: gemm.k,
                 operands: gemm.operands,
                 weight_bits: gemm.weights.bits(),
+                result_bytes: 2.0,
+                both_scaled: false,
             };
             let GroupedGemm { tiles_of_64, tiles_of_128, .. } = *gemm;
             let layout = match gemm.layout {
@@ -96,6 +92,20 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
         }
         Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
+    }
+}
+
+fn dense(gemm: &Gemm) -> Product {
+    Product {
+        groups: gemm.groups,
+        rows: gemm.rows,
+        most: gemm.rows.div_ceil(gemm.groups),
+        n: gemm.n,
+        k: gemm.k,
+        operands: gemm.operands,
+        weight_bits: gemm.weights.bits(),
+        result_bytes: 2.0,
+        both_scaled: false,
     }
 }
 
