@@ -100,8 +100,8 @@ pub(super) fn exchange(
     let tag = graph.collective();
     let exchange = Exchange { chunk, graph, label, tag, parts };
     match way {
-        Direction::Dispatch => exchange.to_experts(ready),
-        Direction::Combine => exchange.from_experts(ready),
+        Direction::Dispatch => exchange.dispatch(ready),
+        Direction::Combine => exchange.combine(ready),
     }
 }
 
@@ -168,7 +168,7 @@ impl Exchange<'_> {
     }
 
     /// Over the fabric first, then inside the node.
-    fn to_experts(mut self, after: &Front) -> Front {
+    fn dispatch(mut self, after: &Front) -> Front {
         let mut received = after.clone();
         let simulated = self.chunk.simulated.clone();
         for (place, &rank) in simulated.iter().enumerate() {
@@ -187,7 +187,7 @@ impl Exchange<'_> {
     }
 
     /// Inside the node first, then over the fabric.
-    fn from_experts(mut self, after: &Front) -> Front {
+    fn combine(mut self, after: &Front) -> Front {
         let mut received = after.clone();
         let simulated = self.chunk.simulated.clone();
         for hop in 1..self.parts.nodes {

@@ -111,7 +111,7 @@ impl Schedule {
             let message = format!("{micro_batches} micro-batches per replica for {ranks} pipeline ranks");
             return refuse("schedule", message, "bidirectional schedules need twice as many micro-batches as ranks");
         }
-        if matches!(spec, ScheduleSpec::Interleaved { .. }) && micro_batches % ranks != 0 {
+        if matches!(spec, ScheduleSpec::Interleaved { .. }) && !micro_batches.is_multiple_of(ranks) {
             let message = format!("{micro_batches} micro-batches per replica for {ranks} pipeline ranks");
             return refuse("schedule", message, "interleaving needs a multiple of the ranks");
         }
