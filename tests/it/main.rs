@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod check;
 mod cli;
 mod communication;
 mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod sweep;
 mod tidy;
 mod training;
 mod validate;

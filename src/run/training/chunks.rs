@@ -188,7 +188,7 @@ impl<'a> Chunks<'a> {
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
         let conditions = Conditions { sms_taken: u64::from(taken), ..Conditions::default() };
-        let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions };
+        let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster);
         let mut workload = ChunkWorkload::new(chunk);
         let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
@@ -205,16 +205,18 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// Kernels beside communication that holds some SMs.
+/// Kernels of a stream that the host feeds, beside communication that holds some SMs.
 struct Beside {
     kernels: Box<dyn KernelModel>,
     conditions: Conditions,
+    gap: Duration,
 }
 
 impl KernelModel for Beside {
     fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
         let sms_taken = conditions.sms_taken + self.conditions.sms_taken;
-        self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel)
+        let cost = self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel);
+        Cost { time: cost.time + self.gap, ..cost }
     }
 }
 

@@ -54,7 +54,9 @@ pub(super) fn by_rail(
                 for (place, &from) in node.iter().enumerate() {
                     let to = nodes[(home + offset) % nodes.len()][place];
                     let share = share(desk, (from, to), protocol);
-                    let after = post(desk, (from, to), protocol, &gathered[place]);
+                    // Posted twice: by the GPU that has the data, and by the one whose NIC sends it.
+                    let handed = post(desk, (from, to), protocol, &gathered[place]);
+                    let after = post(desk, (from, to), protocol, &handed);
                     received[to].push(desk.send((from, to), part * node.len() as u64, share, &after));
                 }
             }

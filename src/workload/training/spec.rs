@@ -26,6 +26,9 @@ pub struct TrainingSpec {
     /// SMs that communication takes from kernels while a forward and a backward pass overlap.
     #[serde(default)]
     pub communication_sms: u32,
+    /// Time that the host adds between dependent kernels, which in training are not launched from a graph.
+    #[serde(default)]
+    pub launch_gap: Duration,
     /// Whether the model's multi-token-prediction modules are trained with it.
     #[serde(default = "yes")]
     pub mtp: bool,
