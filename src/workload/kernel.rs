@@ -18,6 +18,8 @@ pub enum Kernel {
     GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
     DecodeAttention(DecodeAttention),
+    /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
+    Rows(Rows),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
     Elementwise {
         /// What is read.
@@ -42,6 +44,21 @@ pub struct Gemm {
     pub operands: Dtype,
     /// Format in which the weights are stored.
     pub weights: Dtype,
+}
+
+/// A pass over memory, row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rows {
+    /// Rows (or tiles), one block of threads each.
+    pub rows: u64,
+    /// Threads of a block.
+    pub threads: u64,
+    /// Loads that a thread has under way at once.
+    pub loads: u64,
+    /// What is read per row.
+    pub read: Bytes,
+    /// What is written per row.
+    pub written: Bytes,
 }
 
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
@@ -139,7 +156,7 @@ impl Kernel {
                 let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
                 Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
             }
-            Kernel::Elementwise { .. } => Flops::ZERO,
+            Kernel::Elementwise { .. } | Kernel::Rows(_) => Flops::ZERO,
         }
     }
 
@@ -157,6 +174,7 @@ impl Kernel {
                 let cache = values(a.requests * a.context, a.cached_values, a.cache);
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
             }
+            Kernel::Rows(r) => (r.read + r.written) * r.rows,
             Kernel::Elementwise { read, written } => *read + *written,
         }
     }
@@ -166,7 +184,7 @@ impl Kernel {
         match self {
             Kernel::Gemm(g) | Kernel::WeightGradient(g) => g.operands,
             Kernel::GroupedGemm(g) => g.operands,
-            Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
+            Kernel::DecodeAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
     }
 }
@@ -190,6 +208,7 @@ impl fmt::Display for Kernel {
             Kernel::DecodeAttention(a) => {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
             }
+            Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
             Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
         }
     }

@@ -14,7 +14,7 @@ pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
 pub use gate::{GateSample, sample_gate};
-pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, RowLayout};
+pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, RowLayout, Rows};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 
 use crate::id::OpId;

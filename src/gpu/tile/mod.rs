@@ -86,6 +86,7 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             multiply(machine, &product, layout)
         }
         Kernel::DecodeAttention(_) => machine.roofline.cost(kernel),
+        Kernel::Rows(rows) => elementwise::rows(machine, rows).cost(),
         Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
     }
 }
