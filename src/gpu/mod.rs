@@ -6,6 +6,7 @@ mod roofline;
 pub mod tile;
 
 pub use roofline::{Instant, Processor, Roofline};
+pub use tile::Attention;
 
 use crate::id::DeviceId;
 use crate::timeline::Bound;

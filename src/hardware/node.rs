@@ -1,9 +1,9 @@
 //! A node: the GPUs, NICs and CPUs that share one box (or, for a rack-scale system, one scale-up domain).
 
-use super::{CpuSpec, GpuSpec, NicSpec};
+use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
-use crate::units::{BytesPerSec, Count, Duration, Fraction};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +21,8 @@ pub struct NodeSpec {
     pub scale_up: Option<ScaleUpSpec>,
     /// NICs of the compute network, where there are any.
     pub nics: Option<NicsSpec>,
+    /// Communication software, where its cost counts; without it, transfers cost the wire alone.
+    pub communication: Option<CommunicationSpec>,
     /// CPU sockets, where a model may use them.
     pub cpus: Option<Count>,
     /// The CPU of each socket.
@@ -40,6 +42,8 @@ pub struct ScaleUpSpec {
     pub efficiency: Fraction,
     /// Latency from GPU to GPU, without serialisation.
     pub latency: Duration,
+    /// Input buffer of each switch port, beyond what the link holds; the packet model of the network needs it.
+    pub buffer: Option<Bytes>,
     /// Switch chips; each GPU spreads its links over all of them.
     pub switches: Count,
 }

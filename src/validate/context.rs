@@ -6,7 +6,9 @@ use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
+use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::run::{gpu_kernels, simulate};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
@@ -59,19 +61,24 @@ impl Context {
 
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
+        // NICs of one node reach each other through the fabric.
+        let over_nics = matches!(&workload, WorkloadSpec::MoeExchange(spec) if !spec.scale_up);
         let scenario = Scenario {
             name: "validation".to_owned(),
             description: String::new(),
             seed: 1,
             hardware: part_of_node(system, gpus)?,
             nodes: Count::new(nodes).ok_or_else(|| Skip::because("no nodes"))?,
-            topology: if nodes > 1 { system.fabric.clone() } else { None },
+            topology: if nodes > 1 || over_nics { system.fabric.clone() } else { None },
             model: None,
             parallelism: PlanSpec::default(),
             precision: None,
             workload,
             kernel: self.kernel,
             network: self.network,
+            fault: Vec::new(),
+            routing: RoutingSpec::default(),
+            packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
         };
         simulate(&scenario).map_err(Skip::because)

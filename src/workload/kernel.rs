@@ -20,6 +20,8 @@ pub enum Kernel {
     DecodeAttention(DecodeAttention),
     /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
     Rows(Rows),
+    /// Many query positions per request, each against all positions up to its own.
+    PrefillAttention(PrefillAttention),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
     Elementwise {
         /// What is read.
@@ -144,6 +146,62 @@ pub struct DecodeAttention {
     pub cache: Dtype,
 }
 
+/// Causal attention over many query positions per request in one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrefillAttention {
+    /// Requests (sequences) of the batch.
+    pub requests: u64,
+    /// Query positions per request.
+    pub queries: u64,
+    /// Positions per request before the first query: cached earlier.
+    pub context: u64,
+    /// Query heads on this GPU.
+    pub heads: u64,
+    /// Heads of keys and values on this GPU: one for a latent.
+    pub key_heads: u64,
+    /// Values per query-key product (192 for DeepSeek-V3, 576 over its latent).
+    pub key_dim: u64,
+    /// Values per head that the weighted sum yields (128 for DeepSeek-V3, 512 over its latent).
+    pub value_dim: u64,
+    /// Whether values are part of the keys, as in the latent of MLA.
+    pub latent: bool,
+    /// Format of keys and values, which the operands follow where a kernel for it exists.
+    pub operands: Dtype,
+    /// Which pass.
+    pub pass: Pass,
+}
+
+/// What attention over many positions is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pass {
+    /// Forward, on a cache that a serving engine keeps.
+    Serving,
+    /// Forward, in training.
+    Forward,
+    /// Gradients of queries, keys and values; scores are computed again.
+    Backward,
+}
+
+impl PrefillAttention {
+    /// Query-key pairs that the causal mask leaves, over all requests and heads.
+    fn pairs(&self) -> u128 {
+        let pairs = u128::from(self.queries) * u128::from(self.context)
+            + u128::from(self.queries) * u128::from(self.queries + 1) / 2;
+        u128::from(self.requests * self.heads) * pairs
+    }
+
+    /// Values that enter per position: queries of all heads, and those that leave.
+    fn rows(&self) -> u64 {
+        self.requests * self.queries * self.heads
+    }
+
+    /// Values of keys and values together.
+    fn cached(&self) -> u64 {
+        let per_key = if self.latent { self.key_dim } else { self.key_dim + self.value_dim };
+        self.requests * (self.context + self.queries) * self.key_heads * per_key
+    }
+}
+
 impl Kernel {
     /// Floating-point work.
     pub fn flops(&self) -> Flops {
@@ -155,6 +213,14 @@ impl Kernel {
             Kernel::DecodeAttention(a) => {
                 let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
                 Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
+            }
+            Kernel::PrefillAttention(a) => {
+                let depth = match a.pass {
+                    Pass::Serving | Pass::Forward => a.key_dim + a.value_dim,
+                    // Scores again, gradients of weights and values, of queries and of keys.
+                    Pass::Backward => 3 * a.key_dim + 2 * a.value_dim,
+                };
+                Flops::new(2 * a.pairs() * u128::from(depth))
             }
             Kernel::Elementwise { .. } | Kernel::Rows(_) => Flops::ZERO,
         }
@@ -175,6 +241,14 @@ impl Kernel {
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
             }
             Kernel::Rows(r) => (r.read + r.written) * r.rows,
+            Kernel::PrefillAttention(a) => {
+                let once = values(a.rows(), a.key_dim + a.value_dim, Dtype::Bf16) + values(1, a.cached(), a.operands);
+                match a.pass {
+                    Pass::Serving | Pass::Forward => once,
+                    // Inputs and the gradient of the result in, three gradients out.
+                    Pass::Backward => once * 2,
+                }
+            }
             Kernel::Elementwise { read, written } => *read + *written,
         }
     }
@@ -183,6 +257,7 @@ impl Kernel {
     pub fn operands(&self) -> Dtype {
         match self {
             Kernel::Gemm(g) | Kernel::WeightGradient(g) => g.operands,
+            Kernel::PrefillAttention(a) => a.operands,
             Kernel::GroupedGemm(g) => g.operands,
             Kernel::DecodeAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
@@ -209,6 +284,10 @@ impl fmt::Display for Kernel {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
             }
             Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
+            Kernel::PrefillAttention(a) => {
+                let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
+                write!(f, "{name} {}x{} queries, {} before, {} heads", a.requests, a.queries, a.context, a.heads)
+            }
             Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
         }
     }

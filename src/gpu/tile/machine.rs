@@ -1,5 +1,6 @@
 //! A GPU as the cycle-level model sees it: rates in plain numbers (seconds, bytes, operations), worked out once.
 
+use super::attention::Attention;
 use crate::dtype::Dtype;
 use crate::gpu::{Conditions, Library, Processor};
 use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
@@ -29,6 +30,8 @@ pub struct Machine {
     pub library: Library,
     /// The SM.
     pub sm: SmSpec,
+    /// Its attention kernels, where something is known of them.
+    pub attention: Option<Attention>,
     /// The fast model of the same GPU.
     pub roofline: Processor,
     /// Watts that the board may draw.
@@ -59,6 +62,7 @@ impl Machine {
             library: Library::default(),
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
+            attention: Attention::new(spec),
             roofline: Processor::gpu(spec),
             sm,
         })

@@ -4,6 +4,7 @@
 //! library's choice ([`library`]). Simulating equal blocks together makes a kernel cost microseconds, and what was simulated once
 //! is remembered. This module knows kernels and one GPU at a time, never models, schedules or the network.
 
+mod attention;
 mod elementwise;
 mod gemm;
 mod grid;
@@ -12,6 +13,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
+pub use attention::Attention;
 pub use machine::Machine;
 
 use super::{Conditions, Cost, KernelModel, Processor};
@@ -85,7 +87,10 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             };
             multiply(machine, &product, layout)
         }
-        Kernel::DecodeAttention(_) => machine.roofline.cost(kernel),
+        Kernel::DecodeAttention(_) | Kernel::PrefillAttention(_) => {
+            let known = machine.attention.as_ref().map(|attention| attention.on(machine.sms));
+            known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
+        }
         Kernel::Rows(rows) => elementwise::rows(machine, rows).cost(),
         Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
     }

@@ -1,8 +1,14 @@
 //! The sets: one file per table of measurements, with the conventions of its data at the top.
 
+mod deepep_ll_sweep;
+mod deepep_normal_sweep;
+mod deepep_published;
 mod deepgemm;
+mod exchange;
+mod gb200_nvl72_alltoall;
 mod gemm;
 mod h800_train_chunk_kernels;
+mod mla_attention;
 mod moe_grouped_gemm;
 mod nccl_one_domain;
 mod skew;
@@ -16,8 +22,13 @@ pub(super) fn all() -> Vec<Set> {
         Set::of::<gemm::Row>(),
         Set::of::<deepgemm::Row>(),
         Set::of::<moe_grouped_gemm::Row>(),
+        Set::of::<mla_attention::Row>(),
         Set::of::<h800_train_chunk_kernels::Row>(),
         Set::of::<nccl_one_domain::Row>(),
+        Set::of::<deepep_published::Row>(),
+        Set::of::<deepep_ll_sweep::Row>(),
+        Set::of::<deepep_normal_sweep::Row>(),
+        Set::of::<gb200_nvl72_alltoall::Row>(),
     ]
 }
 
