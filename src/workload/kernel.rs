@@ -18,6 +18,8 @@ pub enum Kernel {
     GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
     DecodeAttention(DecodeAttention),
+    /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
+    Rows(Rows),
     /// Many query positions per request, each against all positions up to its own.
     PrefillAttention(PrefillAttention),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
@@ -44,6 +46,21 @@ pub struct Gemm {
     pub operands: Dtype,
     /// Format in which the weights are stored.
     pub weights: Dtype,
+}
+
+/// A pass over memory, row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rows {
+    /// Rows (or tiles), one block of threads each.
+    pub rows: u64,
+    /// Threads of a block.
+    pub threads: u64,
+    /// Loads that a thread has under way at once.
+    pub loads: u64,
+    /// What is read per row.
+    pub read: Bytes,
+    /// What is written per row.
+    pub written: Bytes,
 }
 
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
@@ -205,7 +222,7 @@ impl Kernel {
                 };
                 Flops::new(2 * a.pairs() * u128::from(depth))
             }
-            Kernel::Elementwise { .. } => Flops::ZERO,
+            Kernel::Elementwise { .. } | Kernel::Rows(_) => Flops::ZERO,
         }
     }
 
@@ -223,6 +240,7 @@ impl Kernel {
                 let cache = values(a.requests * a.context, a.cached_values, a.cache);
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
             }
+            Kernel::Rows(r) => (r.read + r.written) * r.rows,
             Kernel::PrefillAttention(a) => {
                 let once = values(a.rows(), a.key_dim + a.value_dim, Dtype::Bf16) + values(1, a.cached(), a.operands);
                 match a.pass {
@@ -241,7 +259,7 @@ impl Kernel {
             Kernel::Gemm(g) | Kernel::WeightGradient(g) => g.operands,
             Kernel::PrefillAttention(a) => a.operands,
             Kernel::GroupedGemm(g) => g.operands,
-            Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
+            Kernel::DecodeAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
     }
 }
@@ -265,6 +283,7 @@ impl fmt::Display for Kernel {
             Kernel::DecodeAttention(a) => {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
             }
+            Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
             Kernel::PrefillAttention(a) => {
                 let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
                 write!(f, "{name} {}x{} queries, {} before, {} heads", a.requests, a.queries, a.context, a.heads)
