@@ -5,14 +5,16 @@
 //! weight gradients (`wgrad`) add to FP32. Products of several experts give the rows of all of them; they are close to equal.
 //! Casts read BF16 and write FP8. Weight gradients of routed down
 //! projections run two at a time, each on half of the SMs; those of gate and up projections follow one another, as the starts show.
-//! Everything else is skipped.
+//! Attention has 128 heads of 192 values per key and 128 per value, over 4096 tokens (arXiv 2412.19437 section 4.2); its gradient
+//! is a kernel beside a pass before it (results and their gradient in, cleared FP32 sums out) and one behind it (sums in, BF16
+//! out). Everything else is skipped.
 
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
 use crate::gpu::{Conditions, Library};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
-use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout, Rows};
+use crate::workload::{Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 use serde::Deserialize;
 
 /// SMs that communication kernels hold (arXiv 2412.19437 section 3.2.2).
@@ -41,7 +43,10 @@ impl Row {
 
     fn kernel(&self) -> Result<Kernel, Skip> {
         let op = self.op_inferred.as_str();
-        let unsupported = || Skip::because("not a product or cast of known shape");
+        let unsupported = || Skip::because("no product, cast or attention of known shape");
+        if let Some(which) = op.strip_prefix("FlashAttention") {
+            return attention(which).ok_or_else(unsupported);
+        }
         if let Some(shape) = op.strip_prefix("cast") {
             if !shape.starts_with(" FP8 ") && !shape.starts_with("+transpose") {
                 return Err(unsupported());
@@ -69,6 +74,37 @@ impl Row {
         }
         let gemm = Gemm { groups: 1, rows, n, k, operands: dtype, weights: dtype };
         Ok(if op.contains("wgrad") { Kernel::WeightGradient(gemm) } else { Kernel::Gemm(gemm) })
+    }
+}
+
+/// Attention, or a pass over its queries or results.
+fn attention(which: &str) -> Option<Kernel> {
+    let (tokens, heads, key_dim, value_dim) = (4096, 128, 192, 128);
+    let bytes = |values: u64, each: u64| Bytes::new(tokens * heads * values * each);
+    let kernel = |pass| {
+        Kernel::PrefillAttention(PrefillAttention {
+            requests: 1,
+            queries: tokens,
+            context: 0,
+            heads,
+            key_heads: heads,
+            key_dim,
+            value_dim,
+            latent: false,
+            operands: Dtype::Bf16,
+            pass,
+        })
+    };
+    match which {
+        _ if which.starts_with("-3 fwd") => Some(kernel(Pass::Forward)),
+        _ if which.contains("bwd main") => Some(kernel(Pass::Backward)),
+        _ if which.contains("preprocess") => {
+            Some(Kernel::Elementwise { read: bytes(2 * value_dim, 2), written: bytes(key_dim, 4) })
+        }
+        _ if which.contains("postprocess") => {
+            Some(Kernel::Elementwise { read: bytes(key_dim, 4), written: bytes(key_dim, 2) })
+        }
+        _ => None,
     }
 }
 
