@@ -49,6 +49,8 @@ pub struct Gemm {
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupedGemm {
+    /// Groups.
+    pub groups: u64,
     /// Groups with at least one row.
     pub touched: u64,
     /// Rows of all groups.
@@ -91,6 +93,7 @@ impl GroupedGemm {
     pub fn new(layout: RowLayout, rows: &[u64], n: u64, k: u64, dtype: Dtype) -> GroupedGemm {
         let tiles = |of: u64| rows.iter().map(|rows| rows.div_ceil(of)).sum();
         GroupedGemm {
+            groups: rows.len() as u64,
             touched: rows.iter().filter(|&&rows| rows > 0).count() as u64,
             rows: rows.iter().sum(),
             most: rows.iter().copied().max().unwrap_or(0),

@@ -80,10 +80,10 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
                 result_bytes: 2.0,
                 both_scaled: false,
             };
-            let GroupedGemm { tiles_of_64, tiles_of_128, .. } = *gemm;
+            let GroupedGemm { groups, tiles_of_64, tiles_of_128, .. } = *gemm;
             let layout = match gemm.layout {
                 RowLayout::Contiguous => Layout::Contiguous { tiles_of_128 },
-                RowLayout::Masked => Layout::Masked { tiles_of_64, tiles_of_128 },
+                RowLayout::Masked => Layout::Masked { groups, tiles_of_64, tiles_of_128 },
             };
             multiply(machine, &product, layout)
         }
@@ -112,7 +112,12 @@ fn dense(gemm: &Gemm) -> Product {
 fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
     let tiling = library::tiling(machine, product, layout);
     let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
-    let mut timing = Timing::of(machine, &[class], rest);
+    // Every block looks up the rows of one group after the other to find its tiles.
+    let search = match layout {
+        Layout::Masked { groups, .. } => groups as f64 * machine.sm.l2_latency.as_secs(),
+        Layout::Even | Layout::Contiguous { .. } => 0.0,
+    };
+    let mut timing = Timing::of(machine, &[class], rest + search);
     let limited = machine.under_power(timing.blocks, product.operations(), product.operands);
     if limited > 1.5 * timing.blocks {
         timing.limit = Limit::Tensor;

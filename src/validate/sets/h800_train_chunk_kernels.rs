@@ -8,7 +8,7 @@
 
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
-use crate::gpu::Conditions;
+use crate::gpu::{Conditions, Library};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
@@ -33,7 +33,8 @@ impl Row {
         let kernel = self.kernel()?;
         let left = system.gpu.sms.wide().saturating_sub(COMMUNICATION_SMS);
         let beside = if self.op_inferred.contains("2 streams concurrent") { left / 2 } else { 0 };
-        let conditions = Conditions { sms_taken: COMMUNICATION_SMS + beside, ..Conditions::default() };
+        let conditions =
+            Conditions { sms_taken: COMMUNICATION_SMS + beside, library: Library::Early2025, ..Conditions::default() };
         Ok(context.kernel_under(&conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
     }
 

@@ -6,7 +6,7 @@
 //!   rearranged before each product. One CUDA graph.
 //! - `*_context_*`: rows of experts one after the other, padded to 128. Tokens of all ranks are scattered to experts' rows first
 //!   and gathered from them last. Kernels are launched one by one from Python and the end is waited for, so that a call takes at
-//!   least as long as the host needs for its launches.
+//!   least as long as the host needs for its launches; half of that passes before the first one.
 
 use super::skew::busiest_rank;
 use super::{Context, Measured, Point, Skip, dtype};
@@ -54,7 +54,11 @@ impl Row {
         let mut sum = Duration::ZERO;
         for rows in &loads {
             let layer = Layer { context, system, dtype, hidden: self.hidden_size, inter: self.inter_size };
-            sum += if prefill { layer.prefill(rows, self.num_tokens)?.max(HOST) } else { layer.decode(rows)? };
+            sum += if prefill {
+                HOST.max(Duration::from_ps(HOST.as_ps() / 2) + layer.prefill(rows, self.num_tokens)?)
+            } else {
+                layer.decode(rows)?
+            };
         }
         Ok(Duration::from_ps(sum.as_ps() / loads.len() as u64))
     }
@@ -66,7 +70,8 @@ impl Row {
             let each = self.num_tokens * self.topk / self.num_experts;
             // Fewer choices than experts fall on as many experts of this rank, one each.
             let touched = if each > 0 { local } else { (self.num_tokens * self.topk / self.moe_ep_size).min(local) };
-            return Ok(vec![vec![each.max(1); usize::try_from(touched.max(1)).map_err(Skip::because)?]]);
+            let row = |expert| if expert < touched.max(1) { each.max(1) } else { 0 };
+            return Ok(vec![(0..local).map(row).collect()]);
         }
         let exponent = self.distribution.strip_prefix("power_law_").and_then(|text| text.parse().ok());
         let Some(exponent) = exponent.filter(|&exponent: &f64| exponent > 0.0 && exponent != 1.0) else {
