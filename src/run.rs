@@ -31,7 +31,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     }
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = build::kernels(scenario, &cluster)?;
-    let mut network = build::network(scenario, &cluster);
+    let mut network = build::network(scenario, &cluster)?;
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);
     drop(network);

@@ -5,7 +5,8 @@ use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{Analytic, NetworkModel};
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, resolve};
+use crate::routing::Routes;
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
@@ -19,6 +20,22 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
         return Err(Invalid::at("nodes", message).help(help));
     }
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
+}
+
+/// The ways that data may take.
+pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
+    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
+}
+
+/// The packet model of the cluster's network.
+pub(super) fn packets<'t>(
+    scenario: &Scenario,
+    cluster: &'t Cluster,
+    faults: FaultSchedule,
+) -> Result<PacketModel<'t>, Invalid> {
+    let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
+    Ok(PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults))
 }
 
 /// The model of every processor of the cluster.
@@ -67,8 +84,22 @@ fn model(
 }
 
 /// An idle network between the devices of the cluster.
-pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Box<dyn NetworkModel + 't> {
-    match scenario.network {
-        NetworkChoice::Analytic => Box::new(Analytic::new(&cluster.topology)),
+pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    let faults = faults(scenario, cluster)?;
+    let routes = routes(scenario, cluster)?;
+    Ok(match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
+        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
+        NetworkChoice::Packet => Box::new(packets(scenario, cluster, faults)?),
+    })
+}
+
+/// What breaks, and when.
+fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
+        let message = "the analytic network model knows neither routes nor rates that change";
+        return Err(Invalid::at("fault", message).help("use `network = \"flow\"` or `network = \"packet\"`"));
     }
+    Ok(faults)
 }

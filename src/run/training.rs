@@ -33,6 +33,11 @@ struct Job<'a> {
 
 /// Runs a training step.
 pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluster) -> Result<Outcome, Invalid> {
+    if !scenario.fault.is_empty() {
+        // Chunks are simulated once and stand for all that are like them, whenever these run.
+        let message = "a training step stands for all steps, and knows no time at which something breaks";
+        return Err(Invalid::at("fault", message).help("use faults with a collective or an exchange"));
+    }
     let job = Job::new(scenario, spec, &cluster)?;
     let memory = job.memory()?;
     let mut chunks = Chunks::new(&job, &cluster);
@@ -95,7 +100,7 @@ pub(super) fn simulate_pipeline(
 
 fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Result<Timeline, Invalid> {
     let mut kernels = build::kernels(scenario, cluster)?;
-    let mut network = build::network(scenario, cluster);
+    let mut network = build::network(scenario, cluster)?;
     let mut workload = StepWorkload::new(step);
     Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
 }

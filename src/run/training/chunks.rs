@@ -189,7 +189,7 @@ impl<'a> Chunks<'a> {
         let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
         let conditions = Conditions { sms_taken: u64::from(taken), ..Conditions::default() };
         let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions, gap: spec.launch_gap };
-        let mut network = build::network(scenario, self.cluster);
+        let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
         let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
         let parts = breakdown(&timeline);
