@@ -7,7 +7,7 @@ use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, Protocol};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PipelineSpec, Protocol, TrainingSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,10 @@ pub enum WorkloadSpec {
     Decode(DecodeSpec),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
+    /// One training step.
+    Training(TrainingSpec),
+    /// A pipeline schedule over given times.
+    Pipeline(PipelineSpec),
     /// One exchange of tokens with experts over all GPUs.
     MoeExchange(MoeExchangeSpec),
 }

@@ -16,4 +16,5 @@ mod packet;
 mod routing;
 mod sweep;
 mod tidy;
+mod training;
 mod validate;
