@@ -18,10 +18,10 @@ pub enum Kernel {
     GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
     DecodeAttention(DecodeAttention),
-    /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
-    Rows(Rows),
     /// Many query positions per request, each against all positions up to its own.
     PrefillAttention(PrefillAttention),
+    /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
+    Rows(Rows),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
     Elementwise {
         /// What is read.
@@ -240,7 +240,6 @@ impl Kernel {
                 let cache = values(a.requests * a.context, a.cached_values, a.cache);
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
             }
-            Kernel::Rows(r) => (r.read + r.written) * r.rows,
             Kernel::PrefillAttention(a) => {
                 let once = values(a.rows(), a.key_dim + a.value_dim, Dtype::Bf16) + values(1, a.cached(), a.operands);
                 match a.pass {
@@ -249,6 +248,7 @@ impl Kernel {
                     Pass::Backward => once * 2,
                 }
             }
+            Kernel::Rows(r) => (r.read + r.written) * r.rows,
             Kernel::Elementwise { read, written } => *read + *written,
         }
     }
@@ -283,11 +283,11 @@ impl fmt::Display for Kernel {
             Kernel::DecodeAttention(a) => {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
             }
-            Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
             Kernel::PrefillAttention(a) => {
                 let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
                 write!(f, "{name} {}x{} queries, {} before, {} heads", a.requests, a.queries, a.context, a.heads)
             }
+            Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
             Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
         }
     }
