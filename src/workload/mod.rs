@@ -20,8 +20,8 @@ pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttent
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 pub use training::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape, Step,
-    StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, MatrixKernels, Part, PipelineSpec, Ring, Schedule, ScheduleSpec,
+    StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
 };
 
 use crate::id::OpId;

@@ -3,7 +3,7 @@
 use super::Job;
 use crate::dtype::Dtype;
 use crate::engine;
-use crate::gpu::{Conditions, Cost, KernelModel};
+use crate::gpu::{Conditions, Cost, KernelModel, Library};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, breakdown};
@@ -14,8 +14,8 @@ use crate::scenario::SymmetryChoice;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Kernel, MoeExchange,
-    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Kernel, MatrixKernels,
+    MoeExchange, MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
 };
 use std::collections::BTreeMap;
 
@@ -187,7 +187,11 @@ impl<'a> Chunks<'a> {
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
-        let conditions = Conditions { sms_taken: u64::from(taken), ..Conditions::default() };
+        let library = match spec.matrix_kernels {
+            MatrixKernels::Current => Library::Current,
+            MatrixKernels::Early2025 => Library::Early2025,
+        };
+        let conditions = Conditions { sms_taken: u64::from(taken), library, ..Conditions::default() };
         let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
@@ -214,8 +218,9 @@ struct Beside {
 
 impl KernelModel for Beside {
     fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
-        let sms_taken = conditions.sms_taken + self.conditions.sms_taken;
-        let cost = self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel);
+        let Conditions { sms_taken, library, .. } = self.conditions;
+        let sms_taken = conditions.sms_taken + sms_taken;
+        let cost = self.kernels.cost_under(&Conditions { sms_taken, library, ..*conditions }, device, kernel);
         Cost { time: cost.time + self.gap, ..cost }
     }
 }
