@@ -13,9 +13,11 @@ use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::MoeExchangeFacts;
 use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics, moe_exchange_metrics};
+use crate::network::{Tally, Watch};
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
+use crate::units::Time;
 use crate::workload::DecodeStep;
 
 /// Runs one experiment.
@@ -23,6 +25,14 @@ use crate::workload::DecodeStep;
 /// # Errors
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
+    simulate_watched(scenario, None)
+}
+
+/// Runs one experiment, and tells `watch` of the progress of a packet-level network now and then.
+///
+/// # Errors
+/// As for [`simulate`].
+pub fn simulate_watched(scenario: &Scenario, watch: Option<&mut dyn FnMut(Time, Tally)>) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
     match &scenario.workload {
         WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster),
@@ -31,7 +41,8 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     }
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = build::kernels(scenario, &cluster)?;
-    let mut network = build::network(scenario, &cluster)?;
+    let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
+    let mut network = build::watched_network(scenario, &cluster, watch)?;
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);
     drop(network);

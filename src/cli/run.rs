@@ -3,12 +3,17 @@
 use super::output::{say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use octoplane::invalid::Invalid;
 use octoplane::metrics::{Folding, Outcome};
+use octoplane::network::Tally;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Heading, run_text};
-use octoplane::run::simulate;
+use octoplane::run::simulate_watched;
 use octoplane::scenario::{Loaded, Scenario, load};
+use octoplane::units::Time;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -37,7 +42,7 @@ pub(super) struct RunArgs {
 pub(super) fn main(args: &RunArgs) -> Ending {
     let loaded: Loaded<Scenario> = load(&args.scenario, &args.sets)?;
     let scenario = &loaded.value;
-    let outcome = simulate(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
     let json = run_json(&scenario.name, scenario.seed, &outcome);
     let text = run_text(&heading(scenario, &outcome), &outcome);
     let folder = args.out.clone().unwrap_or_else(|| {
@@ -58,6 +63,22 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     }
     eprintln!("answer and resolved scenario kept in {}", folder.display());
     Ok(Done::Answered)
+}
+
+/// Runs the experiment, and shows a long one's progress to whoever watches.
+fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
+    if !std::io::stderr().is_terminal() {
+        return simulate_watched(scenario, None);
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone");
+    let bar = ProgressBar::new_spinner().with_style(style.expect("a legal template"));
+    let mut show = |now: Time, tally: Tally| {
+        bar.set_message(format!("{now:.2} simulated, {} packet hops, ", tally.hops));
+        bar.set_position(tally.events);
+    };
+    let outcome = simulate_watched(scenario, Some(&mut show));
+    bar.finish_and_clear();
+    outcome
 }
 
 fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {

@@ -13,7 +13,7 @@ pub use fault::{
     Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
 };
 pub use flow::FairShare;
-pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally};
+pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally, Watch};
 
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::units::{Bytes, Duration, Time};

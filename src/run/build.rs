@@ -5,7 +5,7 @@ use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, resolve};
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, resolve};
 use crate::routing::Routes;
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
@@ -85,12 +85,27 @@ fn model(
 
 /// An idle network between the devices of the cluster.
 pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    watched_network(scenario, cluster, None)
+}
+
+/// An idle network that tells of its progress, where it is one that takes long.
+pub(super) fn watched_network<'t>(
+    scenario: &Scenario,
+    cluster: &'t Cluster,
+    watch: Option<Watch<'t>>,
+) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
     let faults = faults(scenario, cluster)?;
     let routes = routes(scenario, cluster)?;
     Ok(match scenario.network {
         NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
         NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
-        NetworkChoice::Packet => Box::new(packets(scenario, cluster, faults)?),
+        NetworkChoice::Packet => {
+            let model = packets(scenario, cluster, faults)?;
+            Box::new(match watch {
+                Some(watch) => model.watched(watch),
+                None => model,
+            })
+        }
     })
 }
 

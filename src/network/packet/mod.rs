@@ -63,7 +63,14 @@ pub struct PacketModel<'t> {
     usable: Vec<bool>,
     tally: Tally,
     open_flows: usize,
+    watch: Option<Watch<'t>>,
 }
+
+/// Is told of progress now and then: the instant that the simulation has reached, and what has happened so far.
+pub type Watch<'w> = Box<dyn FnMut(Time, Tally) + 'w>;
+
+/// Events between two calls of a watch: a fraction of a second of work.
+const WATCH_INTERVAL: u64 = 1 << 20;
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,9 +132,16 @@ impl<'t> PacketModel<'t> {
             usable: vec![true; topology.n_links()],
             tally: Tally::default(),
             open_flows: 0,
+            watch: None,
         };
         model.plan(faults);
         model
+    }
+
+    /// Tells `watch` of progress from now on.
+    pub fn watched(mut self, watch: Watch<'t>) -> PacketModel<'t> {
+        self.watch = Some(watch);
+        self
     }
 
     /// What has happened so far.
@@ -313,6 +327,10 @@ impl NetworkModel for PacketModel<'_> {
         let last = u64::MAX >> 2;
         while let Some(due) = self.wheel.pop(until.min(last)) {
             self.handle(due);
+            if self.tally.events.is_multiple_of(WATCH_INTERVAL) {
+                let tally = self.tally();
+                self.watch.iter_mut().for_each(|watch| watch(Time::from_ps(due.at), tally));
+            }
             if !self.finished.is_empty() {
                 until = due.at;
             }
