@@ -7,6 +7,7 @@ mod check;
 mod import;
 mod manual;
 mod output;
+mod report;
 mod reproduce;
 mod run;
 mod schema;
@@ -60,6 +61,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Compare with published measurements: measured, simulated, error statistics
     Validate(validate::ValidateArgs),
+    /// Put results on one page for a browser: the answers, plots, tables that sort
+    Report(report::ReportArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Validate(args)) => validate::main(&args, &root),
+        Some(Command::Report(args)) => report::main(&args),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),
