@@ -4,8 +4,10 @@
 //! no sense.
 
 mod check;
+mod explain;
 mod import;
 mod manual;
+mod new;
 mod output;
 mod report;
 mod reproduce;
@@ -65,6 +67,10 @@ enum Command {
     Report(report::ReportArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
+    /// Say what a metric is: definition, formula, unit, source
+    Explain(explain::ExplainArgs),
+    /// Start a scenario, a topology or a GPU from a commented template
+    New(new::NewArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
     Schema(schema::SchemaArgs),
     /// Turn descriptions of others into TOML files
@@ -107,6 +113,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Validate(args)) => validate::main(&args, &root),
         Some(Command::Report(args)) => report::main(&args),
         Some(Command::Topo(args)) => topo::main(&args),
+        Some(Command::Explain(args)) => explain::main(&args),
+        Some(Command::New(args)) => new::main(&args, &root),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),
         Some(Command::Completions(args)) => manual::completions(&args),

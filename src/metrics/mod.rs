@@ -7,6 +7,7 @@ mod better;
 mod busy;
 mod collective;
 mod decode;
+mod explain;
 mod moe;
 mod named;
 mod outcome;
@@ -16,6 +17,7 @@ pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use explain::{EXPLANATIONS, Explanation};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

@@ -5,6 +5,7 @@
 
 mod check;
 mod cli;
+mod comfort;
 mod communication;
 mod decode;
 mod golden;

@@ -4,10 +4,10 @@ use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, Sheet, 
 use crate::report::table::number;
 use plotters::style::RGBColor;
 
-const WIDTH: i32 = 760;
+const WIDTH: i32 = 680;
 const HEIGHT: i32 = 380;
 const LEFT: i32 = 84;
-const LEGEND: i32 = 170;
+const LEGEND: i32 = 150;
 const BOTTOM: i32 = 60;
 const ROW: i32 = 26;
 /// Curves that can be told apart.
@@ -153,9 +153,9 @@ pub(super) struct Bar {
 
 /// Draws bars below each other, all starting at zero.
 pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
-    let left = 250;
+    let left = 220;
     let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
-    let room = f64::from(WIDTH - left - 190);
+    let room = f64::from(WIDTH - left - 150);
     sheet(WIDTH, TITLE + ROW * bars.len() as i32 + MARGIN, title, |sheet| {
         for (row, bar) in (0..).zip(bars) {
             let y = TITLE + ROW * row + ROW / 2 + 4;

@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// Rows of a table that a page carries; more make it slow to open, and are in the files.
 const ROWS_MAX: usize = 2000;
 
+/// Characters of a text from which on it gets a wide column.
+const LONG: usize = 30;
+
 /// `text` where HTML expects text or the value of an attribute.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -39,6 +42,7 @@ impl Cell {
             None => "<td class=\"n\">-</td>".to_owned(),
         };
         match self {
+            Cell::Text(text) if text.len() > LONG => format!("<td class=\"long\">{}</td>", escape(text)),
             Cell::Text(text) => format!("<td>{}</td>", escape(text)),
             Cell::Number(value) => shown(*value, number),
             Cell::Change(value) => shown(*value, |value| format!("{:+.2}%", 100.0 * value + 0.0)),

@@ -125,18 +125,19 @@ fn memory_figure(memory: &MemoryRow) -> String {
     figure(&title, &bars(&title, &rows))
 }
 
-/// All runs in one table, where there are several.
+/// Runs that have metrics in common, in one table.
 pub(super) fn side_by_side(results: &[(String, Kept)]) -> String {
     let run = |(_, kept): &(String, Kept)| match kept {
         Kept::Run(run) => Some(run.clone()),
         _ => None,
     };
-    let runs: Vec<RunSummary> = results.iter().filter_map(run).collect();
-    if runs.len() < 2 {
+    let mut runs: Vec<RunSummary> = results.iter().filter_map(run).collect();
+    let has = |name: &str| runs.iter().filter(|run| run.metrics.contains_key(name)).count();
+    let shown: Vec<&str> = FIRST.iter().copied().filter(|name| has(name) > 1).collect();
+    if shown.is_empty() {
         return String::new();
     }
-    let shown: Vec<&str> =
-        FIRST.iter().copied().filter(|name| runs.iter().any(|run| run.metrics.contains_key(*name))).collect();
+    runs.retain(|run| shown.iter().any(|name| run.metrics.contains_key(*name)));
     let title = |name: &&str| {
         let unit = runs.iter().find_map(|run| run.metrics.get(*name)).map_or("", |metric| metric.unit.as_str());
         format!("{name} [{unit}]")
