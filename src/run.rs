@@ -5,6 +5,7 @@
 mod build;
 mod exchange;
 mod lower;
+mod training;
 
 pub(crate) use build::gpu_kernels;
 
@@ -12,8 +13,7 @@ use crate::engine;
 use crate::invalid::Invalid;
 use crate::metrics::MoeExchangeFacts;
 use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics, moe_exchange_metrics};
-use crate::network::Analytic;
-use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
+use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::workload::DecodeStep;
@@ -24,13 +24,17 @@ use crate::workload::DecodeStep;
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
+    match &scenario.workload {
+        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster),
+        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster),
+        WorkloadSpec::Decode(_) | WorkloadSpec::Collective(_) | WorkloadSpec::MoeExchange(_) => {}
+    }
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = build::kernels(scenario, &cluster);
-    let mut network = match scenario.network {
-        NetworkChoice::Analytic => Analytic::new(&cluster.topology),
-    };
+    let mut kernels = build::kernels(scenario, &cluster)?;
+    let mut network = build::network(scenario, &cluster)?;
     let mut workload = job.workload;
-    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
+    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);
+    drop(network);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }
@@ -53,6 +57,7 @@ fn measure(
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
         }
+        WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("measured where they are simulated"),
         WorkloadSpec::MoeExchange(_) => {
             let facts = exchange.expect("an exchange was lowered with its facts");
             Metrics::MoeExchange(moe_exchange_metrics(timeline, facts))

@@ -17,23 +17,36 @@ pub(super) struct ExplainArgs {
 
 pub(super) fn main(args: &ExplainArgs) -> Ending {
     if args.metrics.is_empty() {
-        let mut table = Table::new(&[("metric", Align::Left), ("unit", Align::Left), ("definition", Align::Left)]);
+        let mut table = Table::new(&[
+            ("metric", Align::Left),
+            ("of", Align::Left),
+            ("unit", Align::Left),
+            ("definition", Align::Left),
+        ]);
         for metric in EXPLANATIONS {
-            table.row([metric.name, metric.unit, metric.definition].map(str::to_owned).to_vec());
+            table.row([metric.name, metric.of, metric.unit, metric.definition].map(str::to_owned).to_vec());
         }
         say(&table.headed())?;
         return Ok(Done::Answered);
     }
     let found = args.metrics.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    say(&found.into_iter().map(text).collect::<Vec<_>>().join("\n"))?;
+    say(&found.into_iter().flatten().map(text).collect::<Vec<_>>().join("\n"))?;
     Ok(Done::Answered)
 }
 
-fn find(name: &str) -> Result<&'static Explanation, UserError> {
-    EXPLANATIONS.iter().find(|metric| metric.name == name).ok_or_else(|| {
-        let known: Vec<&str> = EXPLANATIONS.iter().map(|metric| metric.name).collect();
-        UserError::plain(format!("no metric is called `{name}`\n  = help: there are {}", known.join(", ")))
-    })
+/// All that the name means: workloads may use one name for their own figure.
+fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
+    let found: Vec<&Explanation> = EXPLANATIONS.iter().filter(|metric| metric.name == name).collect();
+    if found.is_empty() {
+        let mut known: Vec<&str> = EXPLANATIONS.iter().map(|metric| metric.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        return Err(UserError::plain(format!(
+            "no metric is called `{name}`\n  = help: there are {}",
+            known.join(", ")
+        )));
+    }
+    Ok(found)
 }
 
 fn text(metric: &Explanation) -> String {
@@ -43,5 +56,6 @@ fn text(metric: &Explanation) -> String {
     {
         table.row(vec![name.to_owned(), value.to_owned()]);
     }
-    format!("{}\n{}\n\n{}\n", metric.name, metric.definition, table.plain())
+    let of = if metric.of.is_empty() { String::new() } else { format!(" of {}", metric.of) };
+    format!("{}{of}\n{}\n\n{}\n", metric.name, metric.definition, table.plain())
 }

@@ -3,6 +3,7 @@
 //! One device per TOML file under `hardware/`; families share a file through `extends`. This layer must not know any
 //! topology, any model and any simulation.
 
+mod attention;
 mod cable;
 mod communication;
 mod cpu;
@@ -10,8 +11,11 @@ mod gpu;
 mod memory;
 mod nic;
 mod node;
+mod packet;
+mod sm;
 mod switch;
 
+pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
 pub use communication::{
     CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec,
@@ -22,4 +26,6 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use packet::{DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec};
+pub use sm::{Accumulator, EnergySpec, GroupScaling, MmaSpec, SmSpec};
 pub use switch::SwitchSpec;

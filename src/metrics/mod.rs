@@ -8,9 +8,12 @@ mod busy;
 mod collective;
 mod decode;
 mod explain;
+mod links;
 mod moe;
 mod named;
 mod outcome;
+mod pipeline;
+mod training;
 
 pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
@@ -18,6 +21,9 @@ pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use explain::{EXPLANATIONS, Explanation};
+pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange};
 pub use outcome::{Folding, Memory, Metrics, Outcome};
+pub use pipeline::{PipelineMetrics, named_pipeline, pipeline_metrics};
+pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, named_training, training_metrics};

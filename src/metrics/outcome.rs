@@ -1,12 +1,13 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, named_collective, named_decode, named_moe_exchange,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, TrainingMetrics,
+    named_collective, named_decode, named_moe_exchange, named_pipeline, named_training,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::Bytes;
+use crate::units::{Bytes, Duration};
 
 /// The answer to a scenario.
 #[derive(Clone, Debug)]
@@ -61,6 +62,10 @@ pub enum Metrics {
     Decode(DecodeMetrics),
     /// A collective.
     Collective(CollectiveMetrics),
+    /// A training step.
+    Training(TrainingMetrics),
+    /// A pipeline schedule by itself.
+    Pipeline(PipelineMetrics),
     /// An exchange of tokens with experts.
     MoeExchange(MoeExchangeMetrics),
 }
@@ -71,7 +76,20 @@ impl Metrics {
         match self {
             Metrics::Decode(metrics) => named_decode(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
+            Metrics::Training(metrics) => named_training(metrics),
+            Metrics::Pipeline(metrics) => named_pipeline(metrics),
             Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
+        }
+    }
+
+    /// Where the time went, and how much there was.
+    pub fn breakdown(&self) -> (&Breakdown, Duration) {
+        match self {
+            Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
+            Metrics::Training(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Pipeline(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
         }
     }
 }

@@ -1,31 +1,32 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, Metrics, Outcome};
-use crate::units::Duration;
+use crate::metrics::{Breakdown, ChunkTime, CutOff, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads};
+use crate::units::{Duration, Time};
 use serde_json::{Value, json};
 
 /// Version of the form.
 pub const SCHEMA: u32 = 1;
 
+/// Links that are listed, the most used first.
+const LINKS_MAX: usize = 32;
+
 /// The answer to a scenario.
 pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
-    let metrics: serde_json::Map<String, Value> = outcome
-        .metrics
-        .named()
-        .into_iter()
-        .map(|m| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition })))
-        .collect();
-    let breakdown = match &outcome.metrics {
-        Metrics::Decode(metrics) => &metrics.breakdown,
-        Metrics::Collective(metrics) => &metrics.breakdown,
-        Metrics::MoeExchange(metrics) => &metrics.breakdown,
-    };
+    let named =
+        |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
+    // What did not end has no answer, only what happened until then.
+    let ended = outcome.timeline.stranded.is_empty();
+    let metrics: Option<serde_json::Map<String, Value>> =
+        ended.then(|| outcome.metrics.named().into_iter().map(named).collect());
+    let (breakdown, _) = outcome.metrics.breakdown();
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;
         json!({
             "weights_bytes": used.weights.get(),
             "kv_cache_bytes": used.kv_cache.get(),
             "activations_bytes": used.activations.get(),
+            "gradients_bytes": used.gradients.get(),
+            "optimizer_bytes": used.optimizer.get(),
             "total_bytes": used.total().get(),
             "capacity_bytes": memory.capacity.get(),
         })
@@ -41,24 +42,92 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),
         "memory": memory,
+        "links": links(outcome),
+        "stranded": stranded(outcome),
+        "pipeline": pipeline(&outcome.metrics),
     })
 }
 
-fn phases(breakdown: &Breakdown) -> Value {
-    let row = |phase: &crate::metrics::PhaseTime| {
+/// Ranks and chunks of a pipeline, for workloads that have one.
+fn pipeline(metrics: &Metrics) -> Value {
+    let (ranks, chunks): (&[RankTime], &[ChunkTime]) = match metrics {
+        Metrics::Training(metrics) => (&metrics.ranks, &metrics.chunks),
+        Metrics::Pipeline(metrics) => (&metrics.ranks, &[]),
+        Metrics::Decode(_) | Metrics::Collective(_) | Metrics::MoeExchange(_) => return Value::Null,
+    };
+    let rank = |rank: &RankTime| {
         json!({
-            "phase": phase.phase.name(),
-            "kind": if phase.communication { "communication" } else { "computation" },
-            "operations": phase.operations,
-            "busy_us": us(phase.busy),
+            "forward_us": us(rank.forward),
+            "bubble_us": us(rank.bubble),
+            "backward_us": us(rank.backward),
+            "weight_us": us(rank.weight),
+            "overlapped_us": us(rank.overlapped),
+            "optimizer_us": us(rank.optimizer),
+            "chunks": rank.counts,
         })
     };
-    breakdown.phases.iter().map(row).collect()
+    let chunk = |chunk: &ChunkTime| {
+        json!({
+            "name": chunk.name,
+            "count": chunk.count,
+            "time_us": us(chunk.time),
+            "computing_us": us(chunk.computing),
+            "communicating_us": us(chunk.communicating),
+            "exposed_us": us(chunk.exposed),
+            "phases": chunk.phases.iter().map(phase).collect::<Value>(),
+        })
+    };
+    let (ranks, chunks): (Value, Value) = (ranks.iter().map(rank).collect(), chunks.iter().map(chunk).collect());
+    json!({ "ranks": ranks, "chunks": chunks })
+}
+
+fn phases(breakdown: &Breakdown) -> Value {
+    breakdown.phases.iter().map(phase).collect()
+}
+
+fn phase(phase: &crate::metrics::PhaseTime) -> Value {
+    json!({
+        "phase": phase.phase.name(),
+        "kind": if phase.communication { "communication" } else { "computation" },
+        "operations": phase.operations,
+        "busy_us": us(phase.busy),
+    })
 }
 
 fn critical_path(breakdown: &Breakdown) -> Value {
     let row = |share: &crate::metrics::PathShare| json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) });
     breakdown.critical_path.iter().map(row).collect()
+}
+
+/// The most used links.
+fn links(outcome: &Outcome) -> Value {
+    let topology = &outcome.cluster.topology;
+    let row = |load: LinkLoad| {
+        let (from, to) = topology.ends(load.link);
+        json!({
+            "from": topology.name(from),
+            "to": topology.name(to),
+            "carried_bytes": load.carried.get(),
+            "busy_us": us(load.busy),
+            "utilisation": load.utilisation,
+        })
+    };
+    link_loads(&outcome.timeline, topology).into_iter().take(LINKS_MAX).map(row).collect()
+}
+
+/// Pairs of devices that were cut off; empty where everything ended.
+fn stranded(outcome: &Outcome) -> Value {
+    let topology = &outcome.cluster.topology;
+    let row = |pair: CutOff| {
+        json!({
+            "from": topology.name(pair.from),
+            "to": topology.name(pair.to),
+            "since_us": us(pair.since - Time::ZERO),
+            "transfers": pair.transfers,
+            "bytes": pair.bytes.get(),
+        })
+    };
+    cut_off(&outcome.timeline).into_iter().map(row).collect()
 }
 
 fn us(time: Duration) -> f64 {

@@ -1,12 +1,19 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
 use super::table::{Align, Table};
-use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome};
+use super::training_text::{pipeline_text, training_text};
+use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, cut_off, link_loads};
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
 /// Critical-path rows that are worth reading.
 const PATH_ROWS_MAX: usize = 8;
+
+/// Links that are worth reading.
+const LINK_ROWS_MAX: usize = 5;
+
+/// Pairs that were cut off and are named.
+const CUT_OFF_ROWS_MAX: usize = 16;
 
 /// What a report says of the experiment before it says anything of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +38,17 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(heading.setup.clone());
     line(String::new());
     line(match &outcome.metrics {
+        _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),
         Metrics::Decode(metrics) => decode_summary(metrics),
         Metrics::Collective(metrics) => {
             let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
         }
         Metrics::MoeExchange(metrics) => exchange_summary(metrics),
+        Metrics::Training(metrics) => training_text(metrics),
+        Metrics::Pipeline(metrics) => pipeline_text(metrics),
     });
-    let (breakdown, whole) = match &outcome.metrics {
-        Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
-        Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
-        Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
-    };
+    let (breakdown, whole) = outcome.metrics.breakdown();
     line(String::new());
     line(overlap(breakdown, whole));
     line(String::new());
@@ -50,6 +56,10 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(phases(breakdown, whole));
     line("Critical path: what the run waited for (adds up to the whole)".to_owned());
     line(critical_path(breakdown, whole));
+    if !outcome.timeline.links.is_empty() {
+        line("Most used links (of what their achievable rate would have passed in the whole run)".to_owned());
+        line(links(outcome));
+    }
     if let Some(memory) = memory(outcome) {
         line(memory);
     }
@@ -66,6 +76,39 @@ fn exchange_summary(m: &MoeExchangeMetrics) -> String {
     let copies = format!("  a token visits {:.2} GPUs in {:.2} nodes", m.gpus_per_token, m.nodes_per_token);
     write!(text, "\n{copies}").expect("writing to a string");
     text
+}
+
+/// Who was cut off, since when.
+fn stranded(outcome: &Outcome) -> String {
+    let topology = &outcome.cluster.topology;
+    let pairs = cut_off(&outcome.timeline);
+    let columns =
+        [("from", Align::Left), ("to", Align::Left), ("cut off since", Align::Right), ("waiting", Align::Right)];
+    let mut table = Table::new(&columns);
+    for pair in pairs.iter().take(CUT_OFF_ROWS_MAX) {
+        let waiting = format!("{} x, {:.1}", pair.transfers, pair.bytes);
+        table.row(vec![topology.name(pair.from), topology.name(pair.to), format!("{:.2}", pair.since), waiting]);
+    }
+    let more = pairs.len().saturating_sub(CUT_OFF_ROWS_MAX);
+    let more = if more > 0 { format!("... and {more} more pairs\n") } else { String::new() };
+    let transfers = outcome.timeline.stranded.len();
+    format!(
+        "The run did not end: {transfers} transfers have no way left, and no coming change gives them one.\n{}\n{more}What \
+         follows is what happened until then.",
+        table.headed()
+    )
+}
+
+fn links(outcome: &Outcome) -> String {
+    let topology = &outcome.cluster.topology;
+    let columns = [("from", Align::Left), ("to", Align::Left), ("carried", Align::Right), ("used", Align::Right)];
+    let mut table = Table::new(&columns);
+    for load in link_loads(&outcome.timeline, topology).iter().take(LINK_ROWS_MAX) {
+        let (from, to) = topology.ends(load.link);
+        let used = format!("{:.1}%", 100.0 * load.utilisation);
+        table.row(vec![topology.name(from), topology.name(to), format!("{:.1}", load.carried), used]);
+    }
+    table.headed()
 }
 
 fn decode_summary(metrics: &DecodeMetrics) -> String {
@@ -140,6 +183,13 @@ fn memory(outcome: &Outcome) -> Option<String> {
     let total = memory.used.total();
     let free = Bytes::new(memory.capacity.get() - total.get());
     let used = &memory.used;
+    if used.gradients > Bytes::ZERO {
+        return Some(format!(
+            "Memory of the fullest GPU: {:.1} weights + {:.1} activations + {:.1} gradients + {:.1} optimizer = {total:.1} of \
+             {:.1}; {free:.1} free",
+            used.weights, used.activations, used.gradients, used.optimizer, memory.capacity,
+        ));
+    }
     Some(format!(
         "Memory per GPU: {:.1} weights + {:.1} KV cache + {:.1} activations = {total:.1} of {:.1}; {free:.1} free",
         used.weights, used.kv_cache, used.activations, memory.capacity,

@@ -1,10 +1,13 @@
 //! From a scenario to the machines that it runs on.
 
+use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::scenario::{KernelChoice, Scenario};
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, resolve};
+use crate::routing::Routes;
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
 
@@ -19,28 +22,84 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
 }
 
+/// The ways that data may take.
+pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
+    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
+}
+
+/// The packet model of the cluster's network.
+pub(super) fn packets<'t>(
+    scenario: &Scenario,
+    cluster: &'t Cluster,
+    faults: FaultSchedule,
+) -> Result<PacketModel<'t>, Invalid> {
+    let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
+    Ok(PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults))
+}
+
 /// The model of every processor of the cluster.
-pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelModel> {
-    let gpu = Processor::gpu(&scenario.hardware.gpu);
-    let mut processors: BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
+pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn KernelModel>, Invalid> {
+    let mut cpus = BTreeMap::new();
     if let Some(spec) = &scenario.hardware.cpu {
         // The sockets of a node share the work on experts, so that the first stands for all of them.
         let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
         let cpu = Processor::cpu(spec, sockets);
-        processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
+        cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    model(scenario.kernel, processors)
+    model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
 }
 
 /// The model of some equal GPUs by themselves.
-pub(crate) fn gpu_kernels(choice: KernelChoice, gpu: &GpuSpec, devices: &[DeviceId]) -> Box<dyn KernelModel> {
-    let processor = Processor::gpu(gpu);
-    model(choice, devices.iter().map(|&id| (id, processor.clone())).collect())
+pub(crate) fn gpu_kernels(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    devices: &[DeviceId],
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    model(choice, gpu, devices, BTreeMap::new())
 }
 
-fn model(choice: KernelChoice, processors: BTreeMap<DeviceId, Processor>) -> Box<dyn KernelModel> {
-    match choice {
+/// The model of equal GPUs beside other processors.
+fn model(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    gpus: &[DeviceId],
+    mut others: BTreeMap<DeviceId, Processor>,
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    Ok(match choice {
         KernelChoice::Instant => Box::new(Instant),
-        KernelChoice::Roofline => Box::new(Roofline::new(processors)),
+        KernelChoice::Roofline => {
+            let processor = Processor::gpu(gpu);
+            others.extend(gpus.iter().map(|&id| (id, processor.clone())));
+            Box::new(Roofline::new(others))
+        }
+        KernelChoice::Tile => {
+            let machine = Machine::new(gpu).ok_or_else(|| {
+                let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
+                Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
+            })?;
+            Box::new(Tile::new(machine, others))
+        }
+    })
+}
+
+/// An idle network between the devices of the cluster.
+pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    let faults = faults(scenario, cluster)?;
+    let routes = routes(scenario, cluster)?;
+    Ok(match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
+        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
+        NetworkChoice::Packet => Box::new(packets(scenario, cluster, faults)?),
+    })
+}
+
+/// What breaks, and when.
+fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
+        let message = "the analytic network model knows neither routes nor rates that change";
+        return Err(Invalid::at("fault", message).help("use `network = \"flow\"` or `network = \"packet\"`"));
     }
+    Ok(faults)
 }

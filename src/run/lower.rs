@@ -30,6 +30,7 @@ pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid
         WorkloadSpec::Decode(spec) => decode(scenario, spec, cluster),
         WorkloadSpec::Collective(spec) => collective(scenario, spec, cluster),
         WorkloadSpec::MoeExchange(spec) => exchange::job(scenario, spec, cluster),
+        WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("lowered in two levels of their own"),
     }
 }
 

@@ -9,15 +9,20 @@ mod gate;
 mod kernel;
 mod moe;
 mod op;
+mod training;
 
 pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
 pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
 pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
-pub use kernel::{DecodeAttention, Gemm, Kernel};
+pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use training::{
+    Action, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape, Step,
+    StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
+};
 
 use crate::id::OpId;
 use crate::units::Time;

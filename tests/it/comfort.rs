@@ -1,7 +1,7 @@
 //! What makes the program easy to live with: pages of results, explanations, templates.
 
 use crate::cli::{octoplane, root, scratch, stderr, stdout};
-use octoplane::metrics::EXPLANATIONS;
+use octoplane::metrics::{EXPLANATIONS, Explanation};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,24 +119,34 @@ fn a_real_browser_opens_the_page() {
 fn every_metric_is_explained_and_no_other() {
     let out = scratch("explain");
     let mut met = BTreeSet::new();
-    let scenarios = ["h800_ep128_decode", "collectives/all_reduce_h100", "moe/deepep_low_latency_h100"];
-    for scenario in scenarios {
+    let scenarios = [
+        ("decode", "h800_ep128_decode"),
+        ("collective", "collectives/all_reduce_h100"),
+        ("moe_exchange", "moe/deepep_low_latency_h100"),
+        ("training", "training/v3_2048_h800_mpft"),
+        ("pipeline", "training/pipeline"),
+    ];
+    for (workload, scenario) in scenarios {
         let file = format!("scenarios/{scenario}.toml");
         let output = octoplane(root(), &["run", &file, "--json", "--out", out.to_str().unwrap()]);
         assert!(output.status.success(), "{}", stderr(&output));
         let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         for (name, metric) in answer["metrics"].as_object().unwrap() {
-            let explained = EXPLANATIONS.iter().find(|explained| explained.name == name);
-            let explained = explained.unwrap_or_else(|| panic!("nothing explains `{name}`"));
-            assert_eq!(explained.unit, metric["unit"].as_str().unwrap(), "{name}");
-            met.insert(name.clone());
+            let means = |explained: &&Explanation| {
+                explained.name == name && (explained.of == workload || explained.of.is_empty())
+            };
+            let explained = EXPLANATIONS.iter().find(means);
+            let explained = explained.unwrap_or_else(|| panic!("nothing explains `{name}` of {workload}"));
+            assert_eq!(explained.unit, metric["unit"].as_str().unwrap(), "{name} of {workload}");
+            met.insert((explained.name, explained.of));
         }
     }
-    let explained: BTreeSet<String> = EXPLANATIONS.iter().map(|explained| explained.name.to_owned()).collect();
+    let explained: BTreeSet<(&str, &str)> =
+        EXPLANATIONS.iter().map(|explained| (explained.name, explained.of)).collect();
     assert_eq!(explained, met, "explained, but in no answer");
-    for name in &met {
+    for (name, _) in &met {
         let text = stdout(&octoplane(root(), &["explain", name]));
-        assert!(text.starts_with(name.as_str()) && text.contains("formula") && text.contains("source"), "{text}");
+        assert!(text.starts_with(name) && text.contains("formula") && text.contains("source"), "{text}");
     }
     let unknown = octoplane(root(), &["explain", "speed"]);
     assert_eq!(unknown.status.code(), Some(2));

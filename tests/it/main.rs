@@ -3,14 +3,19 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod check;
 mod cli;
 mod comfort;
 mod communication;
 mod decode;
+mod flow;
 mod golden;
 mod library;
 mod oracle;
+mod packet;
+mod routing;
 mod sweep;
 mod tidy;
+mod training;
 mod validate;

@@ -27,6 +27,8 @@ pub struct RunSummary {
     pub(super) seed: u64,
     pub(super) version: String,
     pub(super) folding: String,
+    /// None where the run could not end.
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) metrics: BTreeMap<String, MetricRow>,
     pub(super) phases: Vec<PhaseRow>,
     pub(super) critical_path: Vec<PathRow>,
@@ -62,6 +64,10 @@ pub(super) struct MemoryRow {
     pub weights_bytes: u64,
     pub kv_cache_bytes: u64,
     pub activations_bytes: u64,
+    #[serde(default)]
+    pub gradients_bytes: u64,
+    #[serde(default)]
+    pub optimizer_bytes: u64,
     pub capacity_bytes: u64,
 }
 
@@ -110,6 +116,11 @@ pub(super) struct WorstRow {
     pub measured: f64,
     pub simulated: Option<f64>,
     pub error: f64,
+}
+
+/// Nothing where there is `null`.
+fn or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, MetricRow>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What a JSON text holds, by the keys that only one command writes.

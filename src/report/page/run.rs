@@ -4,7 +4,7 @@ use super::Section;
 use super::chart::{Bar, bars};
 use super::html::{Cell, columns, figure, folded, table, tile};
 use super::read::{Kept, MemoryRow, RunSummary};
-use crate::report::sheet::{BLUE, GREEN, ORANGE, VIOLET};
+use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::number;
 
 /// What is read first, in this order, of whatever a run has.
@@ -14,6 +14,10 @@ const FIRST: &[&str] = &[
     "tokens_per_s_per_user",
     "tokens_per_s_per_gpu",
     "usd_per_million_tokens",
+    "time_per_step",
+    "tokens_per_day",
+    "mfu_causal",
+    "bubble",
     "time",
     "busbw",
     "dispatch",
@@ -31,6 +35,9 @@ pub(super) fn section(path: &str, run: &RunSummary) -> Section {
         answer.push_str(&tile(name, metric.value.unwrap_or(f64::INFINITY), &metric.unit));
     }
     answer.push_str("</div>\n");
+    if run.metrics.is_empty() {
+        answer.push_str("<p class=\"verdict\">This run could not end.</p>\n");
+    }
     let whole: f64 = run.critical_path.iter().map(|row| row.time_us).sum();
     if let Some(largest) = run.critical_path.iter().max_by(|a, b| a.time_us.total_cmp(&b.time_us)) {
         let share = 100.0 * largest.time_us / whole;
@@ -109,18 +116,25 @@ fn metrics_table(run: &RunSummary) -> String {
 
 fn memory_figure(memory: &MemoryRow) -> String {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let used = memory.weights_bytes + memory.kv_cache_bytes + memory.activations_bytes;
+    let used = memory.weights_bytes
+        + memory.kv_cache_bytes
+        + memory.activations_bytes
+        + memory.gradients_bytes
+        + memory.optimizer_bytes;
     let bar = |name: &str, bytes: u64, color| {
         let share = 100.0 * bytes as f64 / memory.capacity_bytes as f64;
         let label = format!("{} GiB   {share:.1}%", number(gib(bytes)));
         Bar { name: name.to_owned(), value: gib(bytes), label, color }
     };
-    let rows = [
+    let mut rows = vec![
         bar("weights", memory.weights_bytes, BLUE),
         bar("KV cache", memory.kv_cache_bytes, ORANGE),
         bar("activations", memory.activations_bytes, GREEN),
+        bar("gradients", memory.gradients_bytes, RED),
+        bar("optimizer", memory.optimizer_bytes, INK),
         bar("free", memory.capacity_bytes.saturating_sub(used), VIOLET),
     ];
+    rows.retain(|row| row.value > 0.0);
     let title = format!("Memory of a GPU: {:.1} of {:.1} GiB in use", gib(used), gib(memory.capacity_bytes));
     figure(&title, &bars(&title, &rows))
 }

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// What each rank's next operation waits for.
 pub(in crate::workload) type Front = Vec<Vec<OpId>>;
 
+/// Streams of software, by rank and by channel.
+pub(in crate::workload) type Streams = BTreeMap<(usize, usize), StreamId>;
+
 /// Adds the operations of one collective.
 pub(in crate::workload) struct Desk<'a> {
     pub(in crate::workload) group: &'a Group,
@@ -17,13 +20,28 @@ pub(in crate::workload) struct Desk<'a> {
     label: Label,
     tag: CollectiveId,
     /// Streams of software, by rank and by channel: channels of a rank do not wait for each other.
-    streams: BTreeMap<(usize, usize), StreamId>,
+    streams: Streams,
 }
 
 impl<'a> Desk<'a> {
     pub(in crate::workload) fn new(graph: &'a mut OpGraph, group: &'a Group, label: Label) -> Desk<'a> {
         let tag = graph.collective();
         Desk { group, graph, label, tag, streams: BTreeMap::new() }
+    }
+
+    /// A desk that goes on with the streams of an earlier one for the same group.
+    pub(in crate::workload) fn resumed(
+        graph: &'a mut OpGraph,
+        group: &'a Group,
+        label: Label,
+        streams: Streams,
+    ) -> Desk<'a> {
+        Desk { streams, ..Desk::new(graph, group, label) }
+    }
+
+    /// The streams that it made, for the next one.
+    pub(in crate::workload) fn into_streams(self) -> Streams {
+        self.streams
     }
 
     /// From here on, what is added belongs to `label`.

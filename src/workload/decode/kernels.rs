@@ -27,18 +27,18 @@ impl Batch {
 }
 
 /// Shapes that all kernels of a deployment share.
-pub(super) struct Shapes<'a> {
-    pub(super) model: &'a ModelSpec,
-    pub(super) precision: &'a PrecisionSpec,
-    pub(super) tp: u64,
+pub(in crate::workload) struct Shapes<'a> {
+    pub(in crate::workload) model: &'a ModelSpec,
+    pub(in crate::workload) precision: &'a PrecisionSpec,
+    pub(in crate::workload) tp: u64,
 }
 
 impl Shapes<'_> {
-    fn hidden(&self) -> u64 {
+    pub(in crate::workload) fn hidden(&self) -> u64 {
         self.model.hidden.wide()
     }
 
-    fn gemm(&self, rows: u64, n: u64, k: u64) -> Kernel {
+    pub(in crate::workload) fn gemm(&self, rows: u64, n: u64, k: u64) -> Kernel {
         let PrecisionSpec { operands, weights, .. } = *self.precision;
         Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights })
     }
@@ -50,7 +50,7 @@ impl Shapes<'_> {
     }
 
     /// Reads and writes `tokens` rows of `columns` BF16 values.
-    fn pass(tokens: u64, columns: u64) -> Kernel {
+    pub(in crate::workload) fn pass(tokens: u64, columns: u64) -> Kernel {
         let bytes = values(tokens, columns, Dtype::Bf16);
         Kernel::Elementwise { read: bytes, written: bytes }
     }
@@ -133,7 +133,7 @@ impl Shapes<'_> {
         self.swiglu(groups, rows, width, self.precision.experts)
     }
 
-    fn swiglu(&self, groups: u64, rows: u64, width: u64, weights: Dtype) -> Vec<Kernel> {
+    pub(in crate::workload) fn swiglu(&self, groups: u64, rows: u64, width: u64, weights: Dtype) -> Vec<Kernel> {
         let operands = self.precision.operands;
         let gate_up = values(rows, 2 * width, Dtype::Bf16);
         vec![
@@ -157,7 +157,7 @@ impl Shapes<'_> {
     }
 
     /// Looks up the rows of the embedding.
-    pub(super) fn embedding(&self, tokens: u64) -> Kernel {
+    pub(in crate::workload) fn embedding(&self, tokens: u64) -> Kernel {
         Self::pass(tokens, self.hidden())
     }
 

@@ -4,7 +4,7 @@
 //! each micro-batch: while one micro-batch's tokens travel, the other computes (arXiv 2505.09343, section 2.3.1). Transfers
 //! occupy the network, not the stream. This module must not know how long anything takes.
 
-mod kernels;
+pub(super) mod kernels;
 mod spec;
 mod traffic;
 
