@@ -4,9 +4,12 @@
 //! no sense.
 
 mod check;
+mod explain;
 mod import;
 mod manual;
+mod new;
 mod output;
+mod report;
 mod reproduce;
 mod run;
 mod schema;
@@ -60,8 +63,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Compare with published measurements: measured, simulated, error statistics
     Validate(validate::ValidateArgs),
+    /// Put results on one page for a browser: the answers, plots, tables that sort
+    Report(report::ReportArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
     Topo(topo::TopoArgs),
+    /// Say what a metric is: definition, formula, unit, source
+    Explain(explain::ExplainArgs),
+    /// Start a scenario, a topology or a GPU from a commented template
+    New(new::NewArgs),
     /// Print the JSON Schema of a kind of TOML file, for editors
     Schema(schema::SchemaArgs),
     /// Turn descriptions of others into TOML files
@@ -102,7 +111,10 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Validate(args)) => validate::main(&args, &root),
+        Some(Command::Report(args)) => report::main(&args),
         Some(Command::Topo(args)) => topo::main(&args),
+        Some(Command::Explain(args)) => explain::main(&args),
+        Some(Command::New(args)) => new::main(&args, &root),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),
         Some(Command::Completions(args)) => manual::completions(&args),

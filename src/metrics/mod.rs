@@ -7,6 +7,7 @@ mod better;
 mod busy;
 mod collective;
 mod decode;
+mod explain;
 mod links;
 mod moe;
 mod named;
@@ -19,6 +20,7 @@ pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use explain::{EXPLANATIONS, Explanation};
 pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange};

@@ -29,7 +29,7 @@ impl Status {
 }
 
 /// Where a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
     /// A run of a scenario.
@@ -39,7 +39,7 @@ pub enum How {
 }
 
 /// One published figure and what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct FigureRow {
     /// Stable name.
     pub id: String,
@@ -78,7 +78,7 @@ impl FigureRow {
 }
 
 /// What one assumption of a scenario is worth.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct AssumptionRow {
     /// The family of scenarios that it belongs to.
     pub group: String,

@@ -6,6 +6,7 @@ pub mod figures;
 pub mod files;
 pub mod frame;
 pub mod json;
+pub mod page;
 pub mod perfetto;
 pub mod plot;
 pub mod run_text;

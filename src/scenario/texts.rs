@@ -36,6 +36,15 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, UserError> {
     fs::read(path).map_err(|error| UserError::plain(unreadable(path, &error)))
 }
 
+/// The folders in `folder`, in order of path.
+pub fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, UserError> {
+    let entries = fs::read_dir(folder).map_err(|error| UserError::plain(unreadable(folder, &error)))?;
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    found.retain(|path| path.is_dir());
+    found.sort();
+    Ok(found)
+}
+
 /// Every TOML file under `folder`, in order of path.
 pub fn tomls_under(folder: &Path) -> Result<Vec<PathBuf>, UserError> {
     let unreadable = |error: std::io::Error| UserError::plain(unreadable(folder, &error));

@@ -6,6 +6,7 @@
 mod attention;
 mod check;
 mod cli;
+mod comfort;
 mod communication;
 mod decode;
 mod flow;

@@ -1,0 +1,61 @@
+//! `octoplane explain`: what a metric is.
+
+use super::output::say;
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::metrics::{EXPLANATIONS, Explanation};
+use octoplane::report::table::{Align, Table};
+use octoplane::scenario::UserError;
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  octoplane explain tpot busbw")]
+pub(super) struct ExplainArgs {
+    /// Metrics, as `run --json` names them; a list of all without it
+    #[arg(value_name = "METRIC")]
+    metrics: Vec<String>,
+}
+
+pub(super) fn main(args: &ExplainArgs) -> Ending {
+    if args.metrics.is_empty() {
+        let mut table = Table::new(&[
+            ("metric", Align::Left),
+            ("of", Align::Left),
+            ("unit", Align::Left),
+            ("definition", Align::Left),
+        ]);
+        for metric in EXPLANATIONS {
+            table.row([metric.name, metric.of, metric.unit, metric.definition].map(str::to_owned).to_vec());
+        }
+        say(&table.headed())?;
+        return Ok(Done::Answered);
+    }
+    let found = args.metrics.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
+    say(&found.into_iter().flatten().map(text).collect::<Vec<_>>().join("\n"))?;
+    Ok(Done::Answered)
+}
+
+/// All that the name means: workloads may use one name for their own figure.
+fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
+    let found: Vec<&Explanation> = EXPLANATIONS.iter().filter(|metric| metric.name == name).collect();
+    if found.is_empty() {
+        let mut known: Vec<&str> = EXPLANATIONS.iter().map(|metric| metric.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        return Err(UserError::plain(format!(
+            "no metric is called `{name}`\n  = help: there are {}",
+            known.join(", ")
+        )));
+    }
+    Ok(found)
+}
+
+fn text(metric: &Explanation) -> String {
+    let unit = if metric.unit.is_empty() { "a plain ratio" } else { metric.unit };
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    for (name, value) in [("formula", metric.formula), ("unit", unit), ("source", metric.source), ("note", metric.hint)]
+    {
+        table.row(vec![name.to_owned(), value.to_owned()]);
+    }
+    let of = if metric.of.is_empty() { String::new() } else { format!(" of {}", metric.of) };
+    format!("{}{of}\n{}\n\n{}\n", metric.name, metric.definition, table.plain())
+}

@@ -1,0 +1,73 @@
+//! `octoplane report`: results as one page for a browser.
+
+use super::output::{say, write};
+use super::{Done, Ending};
+use clap::Args;
+use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page};
+use octoplane::scenario::{Loaded, UserError, folders_in, load, load_table, read_text};
+use octoplane::sweep::StudySpec;
+use std::path::{Path, PathBuf};
+
+/// What commands keep, and a page is made of.
+const RESULTS: [&str; 3] = ["summary.json", "table.csv", "figures.json"];
+
+#[derive(Args)]
+#[command(
+    after_help = "The page needs no network and no other file. It has the answers first, then plots and tables that sort.\n\
+    Examples:\n  octoplane report results/run/h800_ep128_decode\n  octoplane report results --html all.html\n  \
+    octoplane validate --json > errors.json; octoplane report errors.json results/reproduce"
+)]
+pub(super) struct ReportArgs {
+    /// Folders that `run`, `sweep` and `reproduce` left, or folders of those; the JSON of `validate`
+    #[arg(required = true, value_name = "RESULT")]
+    results: Vec<PathBuf>,
+    /// The page
+    #[arg(long, value_name = "FILE", default_value = "results/report.html")]
+    html: PathBuf,
+}
+
+pub(super) fn main(args: &ReportArgs) -> Ending {
+    let mut files = Vec::new();
+    for path in &args.results {
+        let before = files.len();
+        find(path, &mut files)?;
+        if files.len() == before {
+            let message = format!("{} holds no results", path.display());
+            let help = format!("a result is a folder with {}", RESULTS.join(", or "));
+            return Err(UserError::plain(format!("{message}\n  = help: {help}")));
+        }
+    }
+    let mut results = Vec::new();
+    for file in &files {
+        results.push((file.display().to_string(), read(file)?));
+    }
+    write(&args.html, page(&results).as_bytes())?;
+    say(&format!("{}\n", args.html.display()))?;
+    eprintln!("{} results on one page; open it in a browser", results.len());
+    Ok(Done::Answered)
+}
+
+/// The files of results that `path` names: itself, or what it and the folders in it hold.
+fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), UserError> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    files.extend(RESULTS.map(|name| path.join(name)).into_iter().filter(|file| file.is_file()));
+    for folder in folders_in(path)? {
+        find(&folder, files)?;
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Kept, UserError> {
+    let at = |error: String| UserError::plain(format!("{}: {error}", file.display()));
+    if file.extension().is_some_and(|extension| extension == "csv") {
+        let study: Loaded<StudySpec> = load(&file.with_file_name("study.resolved.toml"), &[])?;
+        let axes: Vec<String> = study.value.axis.iter().map(|axis| axis.name.clone()).collect();
+        let rows: Vec<CsvRow> = load_table(file)?.into_iter().map(|row| row.value).collect();
+        let table = SweepTable::new(&study.value.name, &study.value.description, &axes, &rows);
+        return table.map(Kept::Sweep).map_err(at);
+    }
+    kept_json(&read_text(file)?).map_err(at)
+}

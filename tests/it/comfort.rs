@@ -1,0 +1,183 @@
+//! What makes the program easy to live with: pages of results, explanations, templates.
+
+use crate::cli::{octoplane, root, scratch, stderr, stdout};
+use octoplane::metrics::{EXPLANATIONS, Explanation};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder with one result of each kind, and the page made of them.
+fn results(name: &str) -> (PathBuf, PathBuf) {
+    let folder = scratch(name);
+    fs::remove_dir_all(&folder).unwrap();
+    let at = |part: &str| folder.join(part).to_str().unwrap().to_owned();
+    let good = |args: &[&str]| {
+        let output = octoplane(root(), args);
+        assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
+        stdout(&output)
+    };
+    good(&["run", "scenarios/h800_ep128_decode.toml", "--out", &at("decode")]);
+    good(&["run", "scenarios/paper/nvl72_decode.toml", "--out", &at("nvl72")]);
+    good(&["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", &at("sweep")]);
+    good(&["reproduce", "--out", &at("reproduce")]);
+    fs::write(at("validation.json"), good(&["validate", "--json"])).unwrap();
+    let page = folder.join("page.html");
+    good(&["report", folder.to_str().unwrap(), &at("validation.json"), "--html", page.to_str().unwrap()]);
+    (folder, page)
+}
+
+#[test]
+fn a_page_is_whole_small_and_has_the_answers() {
+    let (folder, path) = results("report_page");
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page.len() < 2 << 20, "{} bytes", page.len());
+    // Nothing is fetched; names of SVG's own vocabulary are no addresses.
+    let fetched = page.replace("http://www.w3.org/2000/svg", "");
+    for word in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!fetched.contains(word), "the page mentions {word}");
+    }
+    for part in ["Pareto front", "Runs side by side", "every status holds", "It waits longest for", "median |error|"] {
+        assert!(page.contains(part), "no `{part}` on the page");
+    }
+    // The page shows what the run answered.
+    let summary: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("decode/summary.json")).unwrap()).unwrap();
+    let tpot = summary["metrics"]["tpot"]["value"].as_f64().unwrap();
+    assert!(page.contains(&format!("<b>{tpot:.3} <small>ms</small></b>")), "no TPOT of {tpot} ms");
+    let again = folder.join("again.html");
+    let errors = folder.join("validation.json");
+    let [results, errors, again] = [&folder, &errors, &again].map(|path| path.to_str().unwrap());
+    octoplane(root(), &["report", results, errors, "--html", again]);
+    assert_eq!(fs::read_to_string(again).unwrap(), page, "the same results give the same page");
+}
+
+#[test]
+fn what_is_no_result_is_said_to_be_none() {
+    let folder = scratch("report_nothing");
+    fs::write(folder.join("other.json"), "{\"a\": 1}").unwrap();
+    let report = |path: &Path| octoplane(root(), &["report", path.to_str().unwrap()]);
+    for (path, reason) in [
+        (folder.clone(), "holds no results"),
+        (folder.join("other.json"), "no answer of run, reproduce or validate"),
+        (folder.join("absent.json"), "there is no file"),
+    ] {
+        let output = report(&path);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
+
+/// A browser that this machine has.
+fn browser() -> Option<&'static str> {
+    let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    ["chromium", "chromium-browser", "google-chrome", "chrome"].into_iter().find(runs)
+}
+
+/// Clicks the first column of numbers twice, and writes down what came of it.
+const DRIVER: &str = r#"
+const table = document.querySelector("section table.sortable");
+const head = table.querySelector("th.n"), column = head.cellIndex;
+const values = () => Array.from(table.tBodies[0].rows, (row) => parseFloat(row.cells[column].dataset.v)).filter((v) => v === v);
+const sorted = (sign) => values().every((v, i, all) => i === 0 || sign * all[i - 1] <= sign * v);
+const before = values().length, seen = [];
+head.firstChild.click(); seen.push(sorted(1));
+head.firstChild.click(); seen.push(sorted(-1));
+const wide = Array.from(document.querySelectorAll("svg")).filter((svg) => svg.getBoundingClientRect().right > innerWidth).length;
+document.documentElement.dataset.seen =
+  `sorted ${seen} kept ${before === values().length && before > 1} errors ${errors} wide ${wide} plots ${document.querySelectorAll("svg").length > 5}`;
+"#;
+
+#[test]
+fn a_real_browser_opens_the_page() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no browser on this machine");
+        return;
+    };
+    let (folder, path) = results("report_browser");
+    let page = fs::read_to_string(path).unwrap();
+    let counter = "<script>let errors = 0; addEventListener(\"error\", () => errors++);</script>\n<style>";
+    let driven = page.replacen("<style>", counter, 1).replace("</body>", &format!("<script>{DRIVER}</script></body>"));
+    let driven_path = folder.join("driven.html");
+    fs::write(&driven_path, driven).unwrap();
+    let profile = format!("--user-data-dir={}", folder.join("profile").display());
+    let address = format!("file://{}", driven_path.display());
+    let quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"])
+        .args(quiet)
+        .args([&profile, "--window-size=1200,900", "--dump-dom", &address])
+        .output()
+        .unwrap();
+    let (dom, log) = (stdout(&output), stderr(&output));
+    let seen = dom.split("data-seen=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("nothing");
+    assert_eq!(seen, "sorted true,true kept true errors 0 wide 0 plots true", "{log}");
+    assert!(!log.contains("CONSOLE"), "the page complains:\n{log}");
+}
+
+#[test]
+fn every_metric_is_explained_and_no_other() {
+    let out = scratch("explain");
+    let mut met = BTreeSet::new();
+    let scenarios = [
+        ("decode", "h800_ep128_decode"),
+        ("collective", "collectives/all_reduce_h100"),
+        ("moe_exchange", "moe/deepep_low_latency_h100"),
+        ("training", "training/v3_2048_h800_mpft"),
+        ("pipeline", "training/pipeline"),
+    ];
+    for (workload, scenario) in scenarios {
+        let file = format!("scenarios/{scenario}.toml");
+        let output = octoplane(root(), &["run", &file, "--json", "--out", out.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        for (name, metric) in answer["metrics"].as_object().unwrap() {
+            let means = |explained: &&Explanation| {
+                explained.name == name && (explained.of == workload || explained.of.is_empty())
+            };
+            let explained = EXPLANATIONS.iter().find(means);
+            let explained = explained.unwrap_or_else(|| panic!("nothing explains `{name}` of {workload}"));
+            assert_eq!(explained.unit, metric["unit"].as_str().unwrap(), "{name} of {workload}");
+            met.insert((explained.name, explained.of));
+        }
+    }
+    let explained: BTreeSet<(&str, &str)> =
+        EXPLANATIONS.iter().map(|explained| (explained.name, explained.of)).collect();
+    assert_eq!(explained, met, "explained, but in no answer");
+    for (name, _) in &met {
+        let text = stdout(&octoplane(root(), &["explain", name]));
+        assert!(text.starts_with(name) && text.contains("formula") && text.contains("source"), "{text}");
+    }
+    let unknown = octoplane(root(), &["explain", "speed"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("no metric is called `speed`"));
+}
+
+#[test]
+fn templates_load_and_run_as_they_are() {
+    let folder = scratch("templates");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::create_dir_all(folder.join("scenarios")).unwrap();
+    for part in ["hardware", "models", "topologies", "scenarios/precision", "scenarios/h800_ep128_decode.toml"] {
+        let copied = Command::new("cp").arg("-r").arg(root().join(part)).arg(folder.join(part)).status().unwrap();
+        assert!(copied.success());
+    }
+    let here = |args: &[&str]| octoplane(&folder, &[&["--root", "."], args].concat());
+    let good = |args: &[&str]| {
+        let output = here(args);
+        assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(good(&["new", "scenario", "mine"]).trim(), "./scenarios/mine.toml");
+    assert!(good(&["run", "scenarios/mine.toml"]).contains("TPOT"));
+    assert_eq!(good(&["new", "topology"]).trim(), "./topologies/my_topology.toml");
+    good(&["check", "topologies/my_topology.toml"]);
+    assert_eq!(good(&["new", "gpu", "fast"]).trim(), "./hardware/gpus/fast.toml");
+    let with = "hardware.gpu.extends=hardware/gpus/fast.toml";
+    let run = good(&["run", "scenarios/h800_ep128_decode.toml", "--set", with]);
+    assert!(run.contains("128 x fast"), "{run}");
+    let twice = here(&["new", "gpu", "fast"]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(stderr(&twice).contains("is there already"));
+    assert_eq!(here(&["new", "gpu", "../up"]).status.code(), Some(2));
+}
