@@ -3,13 +3,15 @@
 //! This is the picture of the whole program; each line of [`simulate`] is one arrow of it.
 
 mod build;
+mod exchange;
 mod lower;
 
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
 use crate::invalid::Invalid;
-use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics};
+use crate::metrics::MoeExchangeFacts;
+use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics, moe_exchange_metrics};
 use crate::network::Analytic;
 use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
@@ -29,11 +31,16 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     };
     let mut workload = job.workload;
     let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
-    let metrics = measure(scenario, &cluster, &timeline);
+    let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }
 
-fn measure(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Metrics {
+fn measure(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    timeline: &Timeline,
+    exchange: Option<&MoeExchangeFacts>,
+) -> Metrics {
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => {
             let facts = DecodeFacts {
@@ -45,6 +52,10 @@ fn measure(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Metri
         }
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
+        }
+        WorkloadSpec::MoeExchange(_) => {
+            let facts = exchange.expect("an exchange was lowered with its facts");
+            Metrics::MoeExchange(moe_exchange_metrics(timeline, facts))
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::output::{say_json, write};
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
+use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
@@ -57,6 +57,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("nic", schema_for::<NicSpec>("Octoplane NIC")),
         ("switch", schema_for::<SwitchSpec>("Octoplane switch")),
         ("cable", schema_for::<CableSpec>("Octoplane cable")),
+        ("communication", schema_for::<CommunicationSpec>("Octoplane communication software")),
         ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),

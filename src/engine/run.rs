@@ -172,6 +172,7 @@ impl Engine<'_> {
                 self.kernels.cost(device, &kernel)
             }
             Work::HostDelay(time) => Cost { time, bound: Bound::Host },
+            Work::Software(time) => Cost { time, bound: Bound::Software },
             Work::Send { .. } => unreachable!("sends have no stream"),
         };
         let end = now + cost.time;

@@ -4,6 +4,7 @@
 //! topology, any model and any simulation.
 
 mod cable;
+mod communication;
 mod cpu;
 mod gpu;
 mod memory;
@@ -12,6 +13,10 @@ mod node;
 mod switch;
 
 pub use cable::CableSpec;
+pub use communication::{
+    CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec, NormalCosts,
+    ProtocolSpec, ScaleUpExchangeCosts, ScaleUpPass, by_sms, on_wire,
+};
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;

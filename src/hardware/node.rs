@@ -1,6 +1,6 @@
 //! A node: the GPUs, NICs and CPUs that share one box (or, for a rack-scale system, one scale-up domain).
 
-use super::{CpuSpec, GpuSpec, NicSpec};
+use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Fraction};
@@ -21,6 +21,8 @@ pub struct NodeSpec {
     pub scale_up: Option<ScaleUpSpec>,
     /// NICs of the compute network, where there are any.
     pub nics: Option<NicsSpec>,
+    /// Communication software, where its cost counts; without it, transfers cost the wire alone.
+    pub communication: Option<CommunicationSpec>,
     /// CPU sockets, where a model may use them.
     pub cpus: Option<Count>,
     /// The CPU of each socket.

@@ -65,9 +65,15 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
     // The first GPU stands for all: its stream, and the transfers that it takes part in.
     let device = timeline.streams.first().map(|stream| stream.device);
     let ours = |id| device.is_none_or(|device| device == id);
-    let stream = |span: &&Span| matches!(span.place, Place::Stream(stream) if stream.index() == 0);
+    let software = |span: &Span| matches!(span.work, Work::Software(_));
+    let stream =
+        |span: &&Span| !software(span) && matches!(span.place, Place::Stream(stream) if stream.index() == 0);
     let sent = |span: &&Span| match span.work {
         Work::Send { from, to, .. } => ours(from) || ours(to),
+        Work::Software(_) => match span.place {
+            Place::Stream(stream) => ours(timeline.streams[stream.index()].device),
+            Place::Port(_) => false,
+        },
         _ => false,
     };
     let computing = Intervals::new(timeline.spans.iter().filter(stream).map(|s| (s.start, s.released)));
@@ -108,8 +114,9 @@ fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
         let span = &segment.span;
         let phase = span.label.phase;
         // A transfer is bound by the link while it enters the network, and by latency until it has arrived.
-        let entered = if Timeline::is_communication(span) { span.released.min(segment.until) } else { segment.until };
-        let bound = if Timeline::is_communication(span) { Bound::Link } else { span.bound };
+        let is_transfer = matches!(span.work, Work::Send { .. });
+        let entered = if is_transfer { span.released.min(segment.until) } else { segment.until };
+        let bound = if is_transfer { Bound::Link } else { span.bound };
         *shares.entry((phase, bound)).or_default() += entered - segment.from;
         *shares.entry((phase, Bound::Latency)).or_default() += segment.until - entered;
     }

@@ -6,11 +6,14 @@
 mod busy;
 mod collective;
 mod decode;
+mod moe;
 mod named;
 mod outcome;
 
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
+
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
-pub use named::{Metric, named_collective, named_decode};
+pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
+pub use named::{Metric, named_collective, named_decode, named_moe_exchange};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

@@ -2,7 +2,7 @@
 //!
 //! JSON output, reproductions, sweeps and checks all name figures by these names.
 
-use super::{Breakdown, CollectiveMetrics, DecodeMetrics};
+use super::{Breakdown, CollectiveMetrics, DecodeMetrics, MoeExchangeMetrics};
 use crate::units::Duration;
 
 /// One figure.
@@ -55,6 +55,22 @@ pub fn named_collective(m: &CollectiveMetrics) -> Vec<Metric> {
         metric("time", us(m.time), "us", "start of the collective to its last arrival"),
         metric("algbw", m.algbw / 1e9, "GB/s", "size / time, as nccl-tests defines it"),
         metric("busbw", m.busbw / 1e9, "GB/s", "algbw * bus factor: 2(n-1)/n all-reduce, (n-1)/n others, 1 send"),
+    ];
+    named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+/// The figures of an exchange of tokens with experts.
+pub fn named_moe_exchange(m: &MoeExchangeMetrics) -> Vec<Metric> {
+    let bandwidth = "copies for all nodes visited (in one node: GPUs), the own one included, over the time";
+    let mut named = vec![
+        metric("prepare", us(m.prepare), "us", "counting and announcing tokens, where that is a kernel of its own"),
+        metric("dispatch", us(m.dispatch), "us", "start of dispatch to the last token at its expert"),
+        metric("combine", us(m.combine), "us", "start of combine to the last result back"),
+        metric("dispatch_bandwidth", m.dispatch_bandwidth / 1e9, "GB/s", bandwidth),
+        metric("combine_bandwidth", m.combine_bandwidth / 1e9, "GB/s", bandwidth),
+        metric("gpus_per_token", m.gpus_per_token, "", "GPUs that a token visits, on average over the sampled gate"),
+        metric("nodes_per_token", m.nodes_per_token, "", "nodes that a token visits, on average over the sampled gate"),
     ];
     named.extend(named_breakdown(&m.breakdown));
     named

@@ -1,6 +1,8 @@
 //! The answer to an experiment, as it is handed to reports.
 
-use super::{CollectiveMetrics, DecodeMetrics, Metric, named_collective, named_decode};
+use super::{
+    CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, named_collective, named_decode, named_moe_exchange,
+};
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -59,6 +61,8 @@ pub enum Metrics {
     Decode(DecodeMetrics),
     /// A collective.
     Collective(CollectiveMetrics),
+    /// An exchange of tokens with experts.
+    MoeExchange(MoeExchangeMetrics),
 }
 
 impl Metrics {
@@ -67,6 +71,7 @@ impl Metrics {
         match self {
             Metrics::Decode(metrics) => named_decode(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
+            Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
         }
     }
 }

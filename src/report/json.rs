@@ -18,6 +18,7 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
     let breakdown = match &outcome.metrics {
         Metrics::Decode(metrics) => &metrics.breakdown,
         Metrics::Collective(metrics) => &metrics.breakdown,
+        Metrics::MoeExchange(metrics) => &metrics.breakdown,
     };
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;

@@ -96,6 +96,7 @@ impl Trace {
             Work::Copy(bytes) => format!("copy {bytes:.1}"),
             Work::Send { bytes, .. } => format!("send {bytes:.1}"),
             Work::HostDelay(_) => "host".to_owned(),
+            Work::Software(_) => "software".to_owned(),
         };
         let name = format!("{}: {what}", span.label.phase);
         let known = self.names.len() as u64 + 1;

@@ -1,7 +1,7 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
 use super::table::{Align, Table};
-use crate::metrics::{Breakdown, DecodeMetrics, Metrics, Outcome};
+use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome};
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
@@ -36,10 +36,14 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
             let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
         }
+        Metrics::MoeExchange(metrics) => exchange_summary(metrics),
     });
     let (breakdown, whole) = match &outcome.metrics {
         Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
         Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
+        Metrics::MoeExchange(metrics) => {
+            (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine)
+        }
     };
     line(String::new());
     line(overlap(breakdown, whole));
@@ -51,6 +55,17 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     if let Some(memory) = memory(outcome) {
         line(memory);
     }
+    text
+}
+
+fn exchange_summary(m: &MoeExchangeMetrics) -> String {
+    let (there, back) = (m.dispatch_bandwidth / 1e9, m.combine_bandwidth / 1e9);
+    let mut text = format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
+    if m.prepare > Duration::ZERO {
+        write!(text, "   prepare {:.2}", m.prepare).expect("writing to a string");
+    }
+    let copies = format!("  a token visits {:.2} GPUs in {:.2} nodes", m.gpus_per_token, m.nodes_per_token);
+    write!(text, "\n{copies}").expect("writing to a string");
     text
 }
 

@@ -1,8 +1,9 @@
 //! From a scenario to what its GPUs are to do: plan, memory, symmetry, traffic.
 
+use super::exchange;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory};
+use crate::metrics::{Folding, Memory, MoeExchangeFacts};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::parallelism::{InferenceLoad, Plan, inference_memory};
 use crate::rng::Seed;
@@ -10,7 +11,7 @@ use crate::routing::Routes;
 use crate::scenario::{CollectiveSpec, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::topology::{Cluster, DeviceKind};
 use crate::workload::{
-    CollectiveWorkload, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, RunOn, Workload, expert_traffic,
+    Algorithm, CollectiveWorkload, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, Group, Protocol, RunOn, Workload, choose, expert_traffic,
 };
 
 /// What is to be done, and what was found out about it.
@@ -18,23 +19,35 @@ pub(super) struct Job {
     pub(super) workload: Box<dyn Workload>,
     pub(super) memory: Option<Memory>,
     pub(super) folding: Folding,
+    /// What an exchange of tokens moves, for workloads that are one.
+    pub(super) exchange: Option<MoeExchangeFacts>,
 }
 
 /// Lowers the scenario's workload.
 pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid> {
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => decode(scenario, spec, cluster),
-        WorkloadSpec::Collective(spec) => collective(spec, cluster),
+        WorkloadSpec::Collective(spec) => collective(scenario, spec, cluster),
+        WorkloadSpec::MoeExchange(spec) => exchange::job(scenario, spec, cluster),
     }
 }
 
-fn collective(spec: &CollectiveSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> Result<Job, Invalid> {
     if cluster.gpus.len() < 2 {
         let invalid = Invalid::at("nodes", "a collective needs at least two GPUs, and the cluster has one");
         return Err(invalid.help("add nodes, or use a node with more GPUs"));
     }
-    let workload = CollectiveWorkload::new(spec.kind, cluster.gpus.clone(), spec.bytes);
-    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None })
+    let members: Vec<usize> = (0..cluster.gpus.len()).collect();
+    let costs = scenario.hardware.communication.as_ref().map(|software| &software.collectives);
+    let group = Group::of(cluster, &members, costs);
+    let choice = choose(spec.kind, &group, spec.bytes, spec.algorithm, spec.protocol).ok_or_else(|| {
+        let wanted = [spec.algorithm.map(Algorithm::name), spec.protocol.map(Protocol::name)];
+        let wanted: Vec<&str> = wanted.into_iter().flatten().collect();
+        let message = format!("{} cannot run as {} here", spec.kind.name(), wanted.join(" with "));
+        Invalid::at("workload.collective", message).help("leave `algorithm` and `protocol` out to see what is chosen")
+    })?;
+    let workload = CollectiveWorkload::chosen(spec.kind, choice, group, spec.bytes);
+    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None, exchange: None })
 }
 
 fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
@@ -66,7 +79,8 @@ fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<J
         traffic: traffic(scenario.seed, spec, model, &plan),
         gpus,
     };
-    Ok(Job { workload: Box::new(DecodeWorkload::new(step)), memory: Some(memory), folding })
+    let workload = Box::new(DecodeWorkload::new(step));
+    Ok(Job { workload, memory: Some(memory), folding, exchange: None })
 }
 
 /// What the plan, the experts and the cluster must agree on.

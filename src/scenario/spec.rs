@@ -5,7 +5,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Collective, DecodeSpec};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,8 @@ pub enum WorkloadSpec {
     Decode(DecodeSpec),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
+    /// One exchange of tokens with experts over all GPUs.
+    MoeExchange(MoeExchangeSpec),
 }
 
 /// One collective over all GPUs.
@@ -66,6 +68,10 @@ pub struct CollectiveSpec {
     pub kind: Collective,
     /// Its size, as nccl-tests counts it.
     pub bytes: Bytes,
+    /// The algorithm; without it, the one whose predicted time is shortest.
+    pub algorithm: Option<Algorithm>,
+    /// The protocol; without it, the one whose predicted time is shortest. `bare` leaves software out.
+    pub protocol: Option<Protocol>,
 }
 
 /// How kernels are timed.

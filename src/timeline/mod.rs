@@ -34,6 +34,8 @@ pub enum Bound {
     Latency,
     /// The host.
     Host,
+    /// Communication software.
+    Software,
     /// Nothing: the model says that it takes no time.
     Nothing,
 }
@@ -48,6 +50,7 @@ impl Bound {
             Bound::Link => "link",
             Bound::Latency => "latency",
             Bound::Host => "host",
+            Bound::Software => "software",
             Bound::Nothing => "nothing",
         }
     }
@@ -97,9 +100,9 @@ impl Timeline {
         self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)
     }
 
-    /// Whether the span is a transfer between devices.
+    /// Whether the span is a transfer between devices, or the software of one.
     pub fn is_communication(span: &Span) -> bool {
-        matches!(span.work, Work::Send { .. })
+        matches!(span.work, Work::Send { .. } | Work::Software(_))
     }
 
     /// Data that all transfers moved.

@@ -1,10 +1,63 @@
-//! Which experts tokens visit, drawn from a gate that prefers none: grouped top-k as DeepSeek-V3's router does it.
+//! Which experts tokens visit, drawn from a gate: grouped top-k as DeepSeek-V3's router does it.
 //!
-//! Scores are independent and uniform. A token first keeps the groups with the largest sum of their two best scores, then
-//! visits the best experts in them (arXiv 2412.19437, section 2.1.2 and the published inference code).
+//! Scores are independent. A token first keeps the groups with the largest sum of their two best scores, then visits the
+//! best experts in them (arXiv 2412.19437, section 2.1.2 and the published inference code).
 
 use crate::model::MoeSpec;
 use crate::rng::RandomStream;
+use crate::units::Count;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the gate prefers.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateChoice {
+    /// Nothing: scores are uniform.
+    #[default]
+    Uniform,
+    /// Nothing, and it is exact about it: the experts of a token are evenly spaced, and tokens take turns.
+    Balanced,
+    /// Some experts, by the law of Zipf and Mandelbrot: the `i`-th most popular one, from 0, in proportion to
+    /// `1 / (i + offset)`. Which ones they are is drawn.
+    Zipf {
+        /// Flattens the law: 1 for plain Zipf, large values for hardly any preference.
+        offset: Count,
+    },
+    /// Each expert in proportion to its given load, one figure per expert.
+    Histogram(Vec<f64>),
+}
+
+impl GateChoice {
+    /// Whether all experts are alike, so that what holds for one holds for all.
+    pub const fn is_even(&self) -> bool {
+        matches!(self, GateChoice::Uniform | GateChoice::Balanced)
+    }
+}
+
+/// Among how many experts a gate chooses, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateShape {
+    /// Experts.
+    pub experts: usize,
+    /// Experts that a token visits.
+    pub per_token: usize,
+    /// Groups of experts.
+    pub groups: usize,
+    /// Groups that a token may reach.
+    pub groups_per_token: usize,
+}
+
+impl GateShape {
+    fn of(moe: &MoeSpec) -> GateShape {
+        GateShape {
+            experts: moe.routed_experts.index(),
+            per_token: moe.experts_per_token.index(),
+            groups: moe.groups.index(),
+            groups_per_token: moe.groups_per_token.index(),
+        }
+    }
+}
 
 /// The experts that a sample of tokens visits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +83,77 @@ impl GateSample {
     }
 }
 
-/// Draws the experts of `tokens` tokens.
+/// Draws the experts of `tokens` tokens from a gate that prefers none.
 pub fn sample_gate(moe: &MoeSpec, tokens: usize, rng: &mut RandomStream) -> GateSample {
-    let per_token = moe.experts_per_token.index();
+    sample_choice(GateShape::of(moe), &GateChoice::Uniform, tokens, rng)
+}
+
+/// Draws the experts of `tokens` tokens.
+pub fn sample_choice(shape: GateShape, choice: &GateChoice, tokens: usize, rng: &mut RandomStream) -> GateSample {
+    let GateShape { experts: all, per_token, .. } = shape;
+    if *choice == GateChoice::Balanced {
+        let spaced = |token: usize| (0..per_token).map(move |turn| ((token + turn * all / per_token) % all) as u32);
+        return GateSample { per_token, experts: (0..tokens).flat_map(spaced).collect() };
+    }
+    let weights = weights(shape, choice, rng);
     let mut experts = Vec::with_capacity(tokens * per_token);
-    let mut scores = vec![0.0; moe.routed_experts.index()];
+    let mut scores = vec![0.0; all];
     for _ in 0..tokens {
-        scores.iter_mut().for_each(|score| *score = rng.unit());
-        let mut candidates = reachable(&scores, moe.groups.index(), moe.groups_per_token.index());
-        candidates.sort_unstable_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
-        experts.extend_from_slice(&candidates[..per_token]);
+        match &weights {
+            None => scores.iter_mut().for_each(|score| *score = rng.unit()),
+            // The largest of these is an expert with the chance of its weight, and so on among those that are left.
+            Some(weights) => {
+                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + exponential(rng));
+                scores.iter_mut().zip(weights).for_each(|(at, &weight)| *at = score(weight, rng));
+            }
+        }
+        let mut candidates = reachable(&scores, shape.groups, shape.groups_per_token);
+        let best = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]);
+        if candidates.len() > per_token {
+            candidates.select_nth_unstable_by(per_token - 1, best);
+            candidates.truncate(per_token);
+        }
+        candidates.sort_unstable_by(best);
+        experts.extend_from_slice(&candidates);
     }
     GateSample { per_token, experts }
+}
+
+/// How popular each expert is, where they are not all alike.
+fn weights(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Option<Vec<f64>> {
+    match choice {
+        GateChoice::Uniform | GateChoice::Balanced => None,
+        GateChoice::Histogram(load) => Some(load.clone()),
+        GateChoice::Zipf { offset } => {
+            let mut weights: Vec<f64> =
+                (0..shape.experts).map(|rank| 1.0 / (rank as f64 + f64::from(offset.get()))).collect();
+            for last in (1..weights.len()).rev() {
+                weights.swap(last, rng.below(last as u32 + 1) as usize);
+            }
+            Some(weights)
+        }
+    }
+}
+
+/// An exponentially distributed number with mean 1, by comparisons alone (von Neumann, "Various techniques used in connection
+/// with random digits", 1951): a uniform number is taken where the falling run that it starts has odd length.
+fn exponential(rng: &mut RandomStream) -> f64 {
+    let mut whole = 0.0;
+    loop {
+        let first = rng.unit();
+        let (mut last, mut length) = (first, 1);
+        loop {
+            let next = rng.unit();
+            if next >= last {
+                break;
+            }
+            (last, length) = (next, length + 1);
+        }
+        if length % 2 == 1 {
+            return whole + first;
+        }
+        whole += 1.0;
+    }
 }
 
 /// The experts of the `kept` groups with the largest sum of their two best scores.
@@ -98,6 +210,26 @@ mod tests {
         let missed: f64 = (0..8).map(|i| f64::from(224 - i) / f64::from(256 - i)).product();
         let expected = 8.0 * (1.0 - missed);
         assert!((groups_reached(&moe(8, 8)) - expected).abs() < 0.02, "expected {expected}");
+    }
+
+    #[test]
+    fn a_weighted_gate_visits_in_proportion() {
+        let shape = GateShape { experts: 4, per_token: 1, groups: 1, groups_per_token: 1 };
+        let load = GateChoice::Histogram(vec![4.0, 3.0, 2.0, 1.0]);
+        let sample = sample_choice(shape, &load, 40_000, &mut Seed(1).stream("gate"));
+        for (expert, expected) in [0.4, 0.3, 0.2, 0.1].into_iter().enumerate() {
+            let visits = sample.tokens().filter(|token| token[0] as usize == expert).count() as f64;
+            let share = visits / sample.len() as f64;
+            assert!((share - expected).abs() < 0.01, "expert {expert}: {share} of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_balanced_gate_loads_every_expert_equally() {
+        let shape = GateShape { experts: 256, per_token: 8, groups: 1, groups_per_token: 1 };
+        let sample = sample_choice(shape, &GateChoice::Balanced, 256, &mut Seed(1).stream("gate"));
+        let visits = |expert: u32| sample.tokens().flatten().filter(|&&at| at == expert).count();
+        assert!((0..256).all(|expert| visits(expert) == 8));
     }
 
     #[test]

@@ -7,14 +7,18 @@ mod collective;
 mod decode;
 mod gate;
 mod kernel;
+mod moe;
 mod op;
 
-pub use collective::{Collective, CollectiveWorkload, expand};
+pub use collective::{
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand,
+};
 pub use decode::{
     Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
 };
-pub use gate::{GateSample, sample_gate};
+pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
 pub use kernel::{DecodeAttention, Gemm, Kernel};
+pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 
 use crate::id::OpId;

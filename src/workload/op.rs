@@ -26,6 +26,9 @@ pub enum Work {
     },
     /// Keeps its stream waiting for the host.
     HostDelay(Duration),
+    /// Keeps its stream busy with communication software: launches, protocol steps, copies by SMs. How long is read from the
+    /// hardware's description.
+    Software(Duration),
 }
 
 /// What part of a model or collective an operation belongs to.

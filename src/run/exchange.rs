@@ -1,0 +1,97 @@
+//! From a scenario to an exchange of tokens with experts.
+
+use super::lower::Job;
+use crate::invalid::Invalid;
+use crate::metrics::{Folding, MoeExchangeFacts};
+use crate::rng::Seed;
+use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
+use crate::topology::Cluster;
+use crate::workload::{
+    Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload,
+};
+
+const PLACE: &str = "workload.moe_exchange";
+
+/// Lowers an exchange over all GPUs of the cluster.
+pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+    check(scenario, spec, cluster)?;
+    let software = scenario.hardware.communication.as_ref().expect("checked above");
+    let members: Vec<usize> = (0..cluster.gpus.len()).collect();
+    let per_node = cluster.gpus_per_node as usize;
+    let mut rng = Seed(scenario.seed).stream("exchange");
+    let copies = Copies::sample(spec, members.len(), per_node, &mut rng);
+    let facts = MoeExchangeFacts {
+        tokens: spec.tokens_per_gpu.wide(),
+        dispatch_row: spec.dispatch.bytes(spec.hidden),
+        combine_row: spec.combine.bytes(spec.hidden),
+        gpus_per_token: copies.gpus_per_token(),
+        nodes_per_token: copies.nodes_per_token(),
+        nodes: u64::from(cluster.nodes),
+    };
+    // Without contention inside the network and with equal GPUs, what one sends arrives when what it receives does.
+    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();
+    let fold = alike && scenario.symmetry == SymmetryChoice::Fold && members.len() > 1;
+    let exchange = MoeExchange {
+        spec: spec.clone(),
+        group: Group::of(cluster, &members, Some(&software.collectives)),
+        nics: members.iter().map(|&gpu| cluster.nic_of(gpu)).collect(),
+        per_node,
+        copies,
+        costs: software.experts.clone(),
+        folded: fold.then_some(0),
+    };
+    Ok(Job {
+        workload: Box::new(MoeExchangeWorkload::new(exchange)),
+        memory: None,
+        folding: if fold { Folding::Exact } else { Folding::None },
+        exchange: Some(facts),
+    })
+}
+
+/// What the spec, the node and the cluster must agree on.
+fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<(), Invalid> {
+    let at = |key: &str, message: String, help: &str| Err(Invalid::at(&format!("{PLACE}.{key}"), message).help(help));
+    let gpus = cluster.gpus.len();
+    let Some(software) = &scenario.hardware.communication else {
+        let message = format!("the node `{}` describes no communication software", scenario.hardware.name);
+        let help = "add a [hardware.communication] table that extends a file of hardware/communication/";
+        return Err(Invalid::at(PLACE, message).help(help));
+    };
+    if gpus < 2 {
+        let message = "an exchange needs at least two GPUs, and the cluster has one";
+        return Err(Invalid::at("nodes", message).help("add nodes, or use a node with more GPUs"));
+    }
+    if spec.experts.index() < gpus {
+        let message = format!("{} experts on {gpus} GPUs leave some without any", spec.experts);
+        return at("experts", message, "use as many experts as GPUs at least");
+    }
+    if spec.experts.get() % spec.groups.get() != 0 {
+        let message = format!("{} experts in {} groups", spec.experts, spec.groups);
+        return at("groups", message, "the number of groups divides the number of experts");
+    }
+    let reachable = spec.experts.get() / spec.groups.get() * spec.groups_per_token.get().min(spec.groups.get());
+    if spec.groups_per_token > spec.groups || spec.experts_per_token.get() > reachable {
+        let message = format!("{} experts per token among {reachable} reachable", spec.experts_per_token);
+        return at("experts_per_token", message, "let a token reach more groups, or visit fewer experts");
+    }
+    if let GateChoice::Histogram(load) = &spec.gate
+        && (load.len() != spec.experts.index() || load.iter().any(|&load| !load.is_finite() || load <= 0.0))
+    {
+        let message = format!("{} loads for {} experts", load.len(), spec.experts);
+        return at("gate.histogram", message, "give one positive figure for each expert");
+    }
+    let inside = match spec.kernels {
+        ExchangeKernels::OneSided => software.experts.one_sided.as_ref(),
+        ExchangeKernels::TwoSided => software.experts.two_sided.as_ref(),
+        ExchangeKernels::Normal | ExchangeKernels::LowLatency => return Ok(()),
+    };
+    if cluster.nodes > 1 {
+        let message = format!("kernels of one scale-up domain on {} nodes", cluster.nodes);
+        return at("kernels", message, "use `normal` or `low_latency`, or a single node");
+    }
+    if inside.is_none() {
+        let message = format!("`{}` does not describe these kernels", software.name);
+        return at("kernels", message, "use `normal` or `low_latency`, or describe them in [hardware.communication]");
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! Which algorithm and protocol a collective runs: the one whose predicted time is shortest, as NCCL's tuner decides.
+//!
+//! Predictions are what a library can know before anything moves: the form of each algorithm over an idle network. They choose;
+//! how long a collective takes is what the run of its operations says.
+
+use super::in_switch::passed;
+use super::tree::depth;
+use super::{Collective, Group, Way};
+use crate::hardware::{CollectiveCosts, ExchangeSpec, ProtocolSpec, on_wire};
+use crate::units::{Bytes, Duration, Fraction};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How data moves between ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// One ring over all ranks.
+    Ring,
+    /// Two binary trees over all ranks.
+    Tree,
+    /// Inside the scale-up switch.
+    InSwitch,
+    /// Rings inside nodes, and rings between GPUs of equal index.
+    Hierarchical,
+    /// Rings inside nodes, and trees between GPUs of equal index.
+    HierarchicalTree,
+    /// From source to destination.
+    Direct,
+    /// Between nodes only among GPUs of equal index, and inside nodes to and from these.
+    ByRail,
+}
+
+impl Algorithm {
+    /// The name in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Algorithm::Ring => "ring",
+            Algorithm::Tree => "tree",
+            Algorithm::InSwitch => "in_switch",
+            Algorithm::Hierarchical => "hierarchical",
+            Algorithm::HierarchicalTree => "hierarchical_tree",
+            Algorithm::Direct => "direct",
+            Algorithm::ByRail => "by_rail",
+        }
+    }
+}
+
+/// What surrounds the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Nothing: transfers cost the wire alone.
+    Bare,
+    /// Words with flags.
+    Ll,
+    /// Lines of 128 bytes with flags.
+    Ll128,
+    /// Chunks in buffers.
+    Simple,
+}
+
+impl Protocol {
+    /// The name in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Bare => "bare",
+            Protocol::Ll => "ll",
+            Protocol::Ll128 => "ll128",
+            Protocol::Simple => "simple",
+        }
+    }
+
+    /// What it costs on rings and trees.
+    pub(super) fn on_ring(self, costs: Option<&CollectiveCosts>) -> Option<&ProtocolSpec> {
+        match self {
+            Protocol::Bare => None,
+            Protocol::Ll => Some(&costs?.ll),
+            Protocol::Ll128 => Some(&costs?.ll128),
+            Protocol::Simple => Some(&costs?.simple),
+        }
+    }
+
+    /// What it costs between all pairs.
+    pub(super) fn in_exchange(self, costs: Option<&CollectiveCosts>) -> Option<&ExchangeSpec> {
+        match self {
+            Protocol::Bare => None,
+            Protocol::Ll | Protocol::Ll128 => Some(&costs?.exchange_ll),
+            Protocol::Simple => Some(&costs?.exchange_simple),
+        }
+    }
+}
+
+/// How a collective is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Choice {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// Parts that follow each other through the levels of a collective, at most.
+const PARTS_MAX: u64 = 8;
+
+/// The choice with the shortest predicted time among those that agree with what is wanted; the first of equals. None where
+/// nothing agrees.
+pub fn choose(
+    collective: Collective,
+    group: &Group,
+    bytes: Bytes,
+    algorithm: Option<Algorithm>,
+    protocol: Option<Protocol>,
+) -> Option<Choice> {
+    let wanted = |choice: &Choice| {
+        algorithm.is_none_or(|a| a == choice.algorithm) && protocol.is_none_or(|p| p == choice.protocol)
+    };
+    // Without costs, or where none are wanted, nothing can be predicted and the plain form is taken.
+    if group.costs.is_none() || protocol == Some(Protocol::Bare) {
+        let bare = |algorithm| Choice { algorithm, protocol: Protocol::Bare };
+        return possible(collective, group, algorithm.is_some()).into_iter().map(bare).find(wanted);
+    }
+    let explicit = algorithm.is_some();
+    let all = possible(collective, group, explicit).into_iter().flat_map(|algorithm| {
+        protocols(algorithm).iter().map(move |&protocol| Choice { algorithm, protocol })
+    });
+    all.filter(wanted).min_by_key(|choice| predicted(collective, group, bytes, *choice))
+}
+
+/// The algorithms that can run here. Trees over all ranks are only taken when they are asked for: libraries build them over
+/// nodes, and inside a node a tree is a chain.
+fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algorithm> {
+    let several = group.by_node().is_some();
+    let mut algorithms = match collective {
+        Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter => vec![Algorithm::Ring],
+        Collective::AllToAll | Collective::Send => vec![Algorithm::Direct],
+    };
+    match collective {
+        Collective::AllReduce => {
+            let one_switch = group.between.is_none() && group.switches.iter().all(Option::is_some);
+            if one_switch && group.costs.as_ref().is_some_and(|costs| costs.in_switch.is_some()) {
+                algorithms.push(Algorithm::InSwitch);
+            }
+            if explicit {
+                algorithms.push(Algorithm::Tree);
+            }
+            if several {
+                algorithms.extend([Algorithm::Hierarchical, Algorithm::HierarchicalTree]);
+            }
+        }
+        Collective::AllGather | Collective::ReduceScatter if several => algorithms.push(Algorithm::Hierarchical),
+        Collective::AllToAll if several => algorithms.push(Algorithm::ByRail),
+        _ => {}
+    }
+    algorithms
+}
+
+fn protocols(algorithm: Algorithm) -> &'static [Protocol] {
+    match algorithm {
+        Algorithm::InSwitch => &[Protocol::Simple],
+        Algorithm::Direct | Algorithm::ByRail => &[Protocol::Ll, Protocol::Simple],
+        _ => &[Protocol::Ll, Protocol::Ll128, Protocol::Simple],
+    }
+}
+
+/// Chunks that follow each other when `bytes` pass through stages: only the protocol with buffers has several.
+pub(super) fn chunks(group: &Group, bytes: Bytes, protocol: Protocol) -> usize {
+    match &group.costs {
+        Some(costs) if protocol == Protocol::Simple => {
+            (bytes.get() / costs.network.chunk.get().max(1)).clamp(1, PARTS_MAX) as usize
+        }
+        _ => 1,
+    }
+}
+
+/// The time that a library expects.
+fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice) -> Duration {
+    let costs = group.costs.as_ref().expect("predictions need costs");
+    let n = group.len();
+    let steps = if collective == Collective::AllReduce { 2 * (n - 1) } else { n - 1 };
+    let started = costs.launch
+        + match choice.algorithm {
+            Algorithm::InSwitch => costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
+            Algorithm::Direct | Algorithm::ByRail => Duration::ZERO,
+            _ => choice.protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |protocol| protocol.start),
+        };
+    let slowest = group.between.or(group.inside);
+    let ring = |way: Option<Way>, between: bool, members: usize, steps: usize, bytes: Bytes| {
+        hop(costs, choice.protocol, way, between, each(bytes, members)) * steps as u64
+    };
+    started
+        + match choice.algorithm {
+            Algorithm::Ring => ring(slowest, group.between.is_some(), n, steps, bytes),
+            Algorithm::Tree => {
+                let chunks = chunks(group, each(bytes, 2), choice.protocol) as u64;
+                let chunk = each(bytes, 2 * chunks as usize);
+                hop(costs, choice.protocol, slowest, group.between.is_some(), chunk) * (2 * depth(n) as u64 + chunks - 1)
+            }
+            Algorithm::InSwitch => {
+                let share = costs.in_switch.map_or(Fraction::ONE, |spec| spec.wire_share);
+                wire(group.inside, passed(bytes, n), share)
+            }
+            Algorithm::Hierarchical | Algorithm::HierarchicalTree => {
+                let nodes = group.by_node().expect("only groups over nodes have levels");
+                let (nodes, per_node) = (nodes.len(), nodes[0].len());
+                let parts = chunks(group, each(bytes, per_node), choice.protocol);
+                let part = each(bytes, parts);
+                let passes = if collective == Collective::AllReduce { 2 } else { 1 };
+                let inside = ring(group.inside, false, per_node, passes * (per_node - 1), part);
+                let rail = each(part, per_node);
+                let between = if choice.algorithm == Algorithm::Hierarchical {
+                    ring(group.between, true, nodes, passes * (nodes - 1), rail)
+                } else {
+                    hop(costs, choice.protocol, group.between, true, each(rail, 2)) * (2 * depth(nodes) as u64)
+                };
+                inside + between + inside.max(between) * (parts as u64 - 1)
+            }
+            Algorithm::Direct | Algorithm::ByRail => exchange(collective, group, bytes, choice),
+        }
+}
+
+fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice) -> Duration {
+    let costs = group.costs.as_ref().expect("predictions need costs");
+    let protocol = choice.protocol.in_exchange(Some(costs)).expect("a library has protocols");
+    let n = group.len();
+    let (each, peers) = match collective {
+        Collective::Send => (bytes, 1),
+        _ => (each(bytes, n), n as u64 - 1),
+    };
+    let (local, remote) = match collective {
+        Collective::Send => (0, u64::from(group.between.is_some())),
+        _ => {
+            let near = (1..n).filter(|&rank| group.together(0, rank)).count() as u64;
+            (near, peers - near)
+        }
+    };
+    let mut inside = wire(group.inside, each * (local + u64::from(collective == Collective::Send && remote == 0)), protocol.wire_share);
+    if choice.algorithm == Algorithm::ByRail {
+        // Almost everything passes the scale-up domain once.
+        inside = wire(group.inside, each * remote, protocol.wire_share);
+    }
+    let between = match remote {
+        0 => Duration::ZERO,
+        _ => costs.network.step + wire(group.between, each * remote, costs.network.wire_share),
+    };
+    // Without rails, pairs of different index cross the upper tiers of the fabric; rails are preferred where all else is equal.
+    let detour = if choice.algorithm == Algorithm::Direct && remote > 0 { costs.network.step } else { Duration::ZERO };
+    protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers)) + detour
+}
+
+/// One step over `bytes`.
+fn hop(costs: &CollectiveCosts, protocol: Protocol, way: Option<Way>, between: bool, bytes: Bytes) -> Duration {
+    let spec = protocol.on_ring(Some(costs)).expect("a library has protocols");
+    let (post, share) =
+        if between { (costs.network.step, costs.network.wire_share) } else { (Duration::ZERO, spec.wire_share) };
+    post + spec.before_wire(bytes) + wire(way, bytes, share).max(spec.beside_wire(bytes))
+}
+
+fn wire(way: Option<Way>, bytes: Bytes, share: Fraction) -> Duration {
+    way.map_or(Duration::ZERO, |way| way.latency + on_wire(bytes, share) / way.rate)
+}
+
+fn each(bytes: Bytes, n: usize) -> Bytes {
+    Bytes::new(bytes.get().div_ceil(n as u64))
+}
