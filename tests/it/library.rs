@@ -1,7 +1,7 @@
 //! Everything that is shipped beside the code loads, says where its figures come from, and is checked by a current schema.
 
 use crate::golden;
-use octoplane::hardware::{CableSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
+use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::{PaperSpec, evaluate};
 use octoplane::run::simulate;
@@ -56,6 +56,7 @@ fn every_description_of_hardware_loads() {
             "switches" => read::<SwitchSpec>(&path).origin("name"),
             "cables" => read::<CableSpec>(&path).origin("name"),
             "cpus" => read::<CpuSpec>(&path).origin("name"),
+            "communication" => read::<CommunicationSpec>(&path).origin("name"),
             "nodes" => {
                 let node = read::<NodeSpec>(&path);
                 node.value.check().unwrap_or_else(|invalid| panic!("{}", node.error(&invalid)));
@@ -123,6 +124,7 @@ fn resolved(path: &Path) -> String {
         "switches" => read::<SwitchSpec>(path).resolved(),
         "cables" => read::<CableSpec>(path).resolved(),
         "cpus" => read::<CpuSpec>(path).resolved(),
+        "communication" => read::<CommunicationSpec>(path).resolved(),
         _ => read::<NodeSpec>(path).resolved(),
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod communication;
 mod decode;
 mod golden;
 mod library;

@@ -184,11 +184,16 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
             Algorithm::Direct | Algorithm::ByRail => Duration::ZERO,
             _ => choice.protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |protocol| protocol.start),
         };
+    let own = match (collective, choice.protocol.on_ring(Some(costs))) {
+        (Collective::AllGather, Some(protocol)) => each(bytes, n) / protocol.copy_rate,
+        _ => Duration::ZERO,
+    };
     let slowest = group.between.or(group.inside);
     let ring = |way: Option<Way>, between: bool, members: usize, steps: usize, bytes: Bytes| {
         hop(costs, choice.protocol, way, between, each(bytes, members)) * steps as u64
     };
     started
+        + own
         + match choice.algorithm {
             Algorithm::Ring => ring(slowest, group.between.is_some(), n, steps, bytes),
             Algorithm::Tree => {

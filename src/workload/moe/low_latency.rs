@@ -18,7 +18,8 @@ pub(super) fn pass(exchange: &MoeExchange, desk: &mut Desk<'_>, direction: Direc
     let mut received: Front = vec![Vec::new(); n];
     for from in exchange.simulated() {
         let begun = desk.software((from, 0), costs.start, &front[from]);
-        let posted = desk.software((from, 1), post, &begun);
+        let leaves = exchange.nodes() > 1 || !exchange.spec.scale_up;
+        let posted = if leaves { desk.software((from, 1), post, &begun) } else { Vec::new() };
         for offset in 1..n {
             let to = (from + offset) % n;
             // A token that comes back came from `to`, and visited `from`.

@@ -1,0 +1,258 @@
+//! Collectives and expert exchanges: closed forms, conservation of bytes, the tuner, and what must grow with what.
+
+use octoplane::engine;
+use octoplane::gpu::Instant;
+use octoplane::hardware::{CollectiveCosts, NodeSpec, ProtocolSpec, on_wire};
+use octoplane::metrics::{Metrics, MoeExchangeMetrics};
+use octoplane::network::Analytic;
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
+use octoplane::timeline::Timeline;
+use octoplane::topology::{Cluster, TopologySpec, build_cluster};
+use octoplane::units::{Bytes, Duration, Time};
+use octoplane::workload::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, choose};
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+struct Machine {
+    cluster: Cluster,
+    costs: CollectiveCosts,
+}
+
+fn machine(node: &str, nodes: u32, gpus: u32) -> Machine {
+    let sets = [format!("gpus={gpus}"), format!("nics.count={gpus}")];
+    let node = load::<NodeSpec>(&root().join(format!("hardware/nodes/{node}.toml")), &sets).unwrap().value;
+    let fabric = load::<TopologySpec>(&root().join("topologies/ft2.toml"), &[]).unwrap().value;
+    let cluster = build_cluster(&node, nodes, Some(&fabric)).unwrap();
+    Machine { cluster, costs: node.communication.unwrap().collectives }
+}
+
+impl Machine {
+    fn group(&self) -> Group {
+        let members: Vec<usize> = (0..self.cluster.gpus.len()).collect();
+        Group::of(&self.cluster, &members, Some(&self.costs))
+    }
+
+    fn run(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Timeline {
+        let mut workload = CollectiveWorkload::chosen(collective, choice, self.group(), bytes);
+        let mut network = Analytic::new(&self.cluster.topology);
+        engine::run(&mut workload, &mut Instant, &mut network, &self.cluster.topology)
+    }
+
+    fn time(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Duration {
+        self.run(collective, choice, bytes).end() - Time::ZERO
+    }
+
+    fn auto(&self, collective: Collective, bytes: Bytes) -> Choice {
+        choose(collective, &self.group(), bytes, None, None).unwrap()
+    }
+}
+
+const RINGS: [(Collective, u64); 3] =
+    [(Collective::AllReduce, 2), (Collective::AllGather, 1), (Collective::ReduceScatter, 1)];
+
+fn step(spec: &ProtocolSpec, group: &Group, bytes: Bytes) -> Duration {
+    let way = group.inside.unwrap();
+    let wire = way.latency + on_wire(bytes, spec.wire_share) / way.rate;
+    let copied = bytes / spec.copy_rate;
+    if spec.overlapped { spec.step + wire.max(copied) } else { spec.step + copied + wire }
+}
+
+#[test]
+fn a_ring_under_a_protocol_takes_its_start_and_its_steps() {
+    let machine = machine("dgx_h100", 1, 8);
+    let (group, costs) = (machine.group(), &machine.costs);
+    for (protocol, spec) in [(Protocol::Ll, costs.ll), (Protocol::Ll128, costs.ll128), (Protocol::Simple, costs.simple)] {
+        for (collective, passes) in RINGS {
+            for bytes in [Bytes::new(8 * 64), Bytes::new(8 << 20)] {
+                let piece = Bytes::new(bytes.get() / 8);
+                let own = match collective {
+                    Collective::AllGather => piece / spec.copy_rate,
+                    _ => Duration::ZERO,
+                };
+                let expected = costs.launch + spec.start + own + step(&spec, &group, piece) * (7 * passes);
+                let choice = Choice { algorithm: Algorithm::Ring, protocol };
+                assert_eq!(machine.time(collective, choice, bytes), expected, "{collective:?} {protocol:?} {bytes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_all_reduce_inside_the_switch_passes_each_port_once_and_an_eighth() {
+    let machine = machine("dgx_h100", 1, 8);
+    let (way, spec) = (machine.group().inside.unwrap(), machine.costs.in_switch.unwrap());
+    let bytes = Bytes::new(64 << 20);
+    let choice = Choice { algorithm: Algorithm::InSwitch, protocol: Protocol::Simple };
+    let passed = on_wire(bytes + Bytes::new(bytes.get() / 8), spec.wire_share);
+    let timeline = machine.run(Collective::AllReduce, choice, bytes);
+    // Half of the way is up to the switch and half is down.
+    let half = Duration::from_ps(way.latency.as_ps() / 2);
+    assert_eq!(timeline.end() - Time::ZERO, machine.costs.launch + spec.start + passed / way.rate + half);
+    assert_eq!(timeline.bytes_sent(), passed * 16);
+}
+
+#[test]
+fn a_tree_all_reduce_goes_up_and_down_once() {
+    let machine = machine("dgx_h100", 1, 8);
+    let choice = Choice { algorithm: Algorithm::Tree, protocol: Protocol::Bare };
+    let way = machine.group().inside.unwrap();
+    // Both halves pass three levels and the root's single child, up and down; a port that serves both trees may be late by
+    // the pieces of one level each time.
+    let level = way.latency + Bytes::new(1 << 20) / way.rate;
+    let time = machine.time(Collective::AllReduce, choice, Bytes::new(2 << 20));
+    assert!(level * 6 <= time && time <= level * 16, "{time} for levels of {level}");
+}
+
+#[test]
+fn algorithms_move_what_they_must() {
+    let machine = machine("dgx_h100", 4, 4);
+    let (n, w) = (16, 16 * 4 * 1000);
+    let sent = |collective, algorithm| {
+        let choice = Choice { algorithm, protocol: Protocol::Bare };
+        machine.run(collective, choice, Bytes::new(w)).bytes_sent().get()
+    };
+    for (collective, passes) in RINGS {
+        for algorithm in [Algorithm::Ring, Algorithm::Hierarchical] {
+            // Every piece reaches every rank once, and for an all-reduce twice.
+            assert_eq!(sent(collective, algorithm), passes * (n - 1) * w, "{collective:?} {algorithm:?}");
+        }
+    }
+    for algorithm in [Algorithm::Tree, Algorithm::HierarchicalTree] {
+        assert_eq!(sent(Collective::AllReduce, algorithm), 2 * (n - 1) * w, "{algorithm:?}");
+    }
+    assert_eq!(sent(Collective::AllToAll, Algorithm::Direct), (n - 1) * w);
+    // By rail, three quarters of what goes to other nodes takes the way inside the node as well.
+    let (inside, between) = (n * 3 * w / n, n * 12 * w / n);
+    assert_eq!(sent(Collective::AllToAll, Algorithm::ByRail), inside + between + between * 3 / 4);
+}
+
+#[test]
+fn an_all_to_all_over_several_nodes_is_bound_by_the_nics() {
+    // arXiv 2505.09343, Figure 5: algorithm bandwidth tends to B N / (N - 8) of the NIC's rate B.
+    for nodes in [2, 4] {
+        let machine = machine("dgx_h800", nodes, 8);
+        let bytes = Bytes::new(1 << 30);
+        let time = machine.time(Collective::AllToAll, machine.auto(Collective::AllToAll, bytes), bytes);
+        let n = f64::from(8 * nodes);
+        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.wire_share.get();
+        let algbw = bytes.get() as f64 / time.as_secs();
+        let plateau = rate * n / (n - 8.0);
+        assert!((0.9..=1.0).contains(&(algbw / plateau)), "{algbw} of {plateau} on {n} GPUs");
+    }
+}
+
+#[test]
+fn the_tuner_takes_what_turns_out_fastest() {
+    for (node, nodes, gpus) in [("dgx_h100", 1, 8), ("gb200_nvl72", 1, 4), ("dgx_h100", 4, 8)] {
+        let machine = machine(node, nodes, gpus);
+        for collective in [Collective::AllReduce, Collective::AllGather, Collective::AllToAll] {
+            for bytes in [1 << 10, 1 << 17, 1 << 22, 1 << 28].map(Bytes::new) {
+                let chosen = machine.auto(collective, bytes);
+                let time = machine.time(collective, chosen, bytes);
+                for protocol in [Protocol::Ll, Protocol::Ll128, Protocol::Simple] {
+                    let Some(other) = choose(collective, &machine.group(), bytes, None, Some(protocol)) else { continue };
+                    let slack = 1.0 + 0.15 * f64::from(nodes.min(2));
+                    let limit = machine.time(collective, other, bytes).as_secs() * slack;
+                    assert!(time.as_secs() <= limit, "{collective:?} {bytes}: {chosen:?} against {other:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn protocols_change_from_words_to_chunks_as_messages_grow() {
+    let machine = machine("dgx_h100", 1, 8);
+    let protocol = |bytes: u64| machine.auto(Collective::AllGather, Bytes::new(bytes)).protocol;
+    assert_eq!([1 << 10, 1 << 20, 1 << 28].map(protocol), [Protocol::Ll, Protocol::Ll128, Protocol::Simple]);
+    let large = machine.auto(Collective::AllReduce, Bytes::new(1 << 28)).algorithm;
+    assert_eq!(large, Algorithm::InSwitch, "eight GPUs reduce in the switch");
+}
+
+#[test]
+fn more_data_and_more_ranks_never_take_less_time() {
+    for collective in [Collective::AllReduce, Collective::AllGather, Collective::ReduceScatter, Collective::AllToAll] {
+        let mut last_by_rank = Duration::ZERO;
+        for gpus in [2, 4, 8] {
+            let machine = machine("dgx_a100", 1, gpus);
+            let mut last = Duration::ZERO;
+            for shift in 6..28 {
+                let bytes = Bytes::new(1 << shift);
+                let time = machine.time(collective, machine.auto(collective, bytes), bytes);
+                assert!(last <= time, "{collective:?} of {bytes} on {gpus}: {time} after {last}");
+                last = time;
+            }
+            assert!(last_by_rank <= last, "{collective:?} on {gpus}");
+            last_by_rank = last;
+        }
+    }
+}
+
+fn exchange(file: &str, sets: &[&str]) -> MoeExchangeMetrics {
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    let scenario = load::<Scenario>(&root().join("scenarios/moe").join(file), &sets).unwrap();
+    match simulate(&scenario.value).unwrap().metrics {
+        Metrics::MoeExchange(metrics) => metrics,
+        _ => panic!("an exchange was asked for"),
+    }
+}
+
+#[test]
+fn copies_per_token_come_out_of_the_gate() {
+    // arXiv 2412.19437, section 3.2.2 and the figures derived from it: at most 4 nodes, 3.9 on average, and 7.4 GPUs.
+    let found = exchange("deepep_normal_h800.toml", &[]);
+    assert!((3.85..=4.0).contains(&found.nodes_per_token), "{}", found.nodes_per_token);
+    assert!((7.3..=7.6).contains(&found.gpus_per_token), "{}", found.gpus_per_token);
+    // Without a limit, 8 (1 - C(224,8) / C(256,8)) nodes.
+    let free = exchange("deepep_normal_h800.toml", &["workload.moe_exchange.groups_per_token=8"]);
+    let missed: f64 = (0..8).map(|i| f64::from(224 - i) / f64::from(256 - i)).product();
+    assert!((free.nodes_per_token - 8.0 * (1.0 - missed)).abs() < 0.03, "{}", free.nodes_per_token);
+    let limited = found.dispatch.as_secs() / free.dispatch.as_secs();
+    assert!(limited < 0.85, "a limit on nodes spares the NIC, {limited}");
+}
+
+#[test]
+fn one_gpu_stands_for_all_exactly() {
+    for (file, sets) in [
+        ("deepep_normal_h800.toml", ["nodes=2", "workload.moe_exchange.tokens_per_gpu=300"]),
+        ("deepep_normal_h800.toml", ["nodes=1", "workload.moe_exchange.tokens_per_gpu=10"]),
+        ("deepep_low_latency_h100.toml", ["nodes=2", "workload.moe_exchange.tokens_per_gpu=64"]),
+        ("nvl72_one_sided.toml", ["hardware.gpus=8", "hardware.nics.count=8"]),
+    ] {
+        let folded = exchange(file, &sets);
+        let all = exchange(file, &[sets[0], sets[1], "symmetry=\"unfold\""]);
+        assert_eq!((folded.dispatch, folded.combine), (all.dispatch, all.combine), "{file} {sets:?}");
+    }
+}
+
+#[test]
+fn exchanges_take_longer_with_more_tokens_nodes_and_skew_and_less_with_more_sms() {
+    let normal = |sets: &[&str]| exchange("deepep_normal_h800.toml", sets);
+    let whole = |m: &MoeExchangeMetrics| m.dispatch + m.combine;
+    let tokens = ["8", "64", "512", "4096"];
+    let by_tokens = tokens.map(|n| whole(&normal(&[&format!("workload.moe_exchange.tokens_per_gpu={n}")])));
+    assert!(by_tokens.is_sorted(), "{by_tokens:?}");
+    let by_sms = ["24", "12", "4"].map(|n| whole(&normal(&[&format!("workload.moe_exchange.sms={n}")])));
+    assert!(by_sms.is_sorted() && by_sms[0] < by_sms[2], "{by_sms:?}");
+    let latency = |sets: &[&str]| whole(&exchange("deepep_low_latency_h100.toml", sets));
+    let by_nodes = ["1", "2", "4", "8"].map(|n| latency(&[&format!("nodes={n}")]));
+    assert!(by_nodes.is_sorted(), "{by_nodes:?}");
+    let even = latency(&["nodes=2"]);
+    let skewed = latency(&["nodes=2", "workload.moe_exchange.gate.zipf.offset=4"]);
+    assert!(skewed > even, "{skewed} against {even}");
+    let flat = latency(&["nodes=2", "workload.moe_exchange.gate.zipf.offset=100000"]);
+    assert!((flat.as_secs() / even.as_secs() - 1.0).abs() < 0.1, "{flat} against {even}");
+}
+
+#[test]
+fn low_latency_between_nodes_is_bound_by_the_nic() {
+    // Eight nodes, 256 tokens of 14336 B, 7 of 8 copies leave the node: start, then bytes over the NIC's rate.
+    let metrics = exchange("deepep_low_latency_h100.toml", &["nodes=8", "workload.moe_exchange.tokens_per_gpu=256"]);
+    let nic_bytes = 256.0 * 8.0 * 7.0 / 8.0 * 14336.0;
+    let rate = nic_bytes / metrics.combine.as_secs();
+    assert!((40e9..=47.5e9).contains(&rate), "{rate}");
+}
