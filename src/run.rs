@@ -25,7 +25,7 @@ use crate::workload::DecodeStep;
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = build::kernels(scenario, &cluster);
+    let mut kernels = build::kernels(scenario, &cluster)?;
     let mut network = match scenario.network {
         NetworkChoice::Analytic => Analytic::new(&cluster.topology),
     };

@@ -3,12 +3,14 @@
 //! This layer knows kernels and processors, never models, schedules or the network.
 
 mod roofline;
+pub mod tile;
 
 pub use roofline::{Instant, Processor, Roofline};
+pub use tile::Attention;
 
 use crate::id::DeviceId;
 use crate::timeline::Bound;
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 use crate::workload::Kernel;
 
 /// How long something takes, and why.
@@ -20,8 +22,22 @@ pub struct Cost {
     pub bound: Bound,
 }
 
+/// What else goes on while a kernel runs, and what went on before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conditions {
+    /// Streaming multiprocessors that other kernels occupy, such as those of communication.
+    pub sms_taken: u64,
+    /// Data touched since the kernel's operands were last used, where that is little enough to be still in cache.
+    pub reused_after: Option<Bytes>,
+}
+
 /// Runs kernels.
 pub trait KernelModel {
-    /// What running `kernel` on `device` costs.
-    fn cost(&mut self, device: DeviceId, kernel: &Kernel) -> Cost;
+    /// What running `kernel` on `device` costs under `conditions`.
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost;
+
+    /// What running `kernel` on an otherwise idle `device` costs.
+    fn cost(&mut self, device: DeviceId, kernel: &Kernel) -> Cost {
+        self.cost_under(&Conditions::default(), device, kernel)
+    }
 }

@@ -1,6 +1,6 @@
 //! Kernels bounded by arithmetic or by memory traffic, whichever takes longer (the roofline of Williams et al., 2009).
 
-use super::{Cost, KernelModel};
+use super::{Conditions, Cost, KernelModel};
 use crate::dtype::Dtype;
 use crate::hardware::{CpuSpec, GpuSpec};
 use crate::id::DeviceId;
@@ -41,7 +41,7 @@ impl Processor {
     }
 
     /// Launch plus the longer of arithmetic and traffic.
-    fn cost(&self, kernel: &Kernel) -> Cost {
+    pub(super) fn cost(&self, kernel: &Kernel) -> Cost {
         let flops = kernel.flops();
         let compute = if flops == Flops::ZERO { Duration::ZERO } else { flops / self.rates[&kernel.operands()] };
         let memory = kernel.bytes() / self.memory;
@@ -55,7 +55,7 @@ impl Processor {
     }
 }
 
-/// The roofline of every processor of a cluster.
+/// The roofline of every processor of a cluster. What else goes on makes no difference to it.
 pub struct Roofline {
     processors: BTreeMap<DeviceId, Processor>,
 }
@@ -68,7 +68,7 @@ impl Roofline {
 }
 
 impl KernelModel for Roofline {
-    fn cost(&mut self, device: DeviceId, kernel: &Kernel) -> Cost {
+    fn cost_under(&mut self, _: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
         let processor = self.processors.get(&device);
         processor.unwrap_or_else(|| panic!("{device} runs {kernel}, but is no processor")).cost(kernel)
     }
@@ -78,7 +78,7 @@ impl KernelModel for Roofline {
 pub struct Instant;
 
 impl KernelModel for Instant {
-    fn cost(&mut self, _: DeviceId, _: &Kernel) -> Cost {
+    fn cost_under(&mut self, _: &Conditions, _: DeviceId, _: &Kernel) -> Cost {
         Cost { time: Duration::ZERO, bound: Bound::Nothing }
     }
 }

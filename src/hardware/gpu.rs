@@ -1,6 +1,6 @@
 //! A GPU (or the accelerator part of a system-on-chip) as its datasheet describes it.
 
-use super::MemorySpec;
+use super::{FlashAttentionSpec, MemorySpec, SmSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts};
@@ -21,6 +21,10 @@ pub struct GpuSpec {
     pub boost_clock: Hertz,
     /// Matrix units.
     pub tensor: TensorSpec,
+    /// How attention kernels run on it; without it only the roofline is to be had for them.
+    pub attention: Option<FlashAttentionSpec>,
+    /// What the cycle-level kernel model knows of each SM; without it only the roofline is to be had.
+    pub sm: Option<SmSpec>,
     /// Device memory.
     pub memory: MemorySpec,
     /// Last-level cache.

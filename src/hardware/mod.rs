@@ -3,6 +3,7 @@
 //! One device per TOML file under `hardware/`; families share a file through `extends`. This layer must not know any
 //! topology, any model and any simulation.
 
+mod attention;
 mod cable;
 mod communication;
 mod cpu;
@@ -10,8 +11,10 @@ mod gpu;
 mod memory;
 mod nic;
 mod node;
+mod sm;
 mod switch;
 
+pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
 pub use communication::{
     CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec, NormalCosts,
@@ -22,4 +25,5 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use sm::{Accumulator, EnergySpec, GroupScaling, MmaSpec, SmSpec};
 pub use switch::SwitchSpec;

@@ -1,5 +1,6 @@
 //! From a scenario to the machines that it runs on.
 
+use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
@@ -20,27 +21,46 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
 }
 
 /// The model of every processor of the cluster.
-pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Box<dyn KernelModel> {
-    let gpu = Processor::gpu(&scenario.hardware.gpu);
-    let mut processors: BTreeMap<_, _> = cluster.gpus.iter().map(|&id| (id, gpu.clone())).collect();
+pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn KernelModel>, Invalid> {
+    let mut cpus = BTreeMap::new();
     if let Some(spec) = &scenario.hardware.cpu {
         // The sockets of a node share the work on experts, so that the first stands for all of them.
         let sockets = scenario.hardware.cpus.map_or(1, |cpus| cpus.wide());
         let cpu = Processor::cpu(spec, sockets);
-        processors.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
+        cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    model(scenario.kernel, processors)
+    model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
 }
 
 /// The model of some equal GPUs by themselves.
-pub(crate) fn gpu_kernels(choice: KernelChoice, gpu: &GpuSpec, devices: &[DeviceId]) -> Box<dyn KernelModel> {
-    let processor = Processor::gpu(gpu);
-    model(choice, devices.iter().map(|&id| (id, processor.clone())).collect())
+pub(crate) fn gpu_kernels(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    devices: &[DeviceId],
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    model(choice, gpu, devices, BTreeMap::new())
 }
 
-fn model(choice: KernelChoice, processors: BTreeMap<DeviceId, Processor>) -> Box<dyn KernelModel> {
-    match choice {
+/// The model of equal GPUs beside other processors.
+fn model(
+    choice: KernelChoice,
+    gpu: &GpuSpec,
+    gpus: &[DeviceId],
+    mut others: BTreeMap<DeviceId, Processor>,
+) -> Result<Box<dyn KernelModel>, Invalid> {
+    Ok(match choice {
         KernelChoice::Instant => Box::new(Instant),
-        KernelChoice::Roofline => Box::new(Roofline::new(processors)),
-    }
+        KernelChoice::Roofline => {
+            let processor = Processor::gpu(gpu);
+            others.extend(gpus.iter().map(|&id| (id, processor.clone())));
+            Box::new(Roofline::new(others))
+        }
+        KernelChoice::Tile => {
+            let machine = Machine::new(gpu).ok_or_else(|| {
+                let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
+                Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
+            })?;
+            Box::new(Tile::new(machine, others))
+        }
+    })
 }

@@ -81,6 +81,8 @@ pub enum KernelChoice {
     /// The longer of arithmetic and memory traffic, plus a launch.
     #[default]
     Roofline,
+    /// Thread blocks on streaming multiprocessors: wave quantisation, promotion, L2, launch, power.
+    Tile,
     /// No time at all: what remains is what communication costs.
     Instant,
 }

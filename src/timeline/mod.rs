@@ -24,9 +24,17 @@ pub enum Place {
 pub enum Bound {
     /// Matrix units.
     Tensor,
+    /// Scaling and promoting of accumulators, which matrix units wait for.
+    Promotion,
+    /// Arithmetic outside the matrix units.
+    Cuda,
+    /// Bandwidth between a streaming multiprocessor and L2.
+    L2,
     /// Memory bandwidth.
     Memory,
-    /// Time to launch.
+    /// Streaming multiprocessors without work, because blocks do not fill the last wave.
+    Tail,
+    /// Time to launch, and other parts of a kernel that do not grow with its work.
     Launch,
     /// Bandwidth of the narrowest link.
     Link,
@@ -45,7 +53,11 @@ impl Bound {
     pub const fn name(self) -> &'static str {
         match self {
             Bound::Tensor => "tensor cores",
+            Bound::Promotion => "promotion",
+            Bound::Cuda => "CUDA cores",
+            Bound::L2 => "L2",
             Bound::Memory => "memory",
+            Bound::Tail => "tail",
             Bound::Launch => "launch",
             Bound::Link => "link",
             Bound::Latency => "latency",

@@ -3,7 +3,7 @@
 //! Range rules live in the types (`Count` is never zero, `Fraction` is in 0..=1), so that an error points at the value.
 
 use super::text::Quantity;
-use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Usd, UsdPerHour, Watts};
+use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Joules, Usd, UsdPerHour, Watts};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::borrow::Cow;
@@ -115,7 +115,7 @@ macro_rules! field {
     )*};
 }
 
-field!(Duration, Bytes, BytesPerSec, Flops, FlopsPerSec, Hertz, Watts, Usd, UsdPerHour);
+field!(Duration, Bytes, BytesPerSec, Flops, FlopsPerSec, Hertz, Watts, Joules, Usd, UsdPerHour);
 
 struct CountVisitor;
 

@@ -48,6 +48,10 @@ pub struct Hertz(u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Watts(u64);
 
+/// Energy, in attojoules.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Joules(u64);
+
 /// Money, in micro-dollars.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Usd(u64);
@@ -203,6 +207,18 @@ impl Watts {
     /// Watts, for reports.
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / 1e3
+    }
+}
+
+impl Joules {
+    /// An energy of `attojoules` billionths of a nanojoule.
+    pub const fn from_atto(attojoules: u64) -> Joules {
+        Joules(attojoules)
+    }
+
+    /// Joules, for ratios.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1e18
     }
 }
 

@@ -3,7 +3,7 @@
 //! Parsing is exact decimal arithmetic; printing without a precision is exact too and reads back as the same value,
 //! while `{:.3}` rounds for people.
 
-use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Time, Usd, UsdPerHour, Watts};
+use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Joules, Time, Usd, UsdPerHour, Watts};
 use std::fmt;
 use std::str::FromStr;
 
@@ -82,6 +82,7 @@ const FLOPS_PER_SEC: &[Unit] = &[
 ];
 const HERTZ: &[Unit] = &[unit("Hz", 1), unit("kHz", K), unit("MHz", M), unit("GHz", G)];
 const WATTS: &[Unit] = &[unit("mW", 1), unit("W", K), unit("kW", M), unit("MW", G)];
+const JOULES: &[Unit] = &[unit("aJ", 1), unit("fJ", K), unit("pJ", M), unit("nJ", G), unit("uJ", T), unit("mJ", P)];
 const USD: &[Unit] = &[unit("USD", M), unit("kUSD", G), unit("MUSD", T)];
 const USD_PER_HOUR: &[Unit] = &[unit("USD/h", M)];
 
@@ -89,7 +90,7 @@ const USD_PER_HOUR: &[Unit] = &[unit("USD/h", M)];
 const PRINTED: &[&str] = &[
     "ps", "ns", "us", "ms", "s", "B", "kB", "MB", "GB", "TB", "B/s", "kB/s", "MB/s", "GB/s", "TB/s", "FLOP", "MFLOP",
     "GFLOP", "TFLOP", "PFLOP", "FLOP/s", "MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s", "Hz", "kHz", "MHz", "GHz", "mW",
-    "W", "kW", "MW", "USD", "kUSD", "MUSD", "USD/h",
+    "W", "kW", "MW", "aJ", "fJ", "pJ", "nJ", "uJ", "mJ", "USD", "kUSD", "MUSD", "USD/h",
 ];
 
 /// What every typed quantity says about its own text form.
@@ -129,6 +130,7 @@ const KINDS: &[(&str, &[Unit])] = &[
     ("a compute rate", FLOPS_PER_SEC),
     ("a clock rate", HERTZ),
     ("a power", WATTS),
+    ("an energy", JOULES),
     ("a price", USD),
     ("a price per hour", USD_PER_HOUR),
 ];
@@ -246,6 +248,7 @@ quantity! {
     FlopsPerSec(u64), FLOPS_PER_SEC, "a compute rate", false, ["989 TFLOP/s"];
     Hertz(u64), HERTZ, "a clock rate", false, ["1.83 GHz"];
     Watts(u64), WATTS, "a power", false, ["700 W"];
+    Joules(u64), JOULES, "an energy", true, ["0.8 pJ"];
     Usd(u64), USD, "a price", false, ["37500 USD"];
     UsdPerHour(u64), USD_PER_HOUR, "a price per hour", false, ["2 USD/h"];
 }

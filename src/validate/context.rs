@@ -2,6 +2,7 @@
 
 use super::Skip;
 use super::systems::{Library, System};
+use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
@@ -19,7 +20,7 @@ pub(super) struct Context {
     kernel: KernelChoice,
     network: NetworkChoice,
     /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
-    kernels: Mutex<BTreeMap<(usize, Kernel), Duration>>,
+    kernels: Mutex<BTreeMap<(usize, Conditions, Kernel), Duration>>,
 }
 
 impl Context {
@@ -33,15 +34,27 @@ impl Context {
     }
 
     /// How long `kernel` takes on an idle GPU of `system`, its launch included.
-    pub(super) fn kernel(&self, system: &System, kernel: &Kernel) -> Duration {
-        let key = (system.index, *kernel);
+    pub(super) fn kernel(&self, system: &System, kernel: &Kernel) -> Result<Duration, Skip> {
+        self.kernel_under(&Conditions::default(), system, kernel)
+    }
+
+    /// How long `kernel` takes on a GPU of `system` under `conditions`, its launch included.
+    pub(super) fn kernel_under(
+        &self,
+        conditions: &Conditions,
+        system: &System,
+        kernel: &Kernel,
+    ) -> Result<Duration, Skip> {
+        let key = (system.index, *conditions, *kernel);
         let known = self.kernels.lock().expect("no holder panics").get(&key).copied();
-        known.unwrap_or_else(|| {
-            let device = DeviceId::new(0);
-            let time = gpu_kernels(self.kernel, &system.gpu, &[device]).cost(device, kernel).time;
-            self.kernels.lock().expect("no holder panics").insert(key, time);
-            time
-        })
+        if let Some(time) = known {
+            return Ok(time);
+        }
+        let device = DeviceId::new(0);
+        let mut model = gpu_kernels(self.kernel, &system.gpu, &[device]).map_err(Skip::because)?;
+        let time = model.cost_under(conditions, device, kernel).time;
+        self.kernels.lock().expect("no holder panics").insert(key, time);
+        Ok(time)
     }
 
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.

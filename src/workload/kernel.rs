@@ -12,8 +12,12 @@ use std::fmt;
 pub enum Kernel {
     /// `groups` independent products of `[m, k]` activations with `[k, n]` weights; a dense layer is one group.
     Gemm(Gemm),
+    /// Products of several groups of rows, each with weights of its own and as many rows as it was routed.
+    GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
     DecodeAttention(DecodeAttention),
+    /// Many query positions per request, each against all positions up to its own.
+    PrefillAttention(PrefillAttention),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
     Elementwise {
         /// What is read.
@@ -40,6 +44,59 @@ pub struct Gemm {
     pub weights: Dtype,
 }
 
+/// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupedGemm {
+    /// Groups with at least one row.
+    pub touched: u64,
+    /// Rows of all groups.
+    pub rows: u64,
+    /// Rows of the largest group.
+    pub most: u64,
+    /// Tiles of 64 rows that cover every group.
+    pub tiles_of_64: u64,
+    /// Tiles of 128 rows that cover every group.
+    pub tiles_of_128: u64,
+    /// Outputs per row.
+    pub n: u64,
+    /// Inputs per row.
+    pub k: u64,
+    /// Format in which the operands are multiplied.
+    pub operands: Dtype,
+    /// Format in which the weights are stored.
+    pub weights: Dtype,
+    /// Where the rows of a group stand.
+    pub layout: RowLayout,
+}
+
+/// How the rows of groups are arranged in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowLayout {
+    /// One group after the other, each padded to 128 rows: prefill and training.
+    Contiguous,
+    /// A fixed room per group, of which only the filled part is computed: decode with a fixed graph.
+    Masked,
+}
+
+impl GroupedGemm {
+    /// The product of groups of `rows` rows each with `[k, n]` weights.
+    pub fn new(layout: RowLayout, rows: &[u64], n: u64, k: u64, dtype: Dtype) -> GroupedGemm {
+        let tiles = |of: u64| rows.iter().map(|rows| rows.div_ceil(of)).sum();
+        GroupedGemm {
+            touched: rows.iter().filter(|&&rows| rows > 0).count() as u64,
+            rows: rows.iter().sum(),
+            most: rows.iter().copied().max().unwrap_or(0),
+            tiles_of_64: tiles(64),
+            tiles_of_128: tiles(128),
+            n,
+            k,
+            operands: dtype,
+            weights: dtype,
+            layout,
+        }
+    }
+}
+
 /// Attention of a decode step in one layer, in the form that reads the cache once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DecodeAttention {
@@ -61,14 +118,79 @@ pub struct DecodeAttention {
     pub cache: Dtype,
 }
 
+/// Causal attention over many query positions per request in one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrefillAttention {
+    /// Requests (sequences) of the batch.
+    pub requests: u64,
+    /// Query positions per request.
+    pub queries: u64,
+    /// Positions per request before the first query: cached earlier.
+    pub context: u64,
+    /// Query heads on this GPU.
+    pub heads: u64,
+    /// Heads of keys and values on this GPU: one for a latent.
+    pub key_heads: u64,
+    /// Values per query-key product (192 for DeepSeek-V3, 576 over its latent).
+    pub key_dim: u64,
+    /// Values per head that the weighted sum yields (128 for DeepSeek-V3, 512 over its latent).
+    pub value_dim: u64,
+    /// Whether values are part of the keys, as in the latent of MLA.
+    pub latent: bool,
+    /// Format of keys and values, which the operands follow where a kernel for it exists.
+    pub operands: Dtype,
+    /// Which pass.
+    pub pass: Pass,
+}
+
+/// What attention over many positions is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pass {
+    /// Forward, on a cache that a serving engine keeps.
+    Serving,
+    /// Forward, in training.
+    Forward,
+    /// Gradients of queries, keys and values; scores are computed again.
+    Backward,
+}
+
+impl PrefillAttention {
+    /// Query-key pairs that the causal mask leaves, over all requests and heads.
+    fn pairs(&self) -> u128 {
+        let pairs = u128::from(self.queries) * u128::from(self.context)
+            + u128::from(self.queries) * u128::from(self.queries + 1) / 2;
+        u128::from(self.requests * self.heads) * pairs
+    }
+
+    /// Values that enter per position: queries of all heads, and those that leave.
+    fn rows(&self) -> u64 {
+        self.requests * self.queries * self.heads
+    }
+
+    /// Values of keys and values together.
+    fn cached(&self) -> u64 {
+        let per_key = if self.latent { self.key_dim } else { self.key_dim + self.value_dim };
+        self.requests * (self.context + self.queries) * self.key_heads * per_key
+    }
+}
+
 impl Kernel {
     /// Floating-point work.
     pub fn flops(&self) -> Flops {
         match self {
             Kernel::Gemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
+            Kernel::GroupedGemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
             Kernel::DecodeAttention(a) => {
                 let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
                 Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
+            }
+            Kernel::PrefillAttention(a) => {
+                let depth = match a.pass {
+                    Pass::Serving | Pass::Forward => a.key_dim + a.value_dim,
+                    // Scores again, gradients of weights and values, of queries and of keys.
+                    Pass::Backward => 3 * a.key_dim + 2 * a.value_dim,
+                };
+                Flops::new(2 * a.pairs() * u128::from(depth))
             }
             Kernel::Elementwise { .. } => Flops::ZERO,
         }
@@ -81,10 +203,22 @@ impl Kernel {
                 let weights = values(g.groups * g.n, g.k, g.weights);
                 weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
             }
+            Kernel::GroupedGemm(g) => {
+                let weights = values(g.touched * g.n, g.k, g.weights);
+                weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
+            }
             Kernel::DecodeAttention(a) => {
                 let rows = a.requests * a.queries * a.heads;
                 let cache = values(a.requests * a.context, a.cached_values, a.cache);
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
+            }
+            Kernel::PrefillAttention(a) => {
+                let once = values(a.rows(), a.key_dim + a.value_dim, Dtype::Bf16) + values(1, a.cached(), a.operands);
+                match a.pass {
+                    Pass::Serving | Pass::Forward => once,
+                    // Inputs and the gradient of the result in, three gradients out.
+                    Pass::Backward => once * 2,
+                }
             }
             Kernel::Elementwise { read, written } => *read + *written,
         }
@@ -94,6 +228,8 @@ impl Kernel {
     pub fn operands(&self) -> Dtype {
         match self {
             Kernel::Gemm(g) => g.operands,
+            Kernel::PrefillAttention(a) => a.operands,
+            Kernel::GroupedGemm(g) => g.operands,
             Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
     }
@@ -111,8 +247,15 @@ impl fmt::Display for Kernel {
             Kernel::Gemm(Gemm { groups, rows, n, k, operands, .. }) => {
                 write!(f, "grouped gemm {groups}x[{n}x{k}] of {rows} rows {operands}")
             }
+            Kernel::GroupedGemm(g) => {
+                write!(f, "grouped gemm {}x[{}x{}] of {} uneven rows {}", g.touched, g.n, g.k, g.rows, g.operands)
+            }
             Kernel::DecodeAttention(a) => {
                 write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
+            }
+            Kernel::PrefillAttention(a) => {
+                let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
+                write!(f, "{name} {}x{} queries, {} before, {} heads", a.requests, a.queries, a.context, a.heads)
             }
             Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
         }

@@ -1,14 +1,24 @@
 //! One dense matrix multiplication: `m` rows of activations times weights of `n` outputs and `k` inputs.
 //!
-//! `time_us` is the time of one kernel, launched back to back with others of its kind; weights are reused between launches.
 //! `gemm_dtype` is the format of both operands: `bfloat16`; `fp8_block`, with one scale per 128 activations and per 128 x 128
-//! weights; `nvfp4`, with one scale per 16 values. Quantisation of the activations is not part of the time. The output is BF16.
+//! weights; `nvfp4`, with one scale per 16 values. The output is BF16. `time_us` is what the linear layer of an inference engine
+//! takes: activations come in BF16, so that FP8 and FP4 begin with a kernel that quantises them. On GPUs whose tensor cores
+//! apply scales, FP8 weights come with FP32 scales that are expanded and packed in each call, in four small kernels. Six layers
+//! take turns in one CUDA graph, so that small ones find their operands in L2.
 
 use super::{Context, Measured, Point, Skip, dtype};
+use crate::dtype::Dtype;
+use crate::gpu::Conditions;
+use crate::hardware::GroupScaling;
 use crate::report::validation::Key;
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, Kernel};
 use serde::Deserialize;
+
+/// Layers that take turns.
+const LAYERS: u64 = 6;
+/// Kernels that expand and pack the scales of weights.
+const SCALE_KERNELS: u64 = 4;
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -27,9 +37,25 @@ impl Row {
         if self.m == 0 || self.n == 0 || self.k == 0 {
             return Err(Skip::because("an empty matrix"));
         }
-        let (rows, n, k) = (self.m.into(), self.n.into(), self.k.into());
-        let gemm = Gemm { groups: 1, rows, n, k, operands, weights: operands };
-        Ok(context.kernel(system, &Kernel::Gemm(gemm)))
+        let (rows, n, k) = (u64::from(self.m), u64::from(self.n), u64::from(self.k));
+        let matrix = |rows: u64, columns: u64, dtype: Dtype| Bytes::new(rows * columns * dtype.bits() / 8);
+        let quantised = operands != Dtype::Bf16;
+        let wide = if quantised { matrix(rows, k, Dtype::Bf16) } else { Bytes::ZERO };
+        let narrow = matrix(rows, k, operands);
+        let touched = wide + narrow + matrix(n, k, operands) + matrix(rows, n, Dtype::Bf16);
+        let conditions = Conditions { reused_after: Some(touched * LAYERS), ..Conditions::default() };
+        let run = |kernel: Kernel| context.kernel_under(&conditions, system, &kernel);
+        let mut time = run(Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights: operands }))?;
+        if quantised {
+            time += run(Kernel::Elementwise { read: wide, written: narrow })?;
+        }
+        let scaled_inside =
+            system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);
+        if operands == Dtype::Fp8 && scaled_inside {
+            let scales = matrix(n, k.div_ceil(128), Dtype::Fp32);
+            time += run(Kernel::Elementwise { read: scales, written: scales })? * SCALE_KERNELS;
+        }
+        Ok(time)
     }
 }
 

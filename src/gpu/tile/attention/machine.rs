@@ -1,0 +1,89 @@
+//! What an attention kernel needs to know of a GPU, in the units of the calculation: seconds, cycles and bytes.
+
+use super::grid::Grid;
+use crate::dtype::Dtype;
+use crate::hardware::{FlashAttentionSpec, GpuSpec, TensorSpec};
+use crate::units::Duration;
+
+/// Lanes of the four partitions of an SM together: one operation each per cycle (NVIDIA tuning guides).
+pub(super) const LANES: f64 = 128.0;
+
+/// A GPU as attention kernels see it.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    /// SMs that run the kernel.
+    pub(super) sms: u64,
+    /// Cycles per second that the datasheet's rates refer to.
+    boost: f64,
+    tensor: TensorSpec,
+    /// SMs that the datasheet's rates refer to.
+    all_sms: f64,
+    /// Bytes per second that HBM yields.
+    pub(super) hbm: f64,
+    pub(super) spec: FlashAttentionSpec,
+}
+
+impl Machine {
+    /// The GPU; none where nothing is known of its attention kernels.
+    pub(super) fn new(gpu: &GpuSpec) -> Option<Machine> {
+        Some(Machine {
+            sms: gpu.sms.wide(),
+            boost: gpu.boost_clock.get() as f64,
+            tensor: gpu.tensor.clone(),
+            all_sms: gpu.sms.wide() as f64,
+            hbm: gpu.memory.achievable().get() as f64,
+            spec: gpu.attention.clone()?,
+        })
+    }
+
+    /// Multiply-adds per cycle of one SM: what the datasheet's peak is made of.
+    pub(super) fn macs(&self, dtype: Dtype) -> f64 {
+        self.tensor.peak(dtype).get() as f64 / (2.0 * self.all_sms * self.boost)
+    }
+
+    /// Cycles that the matrix unit of one SM needs for `rows` x `columns` results over `depth`.
+    pub(super) fn product(&self, rows: u64, columns: u64, depth: u64, dtype: Dtype) -> f64 {
+        (rows * columns * depth) as f64 / self.macs(dtype)
+    }
+
+    /// Cycles that `lanes` lanes need for the softmax of `scores` scores and for rescaling `values` accumulated values.
+    pub(super) fn softmax(&self, scores: u64, values: u64, lanes: f64) -> f64 {
+        let operations = scores * self.spec.score_operations.wide() + values * self.spec.rescale_operations.wide();
+        operations as f64 / lanes
+    }
+
+    /// Seconds of a main loop's cycles.
+    pub(super) fn seconds(&self, cycles: f64) -> f64 {
+        cycles / (self.boost * self.spec.clock.get())
+    }
+
+    /// Bytes per second that one SM draws from L2.
+    pub(super) fn l2_per_sm(&self) -> f64 {
+        self.spec.l2_bytes_per_cycle.wide() as f64 * self.boost
+    }
+
+    /// Seconds of a kernel that converts `values` values, launch included: it is limited by the conversion's instructions.
+    pub(super) fn cast(&self, values: u64) -> f64 {
+        let operations = values as f64 * self.spec.cast_operations.wide() as f64;
+        self.spec.cast_call.as_secs() + operations / (LANES * self.sms as f64 * self.boost)
+    }
+
+    /// Seconds of a grid of blocks.
+    pub(super) fn run(&self, grid: &Grid) -> Run {
+        grid.run(self.sms, self.hbm, self.l2_per_sm())
+    }
+}
+
+/// What running a grid takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Run {
+    /// Seconds from the first block's start to the last one's end.
+    pub(super) seconds: f64,
+    /// Whether traffic rather than arithmetic decides.
+    pub(super) memory_bound: bool,
+}
+
+/// `seconds`, rounded up to the resolution of time.
+pub(super) fn duration(seconds: f64) -> Duration {
+    Duration::from_ps((seconds * 1e12).ceil() as u64)
+}

@@ -1,0 +1,141 @@
+//! Attention kernels, block by block: prefill forward and backward, MLA decode and GQA decode.
+//!
+//! A block holds some query rows and walks over tiles of keys. Its time is
+//! `start + rows in and out + tiles x tile`, where a tile is matrix products and the softmax between them (`registers`,
+//! `tensor_memory`: the two ways to build the kernel), with the loads of the next tile hidden behind it. Blocks share HBM
+//! bandwidth and are handed to SMs as these fall free (`grid`). Causal masks make blocks of many lengths; long ones start
+//! first. Decode splits the cache of a request over SMs and combines what they found. A call in a serving engine brings
+//! small kernels with it, and on some architectures a kernel that converts an FP8 cache or FP8 queries.
+//!
+//! This module must not know any model, and no memory of a run: the same kernel costs the same every time.
+
+mod grid;
+mod machine;
+mod registers;
+mod shape;
+mod tensor_memory;
+
+use crate::dtype::Dtype;
+use crate::gpu::Cost;
+use crate::hardware::{Accumulators, GpuSpec};
+use crate::timeline::Bound;
+use crate::units::Duration;
+use crate::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
+use machine::{Machine, Run, duration};
+use shape::{Backward, Shape};
+
+/// The attention kernels of one GPU.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    machine: Machine,
+    launch: Duration,
+}
+
+impl Attention {
+    /// The kernels of `gpu`; none where nothing is known of how its SMs do softmax.
+    pub fn new(gpu: &GpuSpec) -> Option<Attention> {
+        Some(Attention { machine: Machine::new(gpu)?, launch: gpu.kernel_launch })
+    }
+
+    /// The same GPU with `sms` SMs left to attention: the others communicate.
+    pub fn on(&self, sms: u64) -> Attention {
+        assert!(sms > 0, "attention needs an SM to run on");
+        let mut fewer = self.clone();
+        fewer.machine.sms = sms;
+        fewer
+    }
+
+    /// What `kernel` costs; none if it is no attention.
+    pub fn cost(&self, kernel: &Kernel) -> Option<Cost> {
+        match kernel {
+            Kernel::DecodeAttention(kernel) => Some(self.decode(kernel)),
+            Kernel::PrefillAttention(kernel) => Some(self.prefill(kernel)),
+            Kernel::Gemm(_) | Kernel::GroupedGemm(_) | Kernel::Elementwise { .. } => None,
+        }
+    }
+
+    /// One decode step of a layer: a call to the engine's attention, with what belongs to it.
+    pub fn decode(&self, kernel: &DecodeAttention) -> Cost {
+        let machine = &self.machine;
+        let wide = kernel.key_dim.max(kernel.value_dim) > 256;
+        let (operands, cast) = match (machine.spec.accumulators, kernel.cache) {
+            // Kernels for the wide latent exist in BF16 only: an FP8 cache is converted first, all of it.
+            (Accumulators::Registers, Dtype::Fp8) if wide => {
+                (Dtype::Bf16, machine.cast(kernel.requests * kernel.context * kernel.cached_values))
+            }
+            (_, Dtype::Fp8) => (Dtype::Fp8, 0.0),
+            _ => (Dtype::Bf16, 0.0),
+        };
+        let shape = Shape::decode(kernel, operands);
+        let (grid, splits) = match machine.spec.accumulators {
+            Accumulators::Registers => registers::decode(machine, &shape),
+            Accumulators::TensorMemory => tensor_memory::decode(machine, &shape),
+        };
+        let results = (kernel.requests * kernel.queries * kernel.heads * kernel.value_dim) as f64;
+        let combine = if splits > 1 {
+            // FP32 results of every split, written by its block, are read again.
+            machine.spec.combine.as_secs() + splits as f64 * results * 4.0 / machine.hbm
+        } else {
+            0.0
+        };
+        let fixed = machine.spec.decode.call.as_secs();
+        self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, cast + combine)
+    }
+
+    /// Attention of many queries per request, causal.
+    pub fn prefill(&self, kernel: &PrefillAttention) -> Cost {
+        let machine = &self.machine;
+        let (grid, fixed, cast) = match kernel.pass {
+            Pass::Backward => {
+                let shape = Backward::new(kernel);
+                let grid = match machine.spec.accumulators {
+                    Accumulators::Registers => registers::backward(machine, &shape),
+                    Accumulators::TensorMemory => tensor_memory::backward(machine, &shape),
+                };
+                (grid, self.launch.as_secs(), 0.0)
+            }
+            Pass::Forward => (self.forward(kernel), self.launch.as_secs(), 0.0),
+            Pass::Serving => {
+                let (operands, cast) = self.served(kernel);
+                let grid = self.forward(&PrefillAttention { operands, ..*kernel });
+                (grid, machine.spec.prefill.call.as_secs(), cast)
+            }
+        };
+        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, cast)
+    }
+
+    fn forward(&self, kernel: &PrefillAttention) -> grid::Grid {
+        let shape = Shape::prefill(kernel, kernel.operands);
+        match self.machine.spec.accumulators {
+            Accumulators::Registers => registers::prefill(&self.machine, &shape),
+            Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape),
+        }
+    }
+
+    /// The operands that a serving engine multiplies when it asks for FP8, and the seconds of converting them.
+    fn served(&self, kernel: &PrefillAttention) -> (Dtype, f64) {
+        let machine = &self.machine;
+        let keys = kernel.requests * (kernel.context + kernel.queries);
+        match (machine.spec.accumulators, kernel.operands) {
+            (Accumulators::Registers, Dtype::Fp8) if kernel.latent => {
+                (Dtype::Bf16, machine.cast(keys * kernel.key_heads * kernel.key_dim))
+            }
+            (_, Dtype::Fp8) => {
+                let queries = kernel.requests * kernel.queries * kernel.heads * kernel.key_dim;
+                (Dtype::Fp8, machine.cast(queries))
+            }
+            (_, other) => (other, 0.0),
+        }
+    }
+
+    /// Everything added up, and never less than the roofline at the rates that the main loop sustains.
+    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: f64) -> Cost {
+        let floor = kernel.bytes().get() as f64 / self.machine.hbm;
+        let bound = match () {
+            () if fixed > run.seconds + around => Bound::Launch,
+            () if around > run.seconds || run.memory_bound || floor > run.seconds => Bound::Memory,
+            () => Bound::Tensor,
+        };
+        Cost { time: duration(fixed + around + run.seconds.max(floor)), bound }
+    }
+}

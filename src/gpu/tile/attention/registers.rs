@@ -1,0 +1,151 @@
+//! Attention where results accumulate in registers (Hopper): the design of FlashAttention-3 (arXiv 2407.08608).
+//!
+//! A block holds `groups` warp groups of 64 query rows each. A warp group waits for its scores before it can do their
+//! softmax, and for that before it can multiply with the values; meanwhile the matrix unit works for the others. A tile
+//! therefore takes `max(groups x T, T + S)` cycles: T of matrix products and S of softmax of one warp group. The latent of
+//! MLA (512 values per row) leaves room for one warp group's rows, whose softmax nothing hides: `T + S`.
+
+use super::grid::{Grid, Group, Step};
+use super::machine::{LANES, Machine};
+use super::shape::{Backward, Shape};
+use crate::dtype::Dtype;
+
+/// Rows of one matrix instruction, and of one warp group (PTX ISA, wgmma).
+const ROWS: u64 = 64;
+
+/// How a block is cut.
+struct Tiling {
+    /// Warp groups with rows of their own.
+    groups: u64,
+    /// Keys per tile.
+    keys: u64,
+    /// Lanes that share one row group's softmax of values: two warp groups halve the columns of a wide value.
+    value_lanes: f64,
+}
+
+/// The tile sizes that FlashAttention-3 chooses by head dimension to fill registers and shared memory
+/// (`hopper/tile_size.h` of github.com/Dao-AILab/flash-attention): few rows for few queries or wide values.
+fn tiling(shape: &Shape) -> Tiling {
+    let narrow = shape.operands.bits() < 16;
+    let (groups, keys) = match (shape.key_dim.max(shape.value_dim), narrow) {
+        (..=64, _) => (3, 128),
+        (65..=128, false) => (2, 128),
+        (65..=128, true) => (2, 224),
+        (129..=192, false) => (2, 128),
+        (129..=192, true) => (2, 160),
+        (193..=256, false) => (2, 80),
+        (193..=256, true) => (2, 128),
+        _ => return Tiling { groups: 1, keys: 64, value_lanes: 2.0 * LANES },
+    };
+    let groups = groups.min(shape.rows.div_ceil(ROWS));
+    Tiling { groups, keys, value_lanes: LANES }
+}
+
+/// Cycles of one tile.
+fn tile_cycles(machine: &Machine, shape: &Shape, tiling: &Tiling) -> f64 {
+    let products = machine.product(ROWS, tiling.keys, shape.key_dim + shape.value_dim, shape.operands);
+    let softmax =
+        machine.softmax(ROWS * tiling.keys, 0, LANES) + machine.softmax(0, ROWS * shape.value_dim, tiling.value_lanes);
+    (tiling.groups as f64 * products).max(products + softmax)
+}
+
+/// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first.
+pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
+    let tiling = tiling(shape);
+    let rows = tiling.groups * ROWS;
+    let groups = shape.causal_groups(rows, tiling.keys);
+    Grid {
+        groups,
+        ends: ends(machine.spec.prefill.block.as_secs(), shape, rows, Dtype::Bf16),
+        tile: Step {
+            seconds: machine.seconds(tile_cycles(machine, shape, &tiling)),
+            // Blocks of one head follow each other: its keys and values stay in L2.
+            hbm: 0.0,
+            port: shape.tile_bytes(tiling.keys),
+        },
+    }
+}
+
+/// Queries in, results out, of one block of `rows` rows.
+fn ends(seconds: f64, shape: &Shape, rows: u64, result: Dtype) -> Step {
+    let rows = rows.min(shape.rows) as f64;
+    let bits = shape.key_dim * shape.operands.bits() + shape.value_dim * result.bits();
+    let bytes = rows * bits as f64 / 8.0;
+    Step { seconds, hbm: bytes, port: bytes }
+}
+
+/// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number
+/// of splits.
+pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
+    let tiling = tiling(shape);
+    let rows = tiling.groups * ROWS;
+    let row_blocks = shape.rows.div_ceil(rows);
+    let tiles = shape.keys.div_ceil(tiling.keys);
+    let splits = splits(machine.sms, shape, row_blocks, tiles);
+    let per_split = tiles.div_ceil(splits);
+    let splits = tiles.div_ceil(per_split);
+    let blocks = shape.requests * shape.key_heads * row_blocks;
+    // Results of a split are kept in FP32 until they are combined.
+    let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
+    let load = shape.mean_tile_bytes(tiles);
+    let grid = Grid {
+        groups: vec![
+            Group { blocks: blocks * (splits - 1), tiles: per_split },
+            Group { blocks, tiles: tiles - (splits - 1) * per_split },
+        ],
+        ends: ends(machine.spec.decode.block.as_secs(), shape, rows, result),
+        tile: Step {
+            seconds: machine.seconds(tile_cycles(machine, shape, &tiling)),
+            // Blocks of the same keys run side by side: one of them fetches a tile into L2 for all.
+            hbm: load / row_blocks as f64,
+            port: load,
+        },
+    };
+    (grid, splits)
+}
+
+/// Splits per request, as FlashAttention-3 plans them on the GPU (`hopper/flash_prepare_scheduler.cu`): as many tiles per
+/// block as give every SM one block with 10 % to spare, but no more splits than fill the SMs to 85 % of the best filling
+/// for one request (`hopper/heuristics.h`), and none for four tiles or fewer.
+fn splits(sms: u64, shape: &Shape, row_blocks: u64, tiles: u64) -> u64 {
+    const SPLITS_MAX: u64 = 128;
+    let alone = shape.key_heads * row_blocks;
+    if tiles <= 4 || alone * 10 >= sms * 8 {
+        return 1;
+    }
+    let filling = |splits: u64| {
+        let blocks = alone * splits;
+        blocks as f64 / (blocks.div_ceil(sms) * sms) as f64
+    };
+    let most = tiles.min(sms).min(SPLITS_MAX);
+    let best = (1..=most).map(filling).fold(0.0, f64::max);
+    let enough = (1..=most).find(|&splits| filling(splits) >= 0.85 * best).unwrap_or(1);
+    let tiles_per_block = (shape.requests * alone * tiles * 11).div_ceil(sms * 10);
+    tiles.div_ceil(tiles_per_block).min(enough).max(1)
+}
+
+/// The gradient of attention: one block per head and 128 keys, over the queries that see them; scores are computed again,
+/// five products per tile of 64 queries, and nothing hides the softmax and its gradient. The gradient of the queries is
+/// added to FP32 sums in L2.
+pub(super) fn backward(machine: &Machine, shape: &Backward) -> Grid {
+    const KEYS: u64 = 128;
+    let depth = 3 * shape.key_dim + 2 * shape.value_dim;
+    let cycles = machine.product(ROWS, KEYS, depth, shape.operands) + machine.softmax(ROWS * KEYS, 0, LANES);
+    let bytes = shape.operands.bits() / 8;
+    let (both, queries) = (shape.key_dim + shape.value_dim, shape.queries.div_ceil(ROWS));
+    let blocks = (0..shape.queries.div_ceil(KEYS))
+        .map(|block| Group { blocks: shape.requests * shape.heads, tiles: queries - block * (KEYS / ROWS) });
+    Grid {
+        groups: blocks.collect(),
+        ends: Step {
+            seconds: machine.spec.prefill.block.as_secs(),
+            hbm: (2 * KEYS.min(shape.queries) * both * bytes) as f64,
+            port: (2 * KEYS * both * bytes) as f64,
+        },
+        tile: Step {
+            seconds: machine.seconds(cycles),
+            hbm: 0.0,
+            port: (ROWS * (both * bytes + shape.key_dim * 4)) as f64,
+        },
+    }
+}

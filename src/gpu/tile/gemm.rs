@@ -1,0 +1,132 @@
+//! Matrix multiplications as grids of thread blocks.
+//!
+//! A block computes one `rows x columns` tile of the result, in steps of 128 bytes along K: operands arrive in a ring of
+//! buffers, tensor cores multiply, and for FP8 on Hopper CUDA cores promote. Then it writes its tile. Blocks are
+//! persistent: an SM takes the next tile when it has finished one.
+
+use super::grid::{Class, Stage};
+use super::machine::Machine;
+use crate::dtype::Dtype;
+
+/// Bytes along K per step: what one swizzled row of shared memory holds.
+pub(super) const STEP_BYTES: f64 = 128.0;
+/// Values along K that share a scale factor in block-scaled FP8 (arXiv 2412.19437 section 3.3.2).
+const GROUP: u64 = 128;
+
+/// A product of matrices as the hardware sees it: how many row tiles, whatever groups they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Product {
+    /// Groups that have rows.
+    pub groups: u64,
+    /// Rows of activations of all groups.
+    pub rows: u64,
+    /// Rows of the largest group.
+    pub most: u64,
+    /// Outputs per row.
+    pub n: u64,
+    /// Inputs per row.
+    pub k: u64,
+    /// Format of the operands.
+    pub operands: Dtype,
+    /// Bits of a stored weight.
+    pub weight_bits: u64,
+}
+
+/// How a kernel cuts a product into blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// Rows of a tile.
+    pub rows: u64,
+    /// Columns of a tile.
+    pub columns: u64,
+    /// Blocks that share a tile, each with a part of K.
+    pub split: u64,
+    /// Blocks side by side that receive the same rows in one multicast.
+    pub share_rows: u64,
+    /// Blocks one above the other that receive the same columns.
+    pub share_columns: u64,
+}
+
+impl Tiling {
+    /// A tile that one block computes alone.
+    pub(super) const fn new(rows: u64, columns: u64) -> Tiling {
+        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1 }
+    }
+}
+
+impl Product {
+    /// Operations: a multiply-add counts as two.
+    pub(super) fn operations(&self) -> f64 {
+        2.0 * self.rows as f64 * self.n as f64 * self.k as f64
+    }
+
+    /// Bytes of operands, each counted once, with the scales of block formats.
+    pub(super) fn operand_bytes(&self) -> f64 {
+        // FP8: an FP32 scale per 128 values. FP4: an FP8 scale per 16 values.
+        let scales = |bits: u64| match bits {
+            8 => 32.0 / GROUP as f64,
+            4 => 8.0 / 16.0,
+            _ => 0.0,
+        };
+        let bits = |bits: u64| bits as f64 + scales(bits);
+        let weights = (self.groups * self.n * self.k) as f64 * bits(self.weight_bits);
+        let activations = (self.rows * self.k) as f64 * bits(self.operands.bits());
+        (weights + activations) / 8.0
+    }
+
+    /// Blocks of `tiling`, where `row_tiles` is the number of row tiles over all groups.
+    pub(super) fn blocks(&self, tiling: Tiling, row_tiles: u64) -> u64 {
+        row_tiles * self.n.div_ceil(tiling.columns) * tiling.split
+    }
+}
+
+/// The blocks of `product` cut by `tiling`, and what adding up split sums takes, in seconds.
+pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_tiles: u64) -> (Class, f64) {
+    let depth = STEP_BYTES * 8.0 / product.operands.bits() as f64;
+    let steps = ((product.k as f64 / depth).ceil() / tiling.split as f64).ceil();
+    let blocks = product.blocks(tiling, row_tiles);
+    let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
+    let loaded = (rows / tiling.share_rows as f64 + columns / tiling.share_columns as f64) * STEP_BYTES;
+    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * 2.0;
+    let main = Stage {
+        steps,
+        buffers: buffers(machine, tiling).min(steps),
+        tensor: machine.multiply(product.operands, rows, columns, depth) + machine.step(product.operands),
+        promotion: promotion(machine, product.operands, tiling, depth),
+        l2: loaded,
+        hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps),
+        ..Stage::default()
+    };
+    let fixed = machine.sm.epilogue.as_secs();
+    let finish = Stage { steps: 1.0, cuda: fixed, ..Stage::default() };
+    let store = Stage { steps: 1.0, l2: written, hbm: written, ..Stage::default() };
+    let reduction = if tiling.split > 1 {
+        let partial = (product.rows * product.n * (tiling.split + 1)) as f64 * 4.0;
+        machine.sm.reduction.as_secs() + partial / (machine.port * machine.sms as f64)
+    } else {
+        0.0
+    };
+    if !machine.sm.epilogue_overlaps {
+        return (Class { blocks, stages: vec![main, finish, store] }, reduction);
+    }
+    // The writes of one tile share memory with the loads of the next; the last tile's are left to be waited for.
+    let overlapped = Stage { hbm: main.hbm + written / steps, ..main };
+    let last = fixed + written / machine.port.min(machine.sm_memory);
+    (Class { blocks, stages: vec![overlapped] }, reduction + last)
+}
+
+/// Buffers of operands that fit into shared memory.
+fn buffers(machine: &Machine, tiling: Tiling) -> f64 {
+    let one = (tiling.rows + tiling.columns) * STEP_BYTES as u64;
+    let results = if machine.sm.epilogue_overlaps { 0 } else { tiling.rows * tiling.columns * 2 };
+    let fit = machine.sm.shared_memory.get().saturating_sub(results) / one;
+    fit.clamp(2, machine.sm.buffers.wide()) as f64
+}
+
+/// Seconds per step that promotion keeps the tensor cores waiting.
+fn promotion(machine: &Machine, operands: Dtype, tiling: Tiling, depth: f64) -> f64 {
+    let Some(interval) = machine.promotion_interval(operands) else { return 0.0 };
+    // A tile that straddles two groups of columns needs two scales per row.
+    let passes = if GROUP.is_multiple_of(tiling.columns) { 1.0 } else { 2.0 };
+    machine.promote(tiling.rows as f64, tiling.columns as f64, passes) * depth / interval
+}

@@ -1,0 +1,137 @@
+//! A GPU as the cycle-level model sees it: rates in plain numbers (seconds, bytes, operations), worked out once.
+
+use super::attention::Attention;
+use crate::dtype::Dtype;
+use crate::gpu::{Conditions, Processor};
+use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
+
+/// One GPU.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// SMs that kernels may use.
+    pub sms: u64,
+    /// Clock cycles per second of an SM.
+    pub clock: f64,
+    /// Bytes per second from or to memory, all SMs together.
+    pub memory: f64,
+    /// Bytes per second from or to memory that one SM can use: what it has in flight over the latency (Little's law).
+    pub sm_memory: f64,
+    /// Bytes per second between one SM and L2.
+    pub port: f64,
+    /// Seconds from a request to memory to its answer.
+    pub latency: f64,
+    /// Seconds between dependent kernels of a stream.
+    pub launch: f64,
+    /// Bytes of the L2 cache.
+    pub l2: f64,
+    /// The part of a kernel's operands that L2 still holds when it starts.
+    pub warm: f64,
+    /// The SM.
+    pub sm: SmSpec,
+    /// Its attention kernels, where something is known of them.
+    pub attention: Option<Attention>,
+    /// The fast model of the same GPU.
+    pub roofline: Processor,
+    /// Watts that the board may draw.
+    power: f64,
+    /// Peak operations per second of one SM, per format in the order of [`DTYPES`].
+    peaks: [f64; DTYPES.len()],
+}
+
+const DTYPES: [Dtype; 7] = [Dtype::Fp64, Dtype::Fp32, Dtype::Bf16, Dtype::Fp8, Dtype::Int8, Dtype::Fp4, Dtype::Int4];
+
+impl Machine {
+    /// The machine that `spec` describes; none where it says nothing about SMs.
+    pub fn new(spec: &GpuSpec) -> Option<Machine> {
+        let sm = spec.sm.clone()?;
+        let sms = spec.sms.wide();
+        let clock = spec.boost_clock.get() as f64;
+        let latency = sm.memory_latency.as_secs();
+        Some(Machine {
+            sms,
+            clock,
+            memory: spec.memory.achievable().get() as f64,
+            sm_memory: sm.in_flight.get() as f64 / latency,
+            port: sm.l2_per_cycle.get() as f64 * clock,
+            latency,
+            launch: spec.kernel_launch.as_secs(),
+            l2: spec.l2.capacity.get() as f64,
+            warm: 0.0,
+            power: spec.power.as_f64(),
+            peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
+            attention: Attention::new(spec),
+            roofline: Processor::gpu(spec),
+            sm,
+        })
+    }
+
+    /// The same GPU as a kernel finds it under `conditions`.
+    pub fn under(&self, conditions: &Conditions) -> Machine {
+        let sms = self.sms.saturating_sub(conditions.sms_taken).max(1);
+        let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
+        Machine { sms, warm, ..self.clone() }
+    }
+
+    /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none
+    /// of twice as much, since what is used in turn pushes itself out.
+    fn kept(&self, bytes: f64) -> f64 {
+        (2.0 - bytes / self.l2).clamp(0.0, 1.0)
+    }
+
+    /// Peak operations per second of one SM.
+    pub fn peak(&self, dtype: Dtype) -> f64 {
+        let index = DTYPES.iter().position(|&d| d == dtype).expect("every format is listed");
+        self.peaks[index]
+    }
+
+    /// Seconds that the tensor cores of an SM take for `[rows, depth] x [depth, columns]`, operands in time.
+    ///
+    /// The smaller side pays for the rows of the smallest instruction.
+    pub fn multiply(&self, dtype: Dtype, rows: f64, columns: f64, depth: f64) -> f64 {
+        let least = f64::from(self.sm.mma.rows.get());
+        let area = (rows.max(least) * columns).min(rows * columns.max(least));
+        2.0 * area * depth / (self.peak(dtype) * self.sm.mma.efficiency(dtype).get())
+    }
+
+    /// Values along K between promotions of `dtype`; none where the tensor cores need no help.
+    ///
+    /// CUDA cores have to apply the scales of groups that the tensor cores cannot, and to add up what an accumulator of
+    /// 22 bits would lose (arXiv 2505.09343 section 3.1.1).
+    pub fn promotion_interval(&self, dtype: Dtype) -> Option<f64> {
+        let mma = &self.sm.mma;
+        let scales = mma.group_scaling == GroupScaling::CudaCores;
+        let narrow = mma.accumulator == Accumulator::Fp22;
+        (dtype == Dtype::Fp8 && (scales || narrow)).then(|| f64::from(mma.promotion_interval.get()))
+    }
+
+    /// Seconds to promote the accumulators of a `rows x columns` tile once, over `passes` scales per row.
+    pub fn promote(&self, rows: f64, columns: f64, passes: f64) -> f64 {
+        let mma = &self.sm.mma;
+        let additions = rows * columns * passes / (f64::from(mma.promotion_per_cycle.get()) * self.clock);
+        mma.promotion_drain.as_secs() + additions
+    }
+
+    /// Seconds that a step of a main loop costs beside arithmetic.
+    pub fn step(&self, dtype: Dtype) -> f64 {
+        let mma = &self.sm.mma;
+        let scaled = matches!(dtype, Dtype::Fp8 | Dtype::Fp4) && mma.group_scaling == GroupScaling::TensorCores;
+        let scales = if scaled { mma.scale_load.as_secs() } else { 0.0 };
+        mma.step.as_secs() + scales
+    }
+
+    /// What `seconds` of tensor work become under the power limit.
+    ///
+    /// The board may exceed its limit for a while; then the clock falls to what the limit sustains.
+    pub fn under_power(&self, seconds: f64, operations: f64, dtype: Dtype) -> f64 {
+        let energy = &self.sm.energy;
+        let work = operations * energy.per_operation(dtype).as_f64();
+        let sustained = self.power - energy.base.as_f64();
+        let surge = sustained + energy.surge.as_f64();
+        let (at_surge, at_limit) = (seconds.max(work / surge), work / sustained);
+        let surge_time = energy.surge_time.as_secs();
+        if at_surge <= surge_time || at_limit <= at_surge {
+            return at_surge;
+        }
+        surge_time + (at_surge - surge_time) * at_limit / at_surge
+    }
+}

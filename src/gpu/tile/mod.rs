@@ -1,0 +1,136 @@
+//! Kernels as thread blocks on streaming multiprocessors: the cycle-level model.
+//!
+//! A kernel becomes a grid of blocks ([`grid`]), each a few loops of equal steps; which tiles it is cut into is the kernel
+//! library's choice ([`library`]). Simulating equal blocks together makes a kernel cost microseconds, and what was simulated once
+//! is remembered. This module knows kernels and one GPU at a time, never models, schedules or the network.
+
+mod attention;
+mod elementwise;
+mod gemm;
+mod grid;
+mod library;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+pub use attention::Attention;
+pub use machine::Machine;
+
+use super::{Conditions, Cost, KernelModel, Processor};
+use crate::id::DeviceId;
+use crate::timeline::Bound;
+use crate::units::{Duration, PS_PER_SEC};
+use crate::workload::{GroupedGemm, Kernel, RowLayout};
+use gemm::Product;
+use grid::{Class, Limit, run};
+use library::Layout;
+use std::collections::BTreeMap;
+
+/// What simulating a kernel found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Timing {
+    /// Seconds before the first block and after the last: launch, first latency, reductions.
+    fixed: f64,
+    /// Seconds of the blocks.
+    blocks: f64,
+    /// What most of those went to.
+    limit: Limit,
+}
+
+impl Timing {
+    /// A launch, the first loads, `classes` of blocks, and `rest` seconds.
+    fn of(machine: &Machine, classes: &[Class], rest: f64) -> Timing {
+        let spent = run(machine, classes, machine.sms);
+        Timing { fixed: machine.launch + machine.latency + rest, blocks: spent.seconds, limit: spent.limit() }
+    }
+
+    fn cost(&self) -> Cost {
+        let seconds = self.fixed + self.blocks;
+        let bound = match self.limit {
+            _ if self.fixed > self.blocks => Bound::Launch,
+            Limit::Tensor => Bound::Tensor,
+            Limit::Promotion => Bound::Promotion,
+            Limit::Cuda => Bound::Cuda,
+            Limit::L2 => Bound::L2,
+            Limit::Hbm => Bound::Memory,
+            Limit::Tail => Bound::Tail,
+        };
+        Cost { time: Duration::from_ps((seconds * PS_PER_SEC as f64).ceil() as u64), bound }
+    }
+}
+
+/// What `kernel` costs on `machine`.
+pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
+    match kernel {
+        Kernel::Gemm(gemm) => {
+            let product = Product {
+                groups: gemm.groups,
+                rows: gemm.rows,
+                most: gemm.rows.div_ceil(gemm.groups),
+                n: gemm.n,
+                k: gemm.k,
+                operands: gemm.operands,
+                weight_bits: gemm.weights.bits(),
+            };
+            multiply(machine, &product, Layout::Even)
+        }
+        Kernel::GroupedGemm(gemm) => {
+            let product = Product {
+                groups: gemm.touched,
+                rows: gemm.rows,
+                most: gemm.most,
+                n: gemm.n,
+                k: gemm.k,
+                operands: gemm.operands,
+                weight_bits: gemm.weights.bits(),
+            };
+            let GroupedGemm { tiles_of_64, tiles_of_128, .. } = *gemm;
+            let layout = match gemm.layout {
+                RowLayout::Contiguous => Layout::Contiguous { tiles_of_128 },
+                RowLayout::Masked => Layout::Masked { tiles_of_64, tiles_of_128 },
+            };
+            multiply(machine, &product, layout)
+        }
+        Kernel::DecodeAttention(_) | Kernel::PrefillAttention(_) => {
+            let known = machine.attention.as_ref().map(|attention| attention.on(machine.sms));
+            known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
+        }
+        Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
+    }
+}
+
+fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
+    let tiling = library::tiling(machine, product, layout);
+    let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
+    let mut timing = Timing::of(machine, &[class], rest);
+    let limited = machine.under_power(timing.blocks, product.operations(), product.operands);
+    if limited > 1.5 * timing.blocks {
+        timing.limit = Limit::Tensor;
+    }
+    timing.blocks = limited;
+    timing.cost()
+}
+
+/// The cycle-level model of the GPUs of a cluster; CPUs stay with the roofline.
+pub struct Tile {
+    machine: Machine,
+    others: BTreeMap<DeviceId, Processor>,
+    known: BTreeMap<(Conditions, Kernel), Cost>,
+}
+
+impl Tile {
+    /// A cluster whose GPUs are all `machine`, beside the processors `others`.
+    pub fn new(machine: Machine, others: BTreeMap<DeviceId, Processor>) -> Tile {
+        Tile { machine, others, known: BTreeMap::new() }
+    }
+}
+
+impl KernelModel for Tile {
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
+        if let Some(processor) = self.others.get(&device) {
+            return processor.cost(kernel);
+        }
+        let Tile { machine, known, .. } = self;
+        *known.entry((*conditions, *kernel)).or_insert_with(|| simulate(&machine.under(conditions), kernel))
+    }
+}

@@ -1,0 +1,122 @@
+//! What the cycle-level kernel model knows of a streaming multiprocessor (SM), the same for all GPUs of an architecture.
+
+use crate::dtype::Dtype;
+use crate::units::{Bytes, Count, Duration, Fraction, Joules, Watts};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One SM: what feeds it, what it computes with, and what a thread block costs beyond its work.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SmSpec {
+    /// Shared memory that one thread block can fill with operands.
+    pub shared_memory: Bytes,
+    /// Deepest pipeline of operand buffers that kernels set up.
+    pub buffers: Count,
+    /// What an SM takes from or gives to L2 per clock cycle.
+    pub l2_per_cycle: Bytes,
+    /// Data that one SM can have requested from memory and not yet received.
+    pub in_flight: Bytes,
+    /// From the request of a tile in memory to its arrival in shared memory.
+    pub memory_latency: Duration,
+    /// FP32 lanes: multiply-adds per clock cycle outside the tensor cores.
+    pub lanes: Count,
+    /// Tensor cores.
+    pub mma: MmaSpec,
+    /// Last part of a thread block: results from registers or tensor memory to memory, without the transfer itself.
+    pub epilogue: Duration,
+    /// Whether the epilogue of a tile runs beside the main loop of the next, from accumulators of its own.
+    pub epilogue_overlaps: bool,
+    /// Adding up partial results of blocks that share an output tile, without the transfer itself.
+    pub reduction: Duration,
+    /// What arithmetic draws from the board's power.
+    pub energy: EnergySpec,
+}
+
+/// The tensor cores of an SM and how numbers with group scales pass through them.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MmaSpec {
+    /// Rows of the smallest instruction; shorter tiles take as long.
+    pub rows: Count,
+    /// The part of the peak rate that the main loop reaches in BF16, while operands are in time.
+    pub bf16: Fraction,
+    /// The same in FP8.
+    pub fp8: Fraction,
+    /// The same in FP4.
+    pub fp4: Fraction,
+    /// What a step of the main loop (128 bytes of K) costs beyond arithmetic: barriers and issue.
+    pub step: Duration,
+    /// Where scale factors of groups of FP8 or FP4 values are applied.
+    pub group_scaling: GroupScaling,
+    /// What products of FP8 values are added up in.
+    pub accumulator: Accumulator,
+    /// Values along K after which FP22 accumulators, or groups with scales, are added to FP32 registers on CUDA cores.
+    pub promotion_interval: Count,
+    /// What such a promotion keeps the tensor cores waiting, beside the additions themselves.
+    pub promotion_drain: Duration,
+    /// Accumulators that are scaled and added per clock cycle.
+    pub promotion_per_cycle: Count,
+    /// What loading scale factors into tensor memory adds to a step.
+    pub scale_load: Duration,
+}
+
+/// Where the scale factors of groups of values are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupScaling {
+    /// By the FP32 lanes, group by group, as on Hopper.
+    CudaCores,
+    /// Inside the tensor cores, as on Blackwell.
+    TensorCores,
+}
+
+/// The format that products of FP8 values are added up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Accumulator {
+    /// 22 bits, of which 13 are fraction: too few for long sums (arXiv 2505.09343 section 3.1.1).
+    Fp22,
+    /// Single precision.
+    Fp32,
+}
+
+/// What limits sustained arithmetic: the board's power.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnergySpec {
+    /// Power that a busy GPU draws beside its tensor cores: leakage, clocks, memory.
+    pub base: Watts,
+    /// Energy of one BF16 operation (half a multiply-add), operands on chip included.
+    pub bf16: Joules,
+    /// The same in FP8.
+    pub fp8: Joules,
+    /// The same in FP4.
+    pub fp4: Joules,
+    /// Power above the board's limit that is allowed for a short time.
+    pub surge: Watts,
+    /// How long.
+    pub surge_time: Duration,
+}
+
+impl MmaSpec {
+    /// The part of the peak rate that the main loop reaches.
+    pub fn efficiency(&self, dtype: Dtype) -> Fraction {
+        match dtype {
+            Dtype::Fp8 => self.fp8,
+            Dtype::Fp4 => self.fp4,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+        }
+    }
+}
+
+impl EnergySpec {
+    /// Energy of one operation.
+    pub fn per_operation(&self, dtype: Dtype) -> Joules {
+        match dtype {
+            Dtype::Fp8 => self.fp8,
+            Dtype::Fp4 => self.fp4,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+        }
+    }
+}

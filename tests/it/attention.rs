@@ -1,0 +1,232 @@
+//! Attention at tile fidelity: against sums done by hand, and against what must hold for every shape on every GPU.
+
+use octoplane::dtype::Dtype;
+use octoplane::gpu::tile::Attention;
+use octoplane::hardware::GpuSpec;
+use octoplane::scenario::load;
+use octoplane::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
+use std::path::Path;
+
+fn gpu(name: &str) -> GpuSpec {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("hardware/gpus/{name}.toml"));
+    load::<GpuSpec>(&path, &[]).unwrap_or_else(|error| panic!("{error}")).value
+}
+
+fn attention(name: &str) -> Attention {
+    Attention::new(&gpu(name)).unwrap()
+}
+
+/// Attention of DeepSeek-V3 over its latent in a decode step.
+fn mla(requests: u64, context: u64, heads: u64, cache: Dtype) -> DecodeAttention {
+    DecodeAttention { requests, queries: 1, context, heads, key_dim: 576, value_dim: 512, cached_values: 576, cache }
+}
+
+/// Attention of DeepSeek-V3 with keys and values of their own per head.
+fn full(requests: u64, queries: u64, heads: u64, pass: Pass) -> PrefillAttention {
+    PrefillAttention {
+        requests,
+        queries,
+        context: 0,
+        heads,
+        key_heads: heads,
+        key_dim: 192,
+        value_dim: 128,
+        latent: false,
+        operands: Dtype::Bf16,
+        pass,
+    }
+}
+
+/// The same over the latent.
+fn latent(requests: u64, queries: u64, heads: u64) -> PrefillAttention {
+    let over = full(requests, queries, heads, Pass::Serving);
+    PrefillAttention { key_heads: 1, key_dim: 576, value_dim: 512, latent: true, ..over }
+}
+
+fn close(simulated: f64, by_hand: f64) {
+    assert!((simulated / by_hand - 1.0).abs() < 1e-4, "simulated {simulated:e} s, by hand {by_hand:e} s");
+}
+
+/// The fourth-power mean of two activities that overlap.
+fn hidden(a: f64, b: f64) -> f64 {
+    (a.powi(4) + b.powi(4)).sqrt().sqrt()
+}
+
+#[test]
+fn one_tile_of_a_latent_on_hopper_is_products_then_softmax() {
+    // 64 heads of one query against one key: one block of 64 rows, one tile of 64 keys.
+    let time = attention("h100_sxm").prefill(&latent(1, 1, 64)).time.as_secs();
+    let clock = 1.83e9 * 0.95;
+    let macs = 989e12 / (2.0 * 132.0 * 1.83e9);
+    let cycles = 64.0 * 64.0 * (576.0 + 512.0) / macs + 64.0 * 64.0 * 28.0 / 128.0 + 64.0 * 512.0 / 256.0;
+    let port = 64.0 * 1.83e9;
+    let tile = hidden(cycles / clock, 64.0 * 576.0 * 2.0 / port);
+    let rows = 64.0 * (576.0 + 512.0) * 2.0 / port;
+    close(time, 9.5e-6 + 0.44e-6 + rows + tile);
+}
+
+#[test]
+fn a_block_more_than_a_wave_starts_a_second_wave() {
+    let attention = attention("h100_sxm");
+    let time = |requests| attention.prefill(&latent(requests, 1, 64)).time.as_secs() - 9.5e-6;
+    close(time(133), time(132) + time(1));
+    close(time(264), 2.0 * time(132));
+    // Fewer blocks share the same bandwidth.
+    assert!(time(66) < time(132));
+}
+
+#[test]
+fn two_warp_groups_of_hopper_hide_products_behind_softmax() {
+    // One head, 128 queries: one block of two warp groups, one tile of 128 keys.
+    let spec = gpu("h800_sxm");
+    let time = attention("h800_sxm").prefill(&full(1, 128, 1, Pass::Forward)).time.as_secs();
+    let macs = 989e12 / (2.0 * 132.0 * 1.83e9);
+    let products = 64.0 * 128.0 * 320.0 / macs;
+    let softmax = 64.0 * 128.0 * 28.0 / 128.0 + 64.0 * 128.0 / 128.0;
+    let cycles: f64 = f64::max(2.0 * products, products + softmax);
+    let port = 64.0 * 1.83e9;
+    let tile = hidden(cycles / (1.83e9 * 0.95), 128.0 * 320.0 * 2.0 / port);
+    close(time, spec.kernel_launch.as_secs() + 0.44e-6 + 128.0 * 320.0 * 2.0 / port + tile);
+}
+
+#[test]
+fn decode_on_blackwell_halves_the_value_columns_between_two_sms() {
+    // 148 requests of 128 heads and one tile of keys each: two blocks per request, two waves.
+    let time = attention("b200").decode(&mla(148, 128, 128, Dtype::Bf16)).time.as_secs();
+    let macs = 2250e12 / (2.0 * 148.0 * 1.86e9);
+    let softmax = 128.0 * 128.0 * 16.0 / 256.0 + 128.0 * 256.0 * 2.0 / 128.0;
+    let cycles = f64::max(128.0 * 128.0 * 576.0 / macs, softmax) + 128.0 * 128.0 * 256.0 / macs;
+    let (port, hbm) = (38.0 * 1.86e9, 7.7e12 * 0.85 / 148.0);
+    let (keys, half) = (128.0 * 576.0 * 2.0, 0.5);
+    let load = f64::max(keys * half / hbm, keys * half / port);
+    let rows = f64::max(128.0 * (576.0 + 512.0) * 2.0 * half / hbm, 128.0 * (576.0 + 256.0) * 2.0 / port);
+    close(time, 6.4e-6 + 2.0 * (4.2e-6 + rows + hidden(cycles / (1.86e9 * 0.95), load)));
+}
+
+#[test]
+fn few_heads_read_the_cache_at_the_speed_of_memory() {
+    for name in ["h100_sxm", "h200_sxm", "b200"] {
+        let spec = gpu(name);
+        let kernel = mla(256, 16384, 16, Dtype::Bf16);
+        let time = attention(name).decode(&kernel).time.as_secs();
+        let bytes = Kernel::DecodeAttention(kernel).bytes().get() as f64;
+        let ratio = time / (bytes / spec.memory.achievable().get() as f64);
+        assert!((1.0..1.3).contains(&ratio), "{name}: {ratio:.2} of the time that memory takes");
+    }
+}
+
+#[test]
+fn an_fp8_cache_costs_a_conversion_on_hopper_and_saves_half_on_blackwell() {
+    let ratio = |name: &str| {
+        let time = |cache| attention(name).decode(&mla(128, 8192, 128, cache)).time.as_secs();
+        time(Dtype::Fp8) / time(Dtype::Bf16)
+    };
+    assert!(ratio("h100_sxm") > 2.0, "{}", ratio("h100_sxm"));
+    assert!(ratio("b200") < 0.7, "{}", ratio("b200"));
+}
+
+const GPUS: [&str; 8] = ["h100_sxm", "h800_sxm", "h200_sxm", "h20", "b200", "b300", "gb200", "gb300"];
+const HEADS: [u64; 6] = [1, 8, 16, 32, 64, 128];
+
+/// Time is never below what arithmetic at the datasheet's peak or memory take.
+fn above_roofline(spec: &GpuSpec, kernel: &Kernel, time: f64) {
+    let arithmetic = kernel.flops().as_f64() / spec.tensor.peak(Dtype::Bf16).get() as f64;
+    let arithmetic = if kernel.operands() == Dtype::Fp8 { arithmetic / 2.0 } else { arithmetic };
+    let memory = kernel.bytes().get() as f64 / spec.memory.achievable().get() as f64;
+    assert!(time >= arithmetic.max(memory), "{} {kernel}: {time:e} s below the roofline", spec.name);
+}
+
+#[test]
+fn decode_grows_with_requests_and_cache_without_jumps() {
+    for name in GPUS {
+        let (spec, attention) = (gpu(name), attention(name));
+        for heads in HEADS {
+            for cache in [Dtype::Bf16, Dtype::Fp8] {
+                let time = |requests, context| {
+                    let kernel = mla(requests, context, heads, cache);
+                    let time = attention.decode(&kernel).time.as_secs();
+                    let operands = if spec.architecture == "Blackwell" { cache } else { Dtype::Bf16 };
+                    let half = if operands == Dtype::Fp8 { 2.0 } else { 1.0 };
+                    above_roofline(&spec, &Kernel::DecodeAttention(kernel), time * half);
+                    time
+                };
+                for requests in [1, 3, 8, 20, 64, 150, 400, 1024] {
+                    for context in [1, 64, 65, 300, 1024, 5000, 16384, 100_000] {
+                        let here = time(requests, context);
+                        let place = format!("{name}, {heads} heads, {requests} x {context}");
+                        for (what, there) in
+                            [("requests", time(2 * requests, context)), ("cache", time(requests, 2 * context))]
+                        {
+                            // Another kernel for larger work may be a little faster, as measurements show too.
+                            assert!(there > 0.85 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                            // Three splits in one wave may become two splits in two.
+                            assert!(there < 3.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                        }
+                        // One key more is at most a tile more in every wave (5 us on the weak tensor cores of H20), or the first
+                        // split.
+                        let next = time(requests, context + 1);
+                        assert!(
+                            next < 1.35 * here + 6e-6 && next > 0.8 * here,
+                            "{place}: a key more {here:e} -> {next:e} s"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn prefill_grows_with_requests_queries_and_context_without_jumps() {
+    for name in GPUS {
+        let (spec, attention) = (gpu(name), attention(name));
+        for heads in HEADS {
+            for shape in [full(1, 1, heads, Pass::Serving), latent(1, 1, heads), full(1, 1, heads, Pass::Backward)] {
+                let time = |requests, queries, context| {
+                    let context = if shape.pass == Pass::Backward { 0 } else { context };
+                    let kernel = PrefillAttention { requests, queries, context, ..shape };
+                    let time = attention.prefill(&kernel).time.as_secs();
+                    above_roofline(&spec, &Kernel::PrefillAttention(kernel), time);
+                    time
+                };
+                for (requests, queries, context) in
+                    [(1, 1, 0), (1, 300, 0), (7, 64, 0), (7, 65, 1000), (1, 4096, 0), (2, 5000, 32768), (40, 1024, 0)]
+                {
+                    let here = time(requests, queries, context);
+                    let place = format!("{name}, {heads} heads, {requests} x {queries} after {context}");
+                    let more = [
+                        ("requests", time(2 * requests, queries, context)),
+                        ("queries", time(requests, 2 * queries, context)),
+                        ("context", time(requests, queries, 2 * context + 1)),
+                    ];
+                    for (what, there) in more {
+                        assert!(there >= 0.99 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                        assert!(there < 4.5 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                    }
+                    let next = time(requests, queries + 1, context);
+                    assert!(next < 2.1 * here && next > 0.9 * here, "{place}: a query more {here:e} -> {next:e} s");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fewer_sms_are_never_faster() {
+    for name in GPUS {
+        let attention = attention(name);
+        let sms = gpu(name).sms.wide();
+        for (requests, context) in [(1, 8192), (16, 1024), (128, 4096), (300, 333)] {
+            let time = |sms| attention.on(sms).decode(&mla(requests, context, 128, Dtype::Bf16)).time.as_secs();
+            for taken in [1, 8, 20, sms / 2] {
+                // With fewer SMs the library may choose a kernel with more work per block, which it should have before.
+                assert!(time(sms - taken) > 0.8 * time(sms), "{name}, {requests} x {context}, {taken} SMs taken");
+            }
+            assert!(time(sms / 4) > time(sms), "{name}, {requests} x {context}, a quarter of the SMs");
+        }
+        let training = full(1, 4096, 128, Pass::Forward);
+        let time = |sms| attention.on(sms).prefill(&training).time.as_secs();
+        let ratio = time(sms * 112 / 132) / time(sms);
+        assert!((1.12..1.22).contains(&ratio), "{name}: {ratio:.3}");
+    }
+}
