@@ -49,7 +49,8 @@ pub struct GateShape {
 }
 
 impl GateShape {
-    fn of(moe: &MoeSpec) -> GateShape {
+    /// The shape of a model's gate.
+    pub fn of(moe: &MoeSpec) -> GateShape {
         GateShape {
             experts: moe.routed_experts.index(),
             per_token: moe.experts_per_token.index(),
@@ -70,6 +71,12 @@ impl GateSample {
     /// The experts of each token.
     pub fn tokens(&self) -> impl Iterator<Item = &[u32]> {
         self.experts.chunks_exact(self.per_token)
+    }
+
+    /// The tokens of a part of the sample.
+    pub fn slice(&self, tokens: std::ops::Range<usize>) -> GateSample {
+        let part = tokens.start * self.per_token..tokens.end * self.per_token;
+        GateSample { per_token: self.per_token, experts: self.experts[part].to_vec() }
     }
 
     /// Tokens in the sample.

@@ -41,8 +41,8 @@ pub struct MoeExchange {
 }
 
 /// The direction of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Direction {
     Dispatch,
     Combine,
 }
@@ -88,7 +88,7 @@ impl MoeExchange {
     }
 
     /// Adds one pass of the kernels; each GPU joins when its operations in `front` have finished.
-    fn pass(&self, desk: &mut Desk<'_>, direction: Direction, front: &Front) -> Front {
+    pub(super) fn pass(&self, desk: &mut Desk<'_>, direction: Direction, front: &Front) -> Front {
         match self.spec.kernels {
             ExchangeKernels::Normal => normal::pass(self, desk, direction, front),
             ExchangeKernels::LowLatency => low_latency::pass(self, desk, direction, front),
