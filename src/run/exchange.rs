@@ -4,6 +4,7 @@ use super::lower::Job;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, MoeExchangeFacts};
 use crate::rng::Seed;
+use crate::routing::Routes;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
 use crate::topology::Cluster;
 use crate::workload::{
@@ -29,7 +30,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         nodes: u64::from(cluster.nodes),
     };
     // Without contention inside the network and with equal GPUs, what one sends arrives when what it receives does.
-    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();
+    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even() && through_own_ports(spec, cluster);
     let fold = alike && scenario.symmetry == SymmetryChoice::Fold && members.len() > 1;
     let exchange = MoeExchange {
         spec: spec.clone(),
@@ -48,6 +49,18 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
     })
 }
 
+/// Whether what a GPU sends to other nodes leaves through its own NIC, wherever it goes. Where it first has to change planes, it
+/// shares the NICs of its neighbours, and no GPU stands for all.
+fn through_own_ports(spec: &MoeExchangeSpec, cluster: &Cluster) -> bool {
+    if cluster.nodes == 1 || spec.kernels != ExchangeKernels::LowLatency {
+        return true;
+    }
+    let (mut routes, here) = (Routes::new(&cluster.topology), cluster.gpus_per_node as usize);
+    let mut port = |to: usize| routes.path(cluster.gpus[0], cluster.gpus[to]).map(|path| path.port);
+    let own = port(here);
+    (here..2 * here).all(|to| port(to) == own)
+}
+
 /// What the spec, the node and the cluster must agree on.
 fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<(), Invalid> {
     let at = |key: &str, message: String, help: &str| Err(Invalid::at(&format!("{PLACE}.{key}"), message).help(help));
@@ -60,6 +73,10 @@ fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Resu
     if gpus < 2 {
         let message = "an exchange needs at least two GPUs, and the cluster has one";
         return Err(Invalid::at("nodes", message).help("add nodes, or use a node with more GPUs"));
+    }
+    if !spec.scale_up && (scenario.topology.is_none() || cluster.nics.is_empty()) {
+        let message = "without the scale-up domain, GPUs of a node need NICs and a fabric between them";
+        return at("scale_up", message.to_owned(), "add a [topology] table, or set `scale_up = true`");
     }
     if spec.experts.index() < gpus {
         let message = format!("{} experts on {gpus} GPUs leave some without any", spec.experts);

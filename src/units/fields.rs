@@ -20,8 +20,11 @@ impl Count {
     pub const ONE: Count = Count(NonZeroU32::MIN);
 
     /// A count of `n`; none for zero.
-    pub fn new(n: u32) -> Option<Count> {
-        NonZeroU32::new(n).map(Count)
+    pub const fn new(n: u32) -> Option<Count> {
+        match NonZeroU32::new(n) {
+            Some(n) => Some(Count(n)),
+            None => None,
+        }
     }
 
     /// The number.

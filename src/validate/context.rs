@@ -59,13 +59,15 @@ impl Context {
 
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
+        // NICs of one node reach each other through the fabric.
+        let over_nics = matches!(&workload, WorkloadSpec::MoeExchange(spec) if !spec.scale_up);
         let scenario = Scenario {
             name: "validation".to_owned(),
             description: String::new(),
             seed: 1,
             hardware: part_of_node(system, gpus)?,
             nodes: Count::new(nodes).ok_or_else(|| Skip::because("no nodes"))?,
-            topology: if nodes > 1 { system.fabric.clone() } else { None },
+            topology: if nodes > 1 || over_nics { system.fabric.clone() } else { None },
             model: None,
             parallelism: PlanSpec::default(),
             precision: None,

@@ -4,8 +4,8 @@
 //! network model will take them.
 
 mod collective;
-mod decode;
 mod gate;
+mod inference;
 mod kernel;
 mod moe;
 mod op;
@@ -13,10 +13,11 @@ mod op;
 pub use collective::{
     Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand,
 };
-pub use decode::{
-    Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
-};
 pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
+pub use inference::{
+    BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
+    InferenceWorkload, LaunchChoice, MtpSpec, PrefillSpec, Prompts, RunOn, ScheduleChoice, expert_traffic, parts,
+};
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};

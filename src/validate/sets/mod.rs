@@ -1,5 +1,10 @@
 //! The sets: one file per table of measurements, with the conventions of its data at the top.
 
+mod deepep_ll_sweep;
+mod deepep_normal_sweep;
+mod deepep_published;
+mod exchange;
+mod gb200_nvl72_alltoall;
 mod gemm;
 mod nccl_one_domain;
 
@@ -8,7 +13,14 @@ use crate::dtype::Dtype;
 
 /// Every set, in the order of reports.
 pub(super) fn all() -> Vec<Set> {
-    vec![Set::of::<gemm::Row>(), Set::of::<nccl_one_domain::Row>()]
+    vec![
+        Set::of::<gemm::Row>(),
+        Set::of::<nccl_one_domain::Row>(),
+        Set::of::<deepep_published::Row>(),
+        Set::of::<deepep_ll_sweep::Row>(),
+        Set::of::<deepep_normal_sweep::Row>(),
+        Set::of::<gb200_nvl72_alltoall::Row>(),
+    ]
 }
 
 /// Names of all sets.

@@ -10,20 +10,37 @@ use std::collections::BTreeMap;
 /// What each rank's next operation waits for.
 pub(in crate::workload) type Front = Vec<Vec<OpId>>;
 
+/// Streams of software, by rank and by channel: channels of a rank do not wait for each other.
+pub(in crate::workload) type Streams = BTreeMap<(usize, usize), StreamId>;
+
 /// Adds the operations of one collective.
 pub(in crate::workload) struct Desk<'a> {
     pub(in crate::workload) group: &'a Group,
     graph: &'a mut OpGraph,
     label: Label,
     tag: CollectiveId,
-    /// Streams of software, by rank and by channel: channels of a rank do not wait for each other.
-    streams: BTreeMap<(usize, usize), StreamId>,
+    streams: Streams,
 }
 
 impl<'a> Desk<'a> {
     pub(in crate::workload) fn new(graph: &'a mut OpGraph, group: &'a Group, label: Label) -> Desk<'a> {
+        Desk::resume(graph, group, label, Streams::new())
+    }
+
+    /// Another collective on the streams of an earlier one.
+    pub(in crate::workload) fn resume(
+        graph: &'a mut OpGraph,
+        group: &'a Group,
+        label: Label,
+        streams: Streams,
+    ) -> Desk<'a> {
         let tag = graph.collective();
-        Desk { group, graph, label, tag, streams: BTreeMap::new() }
+        Desk { group, graph, label, tag, streams }
+    }
+
+    /// The streams, for a later collective.
+    pub(in crate::workload) fn into_streams(self) -> Streams {
+        self.streams
     }
 
     /// From here on, what is added belongs to `label`.

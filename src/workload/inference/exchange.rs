@@ -2,7 +2,7 @@
 
 use super::lowering::{Front, Lowering};
 use crate::dtype::Dtype;
-use crate::units::Bytes;
+use crate::units::{Bytes, Count};
 use crate::workload::collective::desk::Desk;
 use crate::workload::collective::{Collective, choose, expand};
 use crate::workload::moe::{Direction, MoeExchange};
@@ -50,12 +50,15 @@ impl Lowering<'_> {
         for (place, &rank) in self.step.simulated.iter().enumerate() {
             front[rank].clone_from(&after[place]);
         }
+        // Drafting passes fewer positions than verification, for which the exchange was described.
+        let mut exchange = exchange.clone();
+        exchange.spec.tokens_per_gpu = Count::new(tokens as u32).expect("a micro-batch has tokens");
         let streams = self.software.remove(&(label.micro_batch, direction)).unwrap_or_default();
         let mut desk = Desk::resume(self.graph, &exchange.group, label, streams);
         if direction == Direction::Dispatch {
-            front = exchange.prepare(&mut desk, tokens, &front);
+            front = exchange.prepare(&mut desk, &front);
         }
-        let mut received = exchange.pass(&mut desk, direction, tokens, &front);
+        let mut received = exchange.pass(&mut desk, direction, &front);
         self.software.insert((label.micro_batch, direction), desk.into_streams());
         self.step.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
     }

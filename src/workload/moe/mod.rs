@@ -87,6 +87,11 @@ impl MoeExchange {
         (1..self.nodes()).map(move |offset| (gpu + offset * step) % all)
     }
 
+    /// Adds what precedes a dispatch, where that is a kernel of its own.
+    pub(super) fn prepare(&self, desk: &mut Desk<'_>, front: &Front) -> Front {
+        scale_up::prepare(self, desk, front)
+    }
+
     /// Adds one pass of the kernels; each GPU joins when its operations in `front` have finished.
     pub(super) fn pass(&self, desk: &mut Desk<'_>, direction: Direction, front: &Front) -> Front {
         match self.spec.kernels {

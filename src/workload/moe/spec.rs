@@ -70,7 +70,21 @@ pub struct RowFormat {
     pub scale: Dtype,
 }
 
+impl MoeExchangeSpec {
+    /// SMs that the normal kernels occupy unless a scenario says otherwise: those of DeepSeek-V3's training.
+    pub const SMS: Count = match Count::new(20) {
+        Some(count) => count,
+        None => Count::ONE,
+    };
+}
+
 impl RowFormat {
+    /// FP8 with a scale for every 128 values, as DeepSeek-V3 dispatches.
+    pub const FP8: RowFormat =
+        RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), scale: Dtype::Fp32 };
+    /// Plain BF16, as it combines.
+    pub const BF16: RowFormat = RowFormat { dtype: Dtype::Bf16, scale_group: None, scale: Dtype::Fp32 };
+
     /// What one copy of a token occupies.
     pub fn bytes(&self, hidden: Count) -> Bytes {
         let of = |values: u64, dtype: Dtype| Bytes::from_bits(u128::from(values) * u128::from(dtype.bits()));
@@ -83,8 +97,8 @@ const fn one() -> Count {
     Count::ONE
 }
 
-fn twenty() -> Count {
-    Count::new(20).expect("twenty is more than zero")
+const fn twenty() -> Count {
+    MoeExchangeSpec::SMS
 }
 
 const fn yes() -> bool {
@@ -95,11 +109,10 @@ const fn fp32() -> Dtype {
     Dtype::Fp32
 }
 
-/// FP8 with a scale for every 128 values, as DeepSeek-V3 dispatches.
-fn fp8_row() -> RowFormat {
-    RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), scale: Dtype::Fp32 }
+const fn fp8_row() -> RowFormat {
+    RowFormat::FP8
 }
 
 const fn bf16_row() -> RowFormat {
-    RowFormat { dtype: Dtype::Bf16, scale_group: None, scale: Dtype::Fp32 }
+    RowFormat::BF16
 }
