@@ -4,19 +4,23 @@
 
 mod build;
 mod exchange;
+mod inference;
 mod lower;
 
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
 use crate::invalid::Invalid;
-use crate::metrics::MoeExchangeFacts;
-use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics, moe_exchange_metrics};
+use crate::gpu::Beside;
+use crate::metrics::{
+    DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
+    moe_exchange_metrics, prefill_metrics,
+};
 use crate::network::Analytic;
 use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::workload::DecodeStep;
+use crate::workload::MtpSpec;
 
 /// Runs one experiment.
 ///
@@ -25,12 +29,12 @@ use crate::workload::DecodeStep;
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let cluster = build::cluster(scenario)?;
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = build::kernels(scenario, &cluster)?;
+    let mut kernels = Beside { sms_taken: job.sms_taken, kernels: build::kernels(scenario, &cluster)? };
     let mut network = match scenario.network {
         NetworkChoice::Analytic => Analytic::new(&cluster.topology),
     };
     let mut workload = job.workload;
-    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), &mut network, &cluster.topology);
+    let timeline = engine::run(workload.as_mut(), &mut kernels, &mut network, &cluster.topology);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }
@@ -45,10 +49,21 @@ fn measure(
         WorkloadSpec::Decode(spec) => {
             let facts = DecodeFacts {
                 requests_per_gpu: spec.requests_per_gpu.wide(),
-                tokens_per_step: DecodeStep::tokens_per_step(spec),
+                tokens_per_step: MtpSpec::tokens_per_step(spec.mtp.as_ref()),
+                gpus_per_node: u64::from(cluster.gpus_per_node),
                 rent: scenario.hardware.gpu.rent,
             };
             Metrics::Decode(decode_metrics(timeline, &facts))
+        }
+        WorkloadSpec::Prefill(spec) => {
+            let facts = PrefillFacts {
+                tokens_per_gpu: spec.tokens_per_gpu.wide(),
+                prompt: spec.prompt.wide(),
+                cached: u64::from(spec.cached),
+                gpus_per_node: u64::from(cluster.gpus_per_node),
+                rent: scenario.hardware.gpu.rent,
+            };
+            Metrics::Prefill(prefill_metrics(timeline, &facts))
         }
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))

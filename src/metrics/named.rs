@@ -2,7 +2,7 @@
 //!
 //! JSON output, reproductions, sweeps and checks all name figures by these names.
 
-use super::{Breakdown, CollectiveMetrics, DecodeMetrics, MoeExchangeMetrics};
+use super::{Breakdown, CollectiveMetrics, DecodeMetrics, MoeExchangeMetrics, PrefillMetrics};
 use crate::units::Duration;
 
 /// One figure.
@@ -37,6 +37,7 @@ pub fn named_decode(m: &DecodeMetrics) -> Vec<Metric> {
         metric("tpot", ms(m.tpot), "ms", "time per output token: step / tokens that a request gains in it"),
         metric("tokens_per_s_per_user", m.tokens_per_sec_per_user, "tokens/s", "1 / tpot"),
         metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "requests per GPU / tpot"),
+        metric("tokens_per_s_per_node", m.tokens_per_sec_per_node, "tokens/s", "tokens_per_s_per_gpu * GPUs of a node"),
         metric("tflops_per_gpu", m.flops_per_sec / 1e12, "TFLOP/s", "work of all kernels of a GPU / step"),
     ];
     let dispatch = "dispatch + combine of one micro-batch in the first MoE layer: time on the GPU's port";
@@ -44,6 +45,23 @@ pub fn named_decode(m: &DecodeMetrics) -> Vec<Metric> {
     let layer = "dispatch + combine of all micro-batches in the first MoE layer: time on the GPU's port";
     named.extend(m.ep_layer.map(|time| metric("ep_layer", us(time), "us", layer)));
     let usd = "rent of a GPU / its tokens per second, per million output tokens";
+    named.extend(m.usd_per_million_tokens.map(|value| metric("usd_per_million_tokens", value, "USD", usd)));
+    named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+/// The figures of a prefill step.
+pub fn named_prefill(m: &PrefillMetrics) -> Vec<Metric> {
+    let step = "start of the prefill step to the first token of its last prompt: what the step adds to TTFT";
+    let input = "the same with positions that are found in the cache";
+    let mut named = vec![
+        metric("step", ms(m.step), "ms", step),
+        metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "computed positions per GPU / step"),
+        metric("tokens_per_s_per_node", m.tokens_per_sec_per_node, "tokens/s", "computed positions per node / step"),
+        metric("input_tokens_per_s_per_node", m.input_tokens_per_sec_per_node, "tokens/s", input),
+        metric("tflops_per_gpu", m.flops_per_sec / 1e12, "TFLOP/s", "work of all kernels of a GPU / step"),
+    ];
+    let usd = "rent of a GPU / its computed positions per second, per million";
     named.extend(m.usd_per_million_tokens.map(|value| metric("usd_per_million_tokens", value, "USD", usd)));
     named.extend(named_breakdown(&m.breakdown));
     named

@@ -1,7 +1,7 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, named_collective, named_decode, named_moe_exchange,
+    CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, named_collective, named_decode, named_moe_exchange, named_prefill,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
@@ -59,6 +59,8 @@ pub struct Memory {
 pub enum Metrics {
     /// A decode step.
     Decode(DecodeMetrics),
+    /// A prefill step.
+    Prefill(PrefillMetrics),
     /// A collective.
     Collective(CollectiveMetrics),
     /// An exchange of tokens with experts.
@@ -70,6 +72,7 @@ impl Metrics {
     pub fn named(&self) -> Vec<Metric> {
         match self {
             Metrics::Decode(metrics) => named_decode(metrics),
+            Metrics::Prefill(metrics) => named_prefill(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
             Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
         }

@@ -17,6 +17,7 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         .collect();
     let breakdown = match &outcome.metrics {
         Metrics::Decode(metrics) => &metrics.breakdown,
+        Metrics::Prefill(metrics) => &metrics.breakdown,
         Metrics::Collective(metrics) => &metrics.breakdown,
         Metrics::MoeExchange(metrics) => &metrics.breakdown,
     };

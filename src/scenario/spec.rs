@@ -5,7 +5,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, Protocol};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PrefillSpec, Protocol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,8 @@ pub struct Scenario {
 pub enum WorkloadSpec {
     /// One decode step of a deployment.
     Decode(DecodeSpec),
+    /// One prefill step of a deployment.
+    Prefill(PrefillSpec),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
     /// One exchange of tokens with experts over all GPUs.

@@ -14,7 +14,6 @@ mod spec;
 mod traffic;
 
 pub use batch::{Batch, Decoding, Prompts};
-pub use placement::{Placement, Room};
 pub use spec::{
     BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, RunOn, ScheduleChoice, parts,
 };
