@@ -6,6 +6,7 @@ mod build;
 mod exchange;
 mod inference;
 mod lower;
+mod serving;
 
 pub(crate) use build::gpu_kernels;
 
@@ -27,6 +28,9 @@ use crate::workload::MtpSpec;
 /// # Errors
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
+    if let WorkloadSpec::Serving(spec) = &scenario.workload {
+        return serving::simulate(scenario, spec);
+    }
     let cluster = build::cluster(scenario)?;
     let job = lower::job(scenario, &cluster)?;
     let mut kernels = Beside { sms_taken: job.sms_taken, kernels: build::kernels(scenario, &cluster)? };
@@ -65,6 +69,7 @@ fn measure(
             };
             Metrics::Prefill(prefill_metrics(timeline, &facts))
         }
+        WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
         }

@@ -10,12 +10,14 @@ mod moe;
 mod named;
 mod outcome;
 mod prefill;
+mod serving;
 
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
-pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill};
+pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};
 pub use outcome::{Folding, Memory, Metrics, Outcome};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
+pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};

@@ -1,12 +1,12 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, named_collective, named_decode, named_moe_exchange, named_prefill,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, ServingMetrics, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::Bytes;
+use crate::units::{Bytes, Duration};
 
 /// The answer to a scenario.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub enum Metrics {
     Decode(DecodeMetrics),
     /// A prefill step.
     Prefill(PrefillMetrics),
+    /// Requests that were served over time.
+    Serving(Box<ServingMetrics>),
     /// A collective.
     Collective(CollectiveMetrics),
     /// An exchange of tokens with experts.
@@ -68,11 +70,23 @@ pub enum Metrics {
 }
 
 impl Metrics {
+    /// Where the time went, and how much there was; of serving, those of a full decode step.
+    pub fn breakdown(&self) -> (&Breakdown, Duration) {
+        match self {
+            Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Prefill(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Serving(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
+            Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
+        }
+    }
+
     /// Every figure with its name, unit and definition.
     pub fn named(&self) -> Vec<Metric> {
         match self {
             Metrics::Decode(metrics) => named_decode(metrics),
             Metrics::Prefill(metrics) => named_prefill(metrics),
+            Metrics::Serving(metrics) => named_serving(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
             Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
         }

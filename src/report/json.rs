@@ -1,6 +1,6 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, Metrics, Outcome};
+use crate::metrics::{Breakdown, Outcome};
 use crate::units::Duration;
 use serde_json::{Value, json};
 
@@ -15,12 +15,7 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         .into_iter()
         .map(|m| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition })))
         .collect();
-    let breakdown = match &outcome.metrics {
-        Metrics::Decode(metrics) => &metrics.breakdown,
-        Metrics::Prefill(metrics) => &metrics.breakdown,
-        Metrics::Collective(metrics) => &metrics.breakdown,
-        Metrics::MoeExchange(metrics) => &metrics.breakdown,
-    };
+    let (breakdown, _) = outcome.metrics.breakdown();
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;
         json!({

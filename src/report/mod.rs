@@ -8,6 +8,7 @@ pub mod json;
 pub mod perfetto;
 pub mod plot;
 pub mod run_text;
+mod serving_text;
 mod sheet;
 pub mod table;
 mod topology_fold;

@@ -1,5 +1,6 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
+use super::serving_text::serving_summary;
 use super::table::{Align, Table};
 use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics};
 use crate::units::{Bytes, Duration};
@@ -33,20 +34,14 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(match &outcome.metrics {
         Metrics::Decode(metrics) => decode_summary(metrics),
         Metrics::Prefill(metrics) => prefill_summary(metrics),
+        Metrics::Serving(metrics) => serving_summary(metrics),
         Metrics::Collective(metrics) => {
             let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
         }
         Metrics::MoeExchange(metrics) => exchange_summary(metrics),
     });
-    let (breakdown, whole) = match &outcome.metrics {
-        Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
-        Metrics::Prefill(metrics) => (&metrics.breakdown, metrics.step),
-        Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
-        Metrics::MoeExchange(metrics) => {
-            (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine)
-        }
-    };
+    let (breakdown, whole) = outcome.metrics.breakdown();
     line(String::new());
     line(overlap(breakdown, whole));
     line(String::new());

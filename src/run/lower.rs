@@ -23,6 +23,7 @@ pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => inference::decode(scenario, spec, cluster),
         WorkloadSpec::Prefill(spec) => inference::prefill(scenario, spec, cluster),
+        WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
         WorkloadSpec::Collective(spec) => collective(scenario, spec, cluster),
         WorkloadSpec::MoeExchange(spec) => exchange::job(scenario, spec, cluster),
     }

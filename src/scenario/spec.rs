@@ -5,7 +5,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::PlanSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PrefillSpec, Protocol};
+use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PrefillSpec, Protocol, ServingSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,8 @@ pub enum WorkloadSpec {
     Decode(DecodeSpec),
     /// One prefill step of a deployment.
     Prefill(PrefillSpec),
+    /// Requests that are served over time.
+    Serving(Box<ServingSpec>),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
     /// One exchange of tokens with experts over all GPUs.

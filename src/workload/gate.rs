@@ -110,7 +110,7 @@ pub fn sample_choice(shape: GateShape, choice: &GateChoice, tokens: usize, rng: 
             None => scores.iter_mut().for_each(|score| *score = rng.unit()),
             // The largest of these is an expert with the chance of its weight, and so on among those that are left.
             Some(weights) => {
-                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + exponential(rng));
+                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + rng.exponential());
                 scores.iter_mut().zip(weights).for_each(|(at, &weight)| *at = score(weight, rng));
             }
         }
@@ -139,27 +139,6 @@ fn weights(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Opt
             }
             Some(weights)
         }
-    }
-}
-
-/// An exponentially distributed number with mean 1, by comparisons alone (von Neumann, "Various techniques used in connection
-/// with random digits", 1951): a uniform number is taken where the falling run that it starts has odd length.
-fn exponential(rng: &mut RandomStream) -> f64 {
-    let mut whole = 0.0;
-    loop {
-        let first = rng.unit();
-        let (mut last, mut length) = (first, 1);
-        loop {
-            let next = rng.unit();
-            if next >= last {
-                break;
-            }
-            (last, length) = (next, length + 1);
-        }
-        if length % 2 == 1 {
-            return whole + first;
-        }
-        whole += 1.0;
     }
 }
 

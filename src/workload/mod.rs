@@ -9,6 +9,7 @@ mod inference;
 mod kernel;
 mod moe;
 mod op;
+mod serving;
 
 pub use collective::{
     Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand,
@@ -21,6 +22,10 @@ pub use inference::{
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use serving::{
+    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, LengthsChoice, PrefillPoolSpec, Request, Requests,
+    ServingSpec, TraceRow,
+};
 
 use crate::id::OpId;
 use crate::units::Time;

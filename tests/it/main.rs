@@ -10,5 +10,6 @@ mod decode;
 mod golden;
 mod library;
 mod oracle;
+mod serving;
 mod tidy;
 mod validate;
