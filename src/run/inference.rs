@@ -76,7 +76,7 @@ impl<'a> Deployment<'a> {
         let traffic = self.traffic(shape, folded);
         let stands = folded.then(|| simulated[0]);
         let exchanges = shape.batches.iter().zip(&traffic).map(|(batch, traffic)| {
-            self.exchange(shape.experts, batch.tokens() / u64::from(plan.tp()), traffic.as_ref()?, stands)
+            self.exchange(shape.experts, batch.tokens().div_ceil(u64::from(plan.tp())), traffic.as_ref()?, stands)
         });
         let step = InferenceStep {
             model: self.model.clone(),
@@ -111,7 +111,7 @@ impl<'a> Deployment<'a> {
             let moe = self.model.moe.as_ref()?;
             let per_node = self.cluster.gpus_per_node as usize;
             let exchange = Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded };
-            Some(expert_traffic(exchange, batch.tokens() / u64::from(self.plan.tp()), &mut rng))
+            Some(expert_traffic(exchange, batch.tokens().div_ceil(u64::from(self.plan.tp())), &mut rng))
         };
         shape.batches.iter().map(&mut of).collect()
     }

@@ -182,31 +182,31 @@ impl<'a> Pool<'a> {
         let computed = (input * (1.0 - spec.prefix_hits.get())).max(1.0);
         let keys = input - computed / 2.0;
         let prompts = prompts && self.tokens > 0;
-        let mut requests = if self.requests == 0 { vec![0.0] } else { points(self.requests, RATIO, POINTS) };
-        let mut tokens = if prompts { points(self.tokens, RATIO, POINTS) } else { vec![0.0] };
-        tokens.retain(|&tokens| tokens == 0.0 || tokens * self.tp() as f64 >= self.micro_batches as f64);
+        let mut requests = if self.requests == 0 { vec![0.0] } else { points(self.requests * self.tp(), RATIO, POINTS) };
+        let mut tokens = if prompts { points(self.tokens * self.tp(), RATIO, POINTS) } else { vec![0.0] };
+        tokens.retain(|&tokens| tokens == 0.0 || tokens >= (self.micro_batches * self.tp()) as f64);
         if prompts && self.requests > 0 {
             // Steps that take both: fewer points, since there are more quantities.
-            requests = [vec![0.0], points(self.requests, RATIO * RATIO, POINTS / 2)].concat();
-            tokens = [vec![0.0], points(self.tokens, RATIO * RATIO, POINTS / 2)].concat();
+            requests = [vec![0.0], points(self.requests * self.tp(), RATIO * RATIO, POINTS / 2)].concat();
+            tokens = [vec![0.0], points(self.tokens * self.tp(), RATIO * RATIO, POINTS / 2)].concat();
         }
         let contexts = if self.requests == 0 { vec![0.0] } else { vec![context / 2.0, 2.0 * context] };
         let attended = if prompts { vec![keys / 2.0, 2.0 * keys] } else { vec![0.0] };
-        let middle = |most: u64| (most as f64 / 2.0).round();
+        let middle = |most: u64| ((most * self.tp()) as f64 / 2.0).round();
         let between = [
             [middle(self.requests), context, 0.0, 0.0],
             [0.0, 0.0, if prompts { middle(self.tokens) } else { 0.0 }, keys],
             [middle(self.requests), context, if prompts { middle(self.tokens) } else { 0.0 }, keys],
         ];
-        let real = |load: &&Load| {
-            (load[0] > 0.0) == (self.requests > 0 && (load[0] > 0.0)) && (load[0] > 0.0 || load[2] > 0.0)
-        };
+        // Steps of nothing, and those that are the same as others, are left out.
+        let real = |load: &&Load| load[0] + load[2] > 0.0 && (load[0] == 0.0 || self.requests > 0);
         let between: Vec<Load> = between.iter().filter(real).copied().collect();
         let times = StepTimes::simulate([requests, contexts, tokens, attended], &between, |load| {
             self.time(load, computed as u64)
         })?;
         Ok(Ability {
             gpus,
+            groups: gpus / self.tp(),
             requests_max: self.requests * gpus,
             prompt_tokens_max: if prompts { self.tokens * gpus } else { 0 },
             positions_max: self.positions()? * gpus / self.tp(),
@@ -228,8 +228,7 @@ impl<'a> Pool<'a> {
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
     fn batches(&self, [requests, context, tokens, keys]: Load, prompt: u64) -> Vec<Batch> {
-        let tp = self.tp();
-        let (requests, tokens) = (requests.round() as u64 * tp, tokens.round() as u64 * tp);
+        let (requests, tokens) = (requests.round() as u64, tokens.round() as u64);
         let many = self.micro_batches.min((requests + tokens).max(1));
         let queries = 1 + self.mtp.map_or(0, |mtp| mtp.drafted.wide());
         let batch = |(requests, tokens): (u64, u64)| {
@@ -242,7 +241,7 @@ impl<'a> Pool<'a> {
             }
         };
         let dealt = parts(requests, many).into_iter().zip(parts(tokens, many));
-        dealt.map(batch).filter(|batch| batch.tokens() >= tp).collect()
+        dealt.map(batch).filter(|batch| batch.tokens() > 0).collect()
     }
 
     fn run(&self, batches: Vec<Batch>) -> Result<(Timeline, Folding), Invalid> {
@@ -309,7 +308,7 @@ impl<'a> Pool<'a> {
     fn outcome(&self, spec: &ServingSpec, served: &Served, facts: ServingFacts) -> Result<Outcome, Invalid> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
-        let (timeline, folding) = self.run(self.batches([self.requests as f64, context, 0.0, 0.0], 1))?;
+        let (timeline, folding) = self.run(self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0], 1))?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
         let memory: Memory = self.deployment.memory(&self.load(requests.min(fitting), context as u64), self.place)?;

@@ -10,6 +10,8 @@ use std::collections::{BinaryHeap, VecDeque};
 pub(super) struct Ability {
     /// GPUs.
     pub(super) gpus: u64,
+    /// Tensor-parallel groups.
+    pub(super) groups: u64,
     /// Decoding requests, at most; none where it only computes prompts.
     pub(super) requests_max: u64,
     /// Positions of prompts in a step, at most; none where it only decodes.
@@ -54,6 +56,19 @@ pub(super) struct StepEnd {
     pub(super) finished: Vec<Ticket>,
     /// Decoding requests that gained tokens, and how long after their last ones.
     pub(super) gained: Option<(Duration, u64)>,
+}
+
+/// What of prompts is in a step.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Prompts that end in it.
+    prompted: Vec<Ticket>,
+    /// Positions.
+    tokens: u64,
+    /// Positions of the prompt that has most.
+    largest: u64,
+    /// Positions that all of these attend to, added up.
+    attended: f64,
 }
 
 #[derive(Debug)]
@@ -141,17 +156,18 @@ impl Instance {
             self.last_gain = None;
         }
         self.admit(admitted);
-        let (prompted, tokens, attended) = self.take_prompts();
+        let Taken { prompted, tokens, largest, attended } = self.take_prompts();
         let wait = self.ability.prompts_first && tokens > 0;
         let decoding = if wait { 0 } else { self.decoding.len() as u64 };
         if decoding == 0 && tokens == 0 {
             return None;
         }
-        let gpus = self.ability.gpus;
+        let groups = self.ability.groups;
         let context = if decoding == 0 { 0.0 } else { self.context / decoding as f64 };
         let keys = if tokens == 0 { 0.0 } else { attended / tokens as f64 };
-        // Requests are spread evenly; the GPU that has one more decides.
-        let load = [decoding.div_ceil(gpus) as f64, context, tokens as f64 / gpus as f64, keys];
+        // Work is spread evenly over groups, but a prompt stays on one; the group that has most decides.
+        let prompts = (tokens as f64 / groups as f64).max(largest as f64);
+        let load = [decoding.div_ceil(groups) as f64, context, prompts, keys];
         let time = self.ability.times.at(load) + self.ability.overhead;
         self.busy += time;
         self.running = Some(Running { end: now + time, prompted, decoding });
@@ -179,25 +195,29 @@ impl Instance {
         }
     }
 
-    /// Takes the next positions of admitted prompts: those prompts that end, how many positions, and how many they attend to.
-    fn take_prompts(&mut self) -> (Vec<Ticket>, u64, f64) {
-        let (mut prompted, mut tokens, mut attended) = (Vec::new(), 0, 0.0);
-        while self.admitted > 0 && tokens < self.ability.prompt_tokens_max {
-            let (ticket, left) = self.prompts.front_mut().expect("an admitted prompt is queued");
-            let part = u64::from(*left).min(self.ability.prompt_tokens_max - tokens);
+    /// Takes the next positions of admitted prompts, of each what a group can take.
+    fn take_prompts(&mut self) -> Taken {
+        let most = self.ability.prompt_tokens_max;
+        let mut taken = Taken::default();
+        let mut place = 0;
+        while place < self.admitted && taken.tokens < most {
+            let (ticket, left) = &mut self.prompts[place];
+            let part = u64::from(*left).min(most - taken.tokens).min(most / self.ability.groups);
             let before = f64::from(ticket.input - *left);
-            tokens += part;
-            attended += part as f64 * (before + part as f64 / 2.0);
+            taken.tokens += part;
+            taken.largest = taken.largest.max(part);
+            taken.attended += part as f64 * (before + part as f64 / 2.0);
             *left -= part as u32;
             if *left > 0 {
-                break;
+                place += 1;
+                continue;
             }
-            prompted.push(*ticket);
-            self.prompts.pop_front();
+            taken.prompted.push(*ticket);
+            self.prompts.remove(place);
             self.admitted -= 1;
         }
-        self.queued -= tokens;
-        (prompted, tokens, attended)
+        self.queued -= taken.tokens;
+        taken
     }
 
     /// Lets a request decode from the next step on; its first token is there.

@@ -1,13 +1,13 @@
 //! How long a step takes, between the points at which one was simulated.
 //!
-//! A table over four quantities per GPU; between its points the time is interpolated in each of them in turn, beyond the last
+//! A table over four quantities of a tensor-parallel group; between its points the time is interpolated in each of them in turn, beyond the last
 //! one it goes on in a straight line. How far that is off is found by simulating further points between.
 
 use crate::invalid::Invalid;
 use crate::units::Duration;
 use rayon::prelude::*;
 
-/// What a step works on, per GPU: decoding requests, their mean context, positions of prompts, and the mean number of positions
+/// What a step works on, per tensor-parallel group: decoding requests, their mean context, positions of prompts, and the mean number of positions
 /// that each of those attends to.
 pub(super) type Load = [f64; 4];
 

@@ -117,7 +117,7 @@ impl<'a> Lowering<'a> {
                 self.compute(label(Phase::Attention), &kernels);
                 self.reduce_over_tp(label(Phase::TensorParallel), batch.tokens());
                 if let Some(moe) = moe {
-                    let tokens = batch.tokens() / self.shapes.tp;
+                    let tokens = batch.tokens().div_ceil(self.shapes.tp);
                     let gate = self.shapes.gate(tokens, moe.routed_experts.wide());
                     self.compute(label(Phase::Gate), &gate);
                 }
@@ -143,7 +143,7 @@ impl<'a> Lowering<'a> {
 
     /// Dispatch; the replicated shared expert computes while tokens travel.
     fn dispatch(&mut self, label: Label, moe: &MoeSpec, batch: Batch) {
-        let tokens = batch.tokens() / self.shapes.tp;
+        let tokens = batch.tokens().div_ceil(self.shapes.tp);
         let routed = self.fronts[label.micro_batch as usize].clone();
         let mut received = self.exchange(label, Direction::Dispatch, tokens, &routed);
         if moe.shared_experts > 0 && self.step.plan.shared_everywhere() {
@@ -160,10 +160,10 @@ impl<'a> Lowering<'a> {
     fn experts(&mut self, label: Label, moe: &MoeSpec, batch: Batch) {
         let step = self.step;
         let micro_batch = label.micro_batch as usize;
-        let tokens = batch.tokens() / self.shapes.tp;
+        let tokens = batch.tokens().div_ceil(self.shapes.tp);
         let traffic = step.traffic[micro_batch].as_ref().expect("a mixture of experts has traffic");
         // Drafting passes fewer positions than verification, for which the traffic was worked out.
-        let whole = step.batches[micro_batch].tokens() / self.shapes.tp;
+        let whole = step.batches[micro_batch].tokens().div_ceil(self.shapes.tp);
         let layout =
             if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let width = moe.intermediate.wide();
