@@ -1,5 +1,6 @@
 //! Octoplane: a discrete-event simulator of GPU clusters that train and serve large language models.
 
+pub mod check;
 pub mod dtype;
 pub mod engine;
 pub mod gpu;
@@ -18,6 +19,7 @@ pub mod routing;
 pub mod run;
 pub mod scenario;
 pub mod sources;
+pub mod sweep;
 pub mod timeline;
 pub mod topology;
 pub mod units;

@@ -3,11 +3,14 @@
 //! stdout carries data, stderr carries messages. Exit codes: 0 for an answer, 1 for a check that failed, 2 for input that makes
 //! no sense.
 
+mod check;
 mod import;
+mod manual;
 mod output;
 mod reproduce;
 mod run;
 mod schema;
+mod sweep;
 mod topo;
 mod validate;
 
@@ -49,8 +52,12 @@ struct Cli {
 enum Command {
     /// Run one experiment: how fast, how dear, and why
     Run(run::RunArgs),
+    /// Run a study: one scenario along axes, in parallel, resumable; a table as CSV and Parquet
+    Sweep(sweep::SweepArgs),
     /// Work out every table and figure of arXiv 2505.09343: printed, simulated, deviation, status
     Reproduce(reproduce::ReproduceArgs),
+    /// Check topologies and scenarios against what they promise and what they were: exit code 1 for a regression
+    Check(check::CheckArgs),
     /// Compare with published measurements: measured, simulated, error statistics
     Validate(validate::ValidateArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
@@ -59,6 +66,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Turn descriptions of others into TOML files
     Import(import::ImportArgs),
+    /// Print a completion script for a shell
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
 }
 
 const INTRODUCTION: &str = "\
@@ -85,11 +98,15 @@ pub(crate) fn main() -> ExitCode {
     let ending = match cli.command {
         None => say(INTRODUCTION).map(|()| Done::Answered),
         Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
+        Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Validate(args)) => validate::main(&args, &root),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Schema(args)) => schema::main(&args),
         Some(Command::Import(args)) => import::main(&args),
+        Some(Command::Completions(args)) => manual::completions(&args),
+        Some(Command::Man) => manual::man(),
     };
     match ending {
         Ok(Done::Answered) => ExitCode::SUCCESS,

@@ -3,10 +3,12 @@
 use super::output::{say_json, write};
 use super::{Done, Ending};
 use clap::Args;
+use octoplane::check::BaselineSpec;
 use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
+use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
 use octoplane::validate::SystemsSpec;
 use serde_json::Value;
@@ -61,6 +63,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("cpu", schema_for::<CpuSpec>("Octoplane CPU")),
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
+        ("study", schema_for::<StudySpec>("Octoplane study")),
+        ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]

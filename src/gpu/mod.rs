@@ -29,6 +29,18 @@ pub struct Conditions {
     pub sms_taken: u64,
     /// Data touched since the kernel's operands were last used, where that is little enough to be still in cache.
     pub reused_after: Option<Bytes>,
+    /// Which kernels the software has.
+    pub library: Library,
+}
+
+/// The generation of matrix kernels for FP8 with block scales on Hopper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Library {
+    /// DeepGEMM as of 2026: tiles that fit the shape.
+    #[default]
+    Current,
+    /// What DeepSeek-V3 was trained with: tiles of 128 x 128.
+    Early2025,
 }
 
 /// Runs kernels.

@@ -19,6 +19,8 @@ pub struct SmSpec {
     pub in_flight: Bytes,
     /// From the request of a tile in memory to its arrival in shared memory.
     pub memory_latency: Duration,
+    /// From a request to L2 to its answer, when each one depends on the last.
+    pub l2_latency: Duration,
     /// FP32 lanes: multiply-adds per clock cycle outside the tensor cores.
     pub lanes: Count,
     /// Tensor cores.

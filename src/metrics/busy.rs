@@ -66,8 +66,7 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
     let device = timeline.streams.first().map(|stream| stream.device);
     let ours = |id| device.is_none_or(|device| device == id);
     let software = |span: &Span| matches!(span.work, Work::Software(_));
-    let stream =
-        |span: &&Span| !software(span) && matches!(span.place, Place::Stream(stream) if stream.index() == 0);
+    let stream = |span: &&Span| !software(span) && matches!(span.place, Place::Stream(stream) if stream.index() == 0);
     let sent = |span: &&Span| match span.work {
         Work::Send { from, to, .. } => ours(from) || ours(to),
         Work::Software(_) => match span.place {

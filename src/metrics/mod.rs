@@ -3,6 +3,7 @@
 //! Everything is computed from the timeline and from what the step was asked to do. This module must not know files or how
 //! the spans came about.
 
+mod better;
 mod busy;
 mod collective;
 mod decode;
@@ -12,6 +13,7 @@ mod outcome;
 mod prefill;
 mod serving;
 
+pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 

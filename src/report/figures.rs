@@ -1,6 +1,6 @@
 //! Published figures beside simulated ones: as a table for people and as JSON for programs.
 
-use super::table::{Align, Table};
+use super::table::{Align, Table, number};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -185,16 +185,4 @@ fn assumption_table(rows: &[AssumptionRow]) -> String {
         ]);
     }
     table.headed()
-}
-
-/// Five significant digits, or all of a whole number.
-fn number(value: f64) -> String {
-    let digits = match value.abs() {
-        v if v >= 10_000.0 || v == v.trunc() => 0,
-        v if v >= 1000.0 => 1,
-        v if v >= 100.0 => 2,
-        v if v >= 10.0 => 3,
-        _ => 4,
-    };
-    format!("{value:.digits$}")
 }

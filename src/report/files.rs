@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Why a result could not be written.
 #[derive(Debug)]
@@ -37,4 +38,41 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
         fs::rename(&part, path)
     };
     attempt().map_err(|error| WriteError { path: path.to_owned(), error })
+}
+
+/// A file that only grows, one line at a time: whatever happens to the process, earlier lines stay.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    file: Mutex<fs::File>,
+}
+
+impl Log {
+    /// Opens the log at `path` to add to it, and makes it and the folders above it where there are none.
+    pub fn open(path: &Path) -> Result<Log, WriteError> {
+        let attempt = || {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                fs::create_dir_all(folder)?;
+            }
+            fs::OpenOptions::new().create(true).append(true).open(path)
+        };
+        let file = attempt().map_err(|error| WriteError { path: path.to_owned(), error })?;
+        Ok(Log { path: path.to_owned(), file: Mutex::new(file) })
+    }
+
+    /// Adds a line, which the system has when this returns.
+    pub fn append(&self, line: &str) -> Result<(), WriteError> {
+        assert!(!line.contains('\n'), "a record is one line: {line}");
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // In one piece, so that a killed process leaves half a line at the end at worst.
+        file.write_all(format!("{line}\n").as_bytes()).map_err(|error| WriteError { path: self.path.clone(), error })
+    }
+}
+
+/// Removes a result, if it is there.
+pub fn remove(path: &Path) -> Result<(), WriteError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(WriteError { path: path.to_owned(), error }),
+        _ => Ok(()),
+    }
 }

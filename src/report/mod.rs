@@ -4,6 +4,7 @@
 
 pub mod figures;
 pub mod files;
+pub mod frame;
 pub mod json;
 pub mod perfetto;
 pub mod plot;
@@ -15,3 +16,4 @@ mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
 pub mod validation;
+pub mod verdict;

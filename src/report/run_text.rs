@@ -57,7 +57,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
 
 fn exchange_summary(m: &MoeExchangeMetrics) -> String {
     let (there, back) = (m.dispatch_bandwidth / 1e9, m.combine_bandwidth / 1e9);
-    let mut text = format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
+    let mut text =
+        format!("  dispatch {:.2} ({there:.2} GB/s)   combine {:.2} ({back:.2} GB/s)", m.dispatch, m.combine);
     if m.prepare > Duration::ZERO {
         write!(text, "   prepare {:.2}", m.prepare).expect("writing to a string");
     }

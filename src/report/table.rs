@@ -68,3 +68,15 @@ impl Table {
 fn trimmed(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
+
+/// Five significant digits, or all of a whole number.
+pub fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 10_000.0 || v == v.trunc() => 0,
+        v if v >= 1000.0 => 1,
+        v if v >= 100.0 => 2,
+        v if v >= 10.0 => 3,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
+}

@@ -7,9 +7,7 @@ use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
 use crate::topology::Cluster;
-use crate::workload::{
-    Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload,
-};
+use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload};
 
 const PLACE: &str = "workload.moe_exchange";
 
@@ -83,7 +81,7 @@ fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Resu
         let message = format!("{} experts on {gpus} GPUs leave some without any", spec.experts);
         return at("experts", message, "use as many experts as GPUs at least");
     }
-    if spec.experts.get() % spec.groups.get() != 0 {
+    if !spec.experts.get().is_multiple_of(spec.groups.get()) {
         let message = format!("{} experts in {} groups", spec.experts, spec.groups);
         return at("groups", message, "the number of groups divides the number of experts");
     }

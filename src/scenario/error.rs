@@ -92,8 +92,8 @@ impl Finding {
             .primary_title(self.message.as_str())
             .elements(std::iter::empty::<Snippet<'_, Annotation<'_>>>());
         for (text, annotations) in self.by_text() {
-            let source = &texts.0[text];
-            let mut snippet = Snippet::source(source.content.as_str()).path(source.name.as_str());
+            let source = &texts.all[text];
+            let mut snippet = Snippet::source(&*source.content).path(source.name.as_str());
             for (kind, span, label) in annotations {
                 let end = span.range.end.max(span.range.start);
                 snippet = snippet.annotation(kind.span(span.range.start..end).label(label));

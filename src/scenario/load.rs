@@ -2,7 +2,9 @@
 
 use super::deserialize::Error;
 use super::error::{Finding, UserError};
+use super::library::Library;
 use super::merge::{expand, merge, tidy};
+use super::sets::Overlay;
 use super::texts::{Texts, near_files};
 use super::tree::{Node, Span, Table, Value};
 use super::{resolved, sets};
@@ -24,15 +26,27 @@ pub struct Loaded<T> {
 /// # Errors
 /// The first mistake in the input, as a finished message.
 pub fn load<T: DeserializeOwned>(path: &Path, sets: &[String]) -> Result<Loaded<T>, UserError> {
-    let mut texts = Texts::default();
-    let value = read(path, sets, &mut texts);
+    load_with(path, &Overlay::of_options(sets), &Library::default())
+}
+
+/// The same for one of many inputs: files that `library` has are not read again.
+///
+/// # Errors
+/// The first mistake in the input, as a finished message.
+pub fn load_with<T: DeserializeOwned>(
+    path: &Path,
+    overlays: &[Overlay],
+    library: &Library,
+) -> Result<Loaded<T>, UserError> {
+    let mut texts = Texts::with_library(library);
+    let value = read(path, overlays, &mut texts);
     match value {
         Ok((value, root)) => Ok(Loaded { value, root, texts }),
         Err(finding) => Err(finding.render(&texts)),
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path, sets: &[String], texts: &mut Texts) -> Result<(T, Node), Finding> {
+fn read<T: DeserializeOwned>(path: &Path, overlays: &[Overlay], texts: &mut Texts) -> Result<(T, Node), Finding> {
     let path = tidy(path);
     if path.is_dir() {
         return Err(Finding::anywhere(format!("{} is a folder; a TOML file is wanted", path.display())));
@@ -41,8 +55,8 @@ fn read<T: DeserializeOwned>(path: &Path, sets: &[String], texts: &mut Texts) ->
         return Err(Finding::anywhere(format!("there is no file {}", path.display())).help(near_files(&path)));
     }
     let mut root = texts.file(&path)?;
-    for (number, set) in (1..).zip(sets) {
-        let overlay = sets::overlay(number, set, texts)?;
+    for overlay in overlays {
+        let overlay = sets::overlay(overlay, texts)?;
         merge(table_of(&mut root), overlay)?;
     }
     expand(&mut root, texts, &[path])?;
@@ -73,6 +87,22 @@ impl<T> Loaded<T> {
             Value::Table(table) => resolved::toml(table),
             _ => unreachable!("the root of a file is a table"),
         }
+    }
+
+    /// A name for what the input says, whatever files it says it in: 32 hexadecimal digits (128-bit FNV-1a of the resolved text).
+    pub fn fingerprint(&self) -> String {
+        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+        const PRIME: u128 = (1 << 88) + 0x13b;
+        let step = |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
+        format!("{:032x}", self.resolved().bytes().fold(OFFSET, step))
+    }
+
+    /// Every value that can matter, everything merged: its dotted path, the value as TOML, and where it comes from. Sources and
+    /// descriptions say nothing to a simulation and are left out.
+    pub fn leaves(&self) -> Vec<(String, String, String)> {
+        let leaves = resolved::leaves(&self.root);
+        let place = |(path, value, span)| (path, value, self.texts.place(span));
+        leaves.into_iter().map(place).collect()
     }
 
     /// Where the value at the dotted `place` comes from: "file.toml:12", or "--set #1".

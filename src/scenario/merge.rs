@@ -67,7 +67,7 @@ fn bases(entry: &Entry, texts: &Texts) -> Result<Vec<(PathBuf, Node)>, Finding> 
         _ => vec![entry.node.clone()],
     };
     let path = |node: Node| match &node.value {
-        Value::Text(path) => Ok((tidy(&texts.0[node.span.text].folder.join(path)), node)),
+        Value::Text(path) => Ok((tidy(&texts.all[node.span.text].folder.join(path)), node)),
         other => {
             let message = format!("`extends` names files, and this is {}", other.kind());
             Err(Finding::at(node.span, message)

@@ -5,6 +5,8 @@
 mod choice;
 mod deserialize;
 mod error;
+mod library;
+mod literal;
 mod load;
 mod merge;
 mod resolved;
@@ -19,8 +21,11 @@ mod tree;
 
 pub use choice::{choice, choice_name};
 pub use error::UserError;
-pub use load::{Loaded, load};
+pub use library::Library;
+pub use literal::Literal;
+pub use load::{Loaded, load, load_with};
 pub use schema::schema_for;
+pub use sets::Overlay;
 pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 pub use table::{Row, load_table, tables};
-pub use texts::read_text;
+pub use texts::{read_bytes, read_text, tomls_under};

@@ -1,6 +1,6 @@
 //! The merged tree as TOML again: what a run really started from.
 
-use super::tree::{Table, Value};
+use super::tree::{Node, Span, Table, Value};
 use std::fmt::Write;
 
 /// Renders `root`. The same tree gives the same text, and the text reads back as the same tree.
@@ -53,7 +53,44 @@ fn value(value: &Value) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// Keys whose values are for people.
+const FOR_PEOPLE: &[&str] = &["source", "description"];
+
+/// Every value below `root` that is no table, with its dotted path and its place; each table of a list is a value of its own.
+pub(super) fn leaves(root: &Node) -> Vec<(String, String, &Span)> {
+    let mut found = Vec::new();
+    collect(root, "", &mut found);
+    found
+}
+
+fn collect<'n>(node: &'n Node, path: &str, found: &mut Vec<(String, String, &'n Span)>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match &node.value {
+        Value::Table(table) => {
+            for entry in table.0.iter().filter(|entry| !FOR_PEOPLE.contains(&entry.key.as_str())) {
+                collect(&entry.node, &below(&key(&entry.key)), found);
+            }
+        }
+        Value::Array(elements) if elements.iter().any(|element| matches!(element.value, Value::Table(_))) => {
+            // Elements are called by what they begin with rather than by their place, which changes when another one goes.
+            let mut met: Vec<String> = Vec::new();
+            for element in elements {
+                let name = match &element.value {
+                    Value::Table(table) => table.0.first().map_or_else(String::new, |entry| value(&entry.node.value)),
+                    other => value(other),
+                };
+                met.push(name.clone());
+                let again = met.iter().filter(|known| **known == name).count();
+                let again = if again > 1 { format!(" #{again}") } else { String::new() };
+                found.push((format!("{path}[{name}{again}]"), value(&element.value), &element.span));
+            }
+        }
+        plain => found.push((path.to_owned(), value(plain), &node.span)),
+    }
+}
+
+/// A text as TOML writes it.
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -1,19 +1,46 @@
-//! `--set a.b.c=value`: one value from the command line, laid over the file.
+//! `--set a.b.c=value`: one value from the command line or from a study, laid over the file.
 
 use super::error::Finding;
 use super::texts::{Text, Texts};
 use super::tree::{Node, Span, Table, Value};
 use std::path::PathBuf;
 
-/// The overlay that one `--set` asks for.
-pub(super) fn overlay(number: usize, set: &str, texts: &mut Texts) -> Result<Table, Finding> {
-    let name = format!("--set #{number}");
-    let text =
-        |content: &str| Text { name: name.clone(), content: content.to_owned(), folder: PathBuf::new(), is_set: true };
+/// One value to lay over a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// What messages call it: "--set #1".
+    pub name: String,
+    /// `a.b.c=value`.
+    pub text: String,
+    /// The folder from which relative paths in it start.
+    pub folder: PathBuf,
+}
+
+impl Overlay {
+    /// The overlays that the `--set` options of a command line ask for.
+    pub(super) fn of_options(sets: &[String]) -> Vec<Overlay> {
+        let overlay = |(number, set): (usize, &String)| Overlay {
+            name: format!("--set #{number}"),
+            text: set.clone(),
+            folder: PathBuf::new(),
+        };
+        (1..).zip(sets).map(overlay).collect()
+    }
+}
+
+/// The table that one overlay amounts to.
+pub(super) fn overlay(overlay: &Overlay, texts: &mut Texts) -> Result<Table, Finding> {
+    let set = overlay.text.as_str();
+    let text = |content: &str| Text {
+        name: overlay.name.clone(),
+        content: content.into(),
+        folder: overlay.folder.clone(),
+        is_set: true,
+    };
     let how = || Some("write --set a.b.c=value, for example --set hardware.scale_up.latency=\"1 us\"".to_owned());
     let at = |texts: &mut Texts, range: std::ops::Range<usize>, message: &str| {
-        texts.0.push(text(set));
-        Finding::at(Span { text: texts.0.len() - 1, range }, message).help(how())
+        texts.all.push(text(set));
+        Finding::at(Span { text: texts.all.len() - 1, range }, message).help(how())
     };
     let Some(equals) = set.find('=') else {
         return Err(at(texts, 0..set.len(), "this overlay has no `=`"));
@@ -33,8 +60,8 @@ pub(super) fn overlay(number: usize, set: &str, texts: &mut Texts) -> Result<Tab
     let start = equals + 1 + (set[equals + 1..].len() - set[equals + 1..].trim_start().len());
     let keys = format!("{} = 0", &set[..equals]);
     let parsed = texts.parse(text(&keys));
-    let index = texts.0.len() - 1;
-    texts.0[index].content = set.to_owned();
+    let index = texts.all.len() - 1;
+    texts.all[index].content = set.into();
     let mut root = parsed
         .map_err(|_| Finding::at(Span { text: index, range: 0..equals }, "this is not a dotted key").help(how()))?;
     let span = Span { text: index, range: start..start + value.len() };

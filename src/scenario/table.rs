@@ -1,4 +1,4 @@
-//! Tables of measurements: CSV files whose lines become typed rows that know their line. The only place that knows `csv`.
+//! Tables of measurements: CSV files whose lines become typed rows that know their line. The only place that reads with `csv`.
 //!
 //! Lines that start with `#` are remarks. The first other line names the columns; columns that no field asks for are ignored.
 
@@ -47,9 +47,10 @@ fn read<T: DeserializeOwned>(path: &Path, texts: &mut Texts) -> Result<Vec<Row<T
         let finding = Finding::anywhere(unreadable(path, &error));
         finding.help(near_files(path))
     })?;
-    let text = Text { name: path.display().to_string(), content, folder: PathBuf::new(), is_set: false };
-    texts.0.push(text);
-    let content = &texts.0[texts.0.len() - 1].content;
+    let text =
+        Text { name: path.display().to_string(), content: content.into(), folder: PathBuf::new(), is_set: false };
+    texts.all.push(text);
+    let content = &texts.all[texts.all.len() - 1].content;
     let mut reader = ReaderBuilder::new().comment(Some(b'#')).trim(Trim::All).from_reader(content.as_bytes());
     let header = reader.headers().map_err(|error| malformed(content, &error))?.clone();
     let header_start = header.position().map_or(0, |position| start_of(content, position.byte()));

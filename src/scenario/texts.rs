@@ -1,16 +1,18 @@
 //! The texts that an input consists of: files, and what `--set` brought. The only place that reads files.
 
 use super::error::{Finding, UserError};
+use super::library::Library;
 use super::tree::{Entry, Node, Span, Table, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// A text with the name under which messages show it.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) name: String,
-    pub(super) content: String,
+    pub(super) content: Arc<str>,
     /// The folder from which relative paths in it start.
     pub(super) folder: PathBuf,
     /// Whether it came from the command line.
@@ -19,11 +21,35 @@ pub(super) struct Text {
 
 /// All texts of one input.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Texts(pub(super) Vec<Text>);
+pub(super) struct Texts {
+    pub(super) all: Vec<Text>,
+    library: Library,
+}
 
 /// Reads a file that is not TOML.
 pub fn read_text(path: &Path) -> Result<String, UserError> {
     fs::read_to_string(path).map_err(|error| UserError::plain(unreadable(path, &error)))
+}
+
+/// Reads a file that may end in the middle of anything.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, UserError> {
+    fs::read(path).map_err(|error| UserError::plain(unreadable(path, &error)))
+}
+
+/// Every TOML file under `folder`, in order of path.
+pub fn tomls_under(folder: &Path) -> Result<Vec<PathBuf>, UserError> {
+    let unreadable = |error: std::io::Error| UserError::plain(unreadable(folder, &error));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            found.extend(tomls_under(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Why a file could not be read, with the nearest names beside it.
@@ -49,34 +75,46 @@ pub(super) fn near_files(path: &Path) -> Option<String> {
 }
 
 impl Texts {
+    /// No texts yet; files come from `library` where it has them, and are added to it.
+    pub(super) fn with_library(library: &Library) -> Texts {
+        Texts { all: Vec::new(), library: library.clone() }
+    }
+
     /// Reads and parses a file.
     pub(super) fn file(&mut self, path: &Path) -> Result<Node, Finding> {
+        if let Some((text, node)) = self.library.get(path, self.all.len()) {
+            self.all.push(text);
+            return Ok(node);
+        }
         let content = fs::read_to_string(path).map_err(|error| {
             let finding = Finding::anywhere(unreadable(path, &error));
             finding.help(near_files(path))
         })?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        self.parse(Text { name: path.display().to_string(), content, folder, is_set: false })
+        let text = Text { name: path.display().to_string(), content: content.into(), folder, is_set: false };
+        let node = self.parse(text.clone())?;
+        self.library.put(path, text, &node);
+        Ok(node)
     }
 
     /// Keeps and parses a text.
     pub(super) fn parse(&mut self, text: Text) -> Result<Node, Finding> {
-        let index = self.0.len();
-        self.0.push(text);
-        let content = &self.0[index].content;
-        let parsed = DeTable::parse(content).map_err(|error| syntax(index, content, &error))?;
+        let index = self.all.len();
+        let content = text.content.clone();
+        self.all.push(text);
+        let parsed = DeTable::parse(&content).map_err(|error| syntax(index, &content, &error))?;
         let span = Span { text: index, range: 0..0 };
         Ok(Node { value: Value::Table(table(index, parsed.get_ref())?), span })
     }
 
     /// Drops the last text.
     pub(super) fn forget_last(&mut self) {
-        self.0.pop();
+        self.all.pop();
     }
 
     /// "file.toml:12", or "--set #1".
     pub(super) fn place(&self, span: &Span) -> String {
-        let text = &self.0[span.text];
+        let text = &self.all[span.text];
         if text.is_set {
             return text.name.clone();
         }

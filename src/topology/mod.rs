@@ -15,6 +15,7 @@ mod measure;
 mod multi_plane;
 mod multi_rail;
 mod nvlink_domain;
+mod regular;
 mod slim_fly;
 mod spec;
 mod switch_graph;
@@ -35,5 +36,6 @@ pub use measure::{CountOrigin, FabricMeasures, TierMeasures, measure, measure_sp
 pub use multi_plane::MultiPlaneFatTreeSpec;
 pub use multi_rail::MultiRailFatTreeSpec;
 pub use nvlink_domain::NvlinkDomainSpec;
+pub use regular::{OddSwitch, odd_switches};
 pub use slim_fly::{SlimFlyCounts, SlimFlySpec, slim_fly_counts};
-pub use spec::{ShapeSpec, TopologySpec};
+pub use spec::{ExpectSpec, ShapeSpec, TopologySpec};

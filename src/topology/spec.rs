@@ -12,6 +12,7 @@ use super::slim_fly::SlimFlySpec;
 use crate::hardware::{CableSpec, SwitchSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
+use crate::units::{Count, Fraction, Usd};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,9 +30,32 @@ pub struct TopologySpec {
     pub endpoint_cable: Option<CableSpec>,
     /// The cable from switch to switch; needed where `switch` is, unless there is a single switch.
     pub switch_cable: Option<CableSpec>,
+    /// What must be true of it.
+    pub expect: Option<ExpectSpec>,
     /// Where the figures come from.
     #[serde(default)]
     pub source: Sources,
+}
+
+/// Limits within which a fabric must stay; `octoplane check` holds it to them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectSpec {
+    /// Endpoints.
+    pub endpoints: Option<Count>,
+    /// Parts that no cable between switches joins. Without it, as many as the shape has planes.
+    pub planes: Option<Count>,
+    /// Largest over-subscription of a tier: bandwidth towards the endpoints over bandwidth towards the top.
+    pub max_oversubscription: Option<f64>,
+    /// Least bisection bandwidth, as a part of what half of the endpoints can send.
+    pub min_bisection: Option<Fraction>,
+    /// Largest distance between two switches with endpoints, in links.
+    pub max_diameter: Option<Count>,
+    /// Largest capital cost of switches and cables.
+    pub max_cost: Option<Usd>,
+    /// Whether all switches of a kind must be wired alike.
+    #[serde(default)]
+    pub regular: bool,
 }
 
 /// How the switches of a fabric are wired, and where its endpoints attach.

@@ -12,6 +12,8 @@ use std::fmt;
 pub enum Kernel {
     /// `groups` independent products of `[m, k]` activations with `[k, n]` weights; a dense layer is one group.
     Gemm(Gemm),
+    /// The gradient of weights: an output is added to what stands in memory, in FP32, and both operands have a scale per row.
+    WeightGradient(Gemm),
     /// Products of several groups of rows, each with weights of its own and as many rows as it was routed.
     GroupedGemm(GroupedGemm),
     /// One new query block per request against that request's cached keys and values.
@@ -47,6 +49,8 @@ pub struct Gemm {
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupedGemm {
+    /// Groups.
+    pub groups: u64,
     /// Groups with at least one row.
     pub touched: u64,
     /// Rows of all groups.
@@ -78,11 +82,18 @@ pub enum RowLayout {
     Masked,
 }
 
+impl Gemm {
+    fn operand_bytes(&self) -> Bytes {
+        values(self.groups * self.n, self.k, self.weights) + values(self.rows, self.k, self.operands)
+    }
+}
+
 impl GroupedGemm {
     /// The product of groups of `rows` rows each with `[k, n]` weights.
     pub fn new(layout: RowLayout, rows: &[u64], n: u64, k: u64, dtype: Dtype) -> GroupedGemm {
         let tiles = |of: u64| rows.iter().map(|rows| rows.div_ceil(of)).sum();
         GroupedGemm {
+            groups: rows.len() as u64,
             touched: rows.iter().filter(|&&rows| rows > 0).count() as u64,
             rows: rows.iter().sum(),
             most: rows.iter().copied().max().unwrap_or(0),
@@ -178,7 +189,9 @@ impl Kernel {
     /// Floating-point work.
     pub fn flops(&self) -> Flops {
         match self {
-            Kernel::Gemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
+            Kernel::Gemm(g) | Kernel::WeightGradient(g) => {
+                Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k))
+            }
             Kernel::GroupedGemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
             Kernel::DecodeAttention(a) => {
                 let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
@@ -199,10 +212,8 @@ impl Kernel {
     /// Memory traffic.
     pub fn bytes(&self) -> Bytes {
         match self {
-            Kernel::Gemm(g) => {
-                let weights = values(g.groups * g.n, g.k, g.weights);
-                weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
-            }
+            Kernel::Gemm(g) => g.operand_bytes() + values(g.rows, g.n, Dtype::Bf16),
+            Kernel::WeightGradient(g) => g.operand_bytes() + values(g.rows, 2 * g.n, Dtype::Fp32),
             Kernel::GroupedGemm(g) => {
                 let weights = values(g.touched * g.n, g.k, g.weights);
                 weights + values(g.rows, g.k, g.operands) + values(g.rows, g.n, Dtype::Bf16)
@@ -227,7 +238,7 @@ impl Kernel {
     /// The format in which the arithmetic is done.
     pub fn operands(&self) -> Dtype {
         match self {
-            Kernel::Gemm(g) => g.operands,
+            Kernel::Gemm(g) | Kernel::WeightGradient(g) => g.operands,
             Kernel::PrefillAttention(a) => a.operands,
             Kernel::GroupedGemm(g) => g.operands,
             Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
@@ -247,6 +258,7 @@ impl fmt::Display for Kernel {
             Kernel::Gemm(Gemm { groups, rows, n, k, operands, .. }) => {
                 write!(f, "grouped gemm {groups}x[{n}x{k}] of {rows} rows {operands}")
             }
+            Kernel::WeightGradient(g) => write!(f, "weight gradient {}x{}x{} {}", g.rows, g.n, g.k, g.operands),
             Kernel::GroupedGemm(g) => {
                 write!(f, "grouped gemm {}x[{}x{}] of {} uneven rows {}", g.touched, g.n, g.k, g.rows, g.operands)
             }

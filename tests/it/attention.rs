@@ -2,7 +2,7 @@
 
 use octoplane::dtype::Dtype;
 use octoplane::gpu::tile::Attention;
-use octoplane::hardware::GpuSpec;
+use octoplane::hardware::{FlashPhaseSpec, GpuSpec};
 use octoplane::scenario::load;
 use octoplane::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
 use std::path::Path;
@@ -43,32 +43,62 @@ fn latent(requests: u64, queries: u64, heads: u64) -> PrefillAttention {
     PrefillAttention { key_heads: 1, key_dim: 576, value_dim: 512, latent: true, ..over }
 }
 
+/// The calibrated constants of a GPU as numbers: the sums below state how they add up.
+struct Constants {
+    score: f64,
+    rescale: f64,
+    port: f64,
+    clock: f64,
+    prefill: (f64, f64),
+    decode: (f64, f64),
+    launch: f64,
+}
+
+impl Constants {
+    fn of(name: &str) -> Constants {
+        let spec = gpu(name);
+        let attention = spec.attention.unwrap();
+        let boost = spec.boost_clock.get() as f64;
+        let phase = |phase: &FlashPhaseSpec| (phase.call.as_secs(), phase.block.as_secs());
+        Constants {
+            score: f64::from(attention.score_operations.get()),
+            rescale: f64::from(attention.rescale_operations.get()),
+            port: f64::from(attention.l2_bytes_per_cycle.get()) * boost,
+            clock: attention.clock.get() * boost,
+            prefill: phase(&attention.prefill),
+            decode: phase(&attention.decode),
+            launch: spec.kernel_launch.as_secs(),
+        }
+    }
+}
+
 fn close(simulated: f64, by_hand: f64) {
     assert!((simulated / by_hand - 1.0).abs() < 1e-4, "simulated {simulated:e} s, by hand {by_hand:e} s");
 }
 
 /// The fourth-power mean of two activities that overlap.
 fn hidden(a: f64, b: f64) -> f64 {
-    (a.powi(4) + b.powi(4)).sqrt().sqrt()
+    let fourth = |x: f64| x * x * x * x;
+    (fourth(a) + fourth(b)).sqrt().sqrt()
 }
 
 #[test]
 fn one_tile_of_a_latent_on_hopper_is_products_then_softmax() {
     // 64 heads of one query against one key: one block of 64 rows, one tile of 64 keys.
     let time = attention("h100_sxm").prefill(&latent(1, 1, 64)).time.as_secs();
-    let clock = 1.83e9 * 0.95;
+    let hopper = Constants::of("h100_sxm");
     let macs = 989e12 / (2.0 * 132.0 * 1.83e9);
-    let cycles = 64.0 * 64.0 * (576.0 + 512.0) / macs + 64.0 * 64.0 * 28.0 / 128.0 + 64.0 * 512.0 / 256.0;
-    let port = 64.0 * 1.83e9;
-    let tile = hidden(cycles / clock, 64.0 * 576.0 * 2.0 / port);
-    let rows = 64.0 * (576.0 + 512.0) * 2.0 / port;
-    close(time, 9.5e-6 + 0.44e-6 + rows + tile);
+    let softmax = 64.0 * 64.0 * hopper.score / 128.0 + 64.0 * 512.0 * hopper.rescale / 256.0;
+    let cycles = 64.0 * 64.0 * (576.0 + 512.0) / macs + softmax;
+    let tile = hidden(cycles / hopper.clock, 64.0 * 576.0 * 2.0 / hopper.port);
+    let rows = 64.0 * (576.0 + 512.0) * 2.0 / hopper.port;
+    close(time, hopper.prefill.0 + hopper.prefill.1 + rows + tile);
 }
 
 #[test]
 fn a_block_more_than_a_wave_starts_a_second_wave() {
-    let attention = attention("h100_sxm");
-    let time = |requests| attention.prefill(&latent(requests, 1, 64)).time.as_secs() - 9.5e-6;
+    let (attention, call) = (attention("h100_sxm"), Constants::of("h100_sxm").prefill.0);
+    let time = |requests| attention.prefill(&latent(requests, 1, 64)).time.as_secs() - call;
     close(time(133), time(132) + time(1));
     close(time(264), 2.0 * time(132));
     // Fewer blocks share the same bandwidth.
@@ -78,15 +108,14 @@ fn a_block_more_than_a_wave_starts_a_second_wave() {
 #[test]
 fn two_warp_groups_of_hopper_hide_products_behind_softmax() {
     // One head, 128 queries: one block of two warp groups, one tile of 128 keys.
-    let spec = gpu("h800_sxm");
+    let hopper = Constants::of("h800_sxm");
     let time = attention("h800_sxm").prefill(&full(1, 128, 1, Pass::Forward)).time.as_secs();
     let macs = 989e12 / (2.0 * 132.0 * 1.83e9);
     let products = 64.0 * 128.0 * 320.0 / macs;
-    let softmax = 64.0 * 128.0 * 28.0 / 128.0 + 64.0 * 128.0 / 128.0;
+    let softmax = 64.0 * 128.0 * hopper.score / 128.0 + 64.0 * 128.0 * hopper.rescale / 128.0;
     let cycles: f64 = f64::max(2.0 * products, products + softmax);
-    let port = 64.0 * 1.83e9;
-    let tile = hidden(cycles / (1.83e9 * 0.95), 128.0 * 320.0 * 2.0 / port);
-    close(time, spec.kernel_launch.as_secs() + 0.44e-6 + 128.0 * 320.0 * 2.0 / port + tile);
+    let tile = hidden(cycles / hopper.clock, 128.0 * 320.0 * 2.0 / hopper.port);
+    close(time, hopper.launch + hopper.prefill.1 + 128.0 * 320.0 * 2.0 / hopper.port + tile);
 }
 
 #[test]
@@ -94,13 +123,15 @@ fn decode_on_blackwell_halves_the_value_columns_between_two_sms() {
     // 148 requests of 128 heads and one tile of keys each: two blocks per request, two waves.
     let time = attention("b200").decode(&mla(148, 128, 128, Dtype::Bf16)).time.as_secs();
     let macs = 2250e12 / (2.0 * 148.0 * 1.86e9);
-    let softmax = 128.0 * 128.0 * 16.0 / 256.0 + 128.0 * 256.0 * 2.0 / 128.0;
+    let blackwell = Constants::of("b200");
+    let softmax = 128.0 * 128.0 * blackwell.score / 256.0 + 128.0 * 256.0 * blackwell.rescale / 128.0;
     let cycles = f64::max(128.0 * 128.0 * 576.0 / macs, softmax) + 128.0 * 128.0 * 256.0 / macs;
-    let (port, hbm) = (38.0 * 1.86e9, 7.7e12 * 0.85 / 148.0);
+    let (port, hbm) = (blackwell.port, 7.7e12 * 0.85 / 148.0);
     let (keys, half) = (128.0 * 576.0 * 2.0, 0.5);
     let load = f64::max(keys * half / hbm, keys * half / port);
     let rows = f64::max(128.0 * (576.0 + 512.0) * 2.0 * half / hbm, 128.0 * (576.0 + 256.0) * 2.0 / port);
-    close(time, 6.4e-6 + 2.0 * (4.2e-6 + rows + hidden(cycles / (1.86e9 * 0.95), load)));
+    let (call, block) = blackwell.decode;
+    close(time, call + 2.0 * (block + rows + hidden(cycles / blackwell.clock, load)));
 }
 
 #[test]
@@ -159,8 +190,8 @@ fn decode_grows_with_requests_and_cache_without_jumps() {
                         {
                             // Another kernel for larger work may be a little faster, as measurements show too.
                             assert!(there > 0.85 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
-                            // Three splits in one wave may become two splits in two.
-                            assert!(there < 3.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                            // Splits that filled one wave may become fewer and longer ones that need two: so the libraries choose.
+                            assert!(there < 4.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                         }
                         // One key more is at most a tile more in every wave (5 us on the weak tensor cores of H20), or the first
                         // split.

@@ -4,30 +4,30 @@ use crate::golden;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A folder for what a test writes, under the build's own folder.
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-fn octoplane(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn octoplane(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_octoplane")).current_dir(folder).args(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn golden_file(name: &str) -> PathBuf {
+pub(crate) fn golden_file(name: &str) -> PathBuf {
     root().join("tests/it/golden").join(name)
 }
 
@@ -168,4 +168,23 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
     let unknown_file = octoplane(root(), &["run", "scenarios/h800_ep12_decode.toml"]);
     assert_eq!(unknown_file.status.code(), Some(2));
     assert!(stderr(&unknown_file).contains("h800_ep128_decode.toml"), "{}", stderr(&unknown_file));
+}
+
+#[test]
+fn completions_and_the_man_page_know_every_command() {
+    let help = stdout(&octoplane(root(), &["--help"]));
+    let listed = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let commands: Vec<&str> = listed
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"run") && commands.contains(&"sweep") && commands.contains(&"check"), "{commands:?}");
+    for args in [&["completions", "bash"][..], &["completions", "zsh"], &["completions", "fish"], &["man"]] {
+        let output = octoplane(root(), args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        for command in commands.iter().filter(|command| **command != "help") {
+            assert!(stdout(&output).contains(command), "{args:?} does not know `{command}`");
+        }
+    }
 }

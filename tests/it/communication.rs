@@ -65,7 +65,8 @@ fn step(spec: &ProtocolSpec, group: &Group, bytes: Bytes) -> Duration {
 fn a_ring_under_a_protocol_takes_its_start_and_its_steps() {
     let machine = machine("dgx_h100", 1, 8);
     let (group, costs) = (machine.group(), &machine.costs);
-    for (protocol, spec) in [(Protocol::Ll, costs.ll), (Protocol::Ll128, costs.ll128), (Protocol::Simple, costs.simple)] {
+    for (protocol, spec) in [(Protocol::Ll, costs.ll), (Protocol::Ll128, costs.ll128), (Protocol::Simple, costs.simple)]
+    {
         for (collective, passes) in RINGS {
             for bytes in [Bytes::new(8 * 64), Bytes::new(8 << 20)] {
                 let piece = Bytes::new(bytes.get() / 8);
@@ -154,7 +155,9 @@ fn the_tuner_takes_what_turns_out_fastest() {
                 let chosen = machine.auto(collective, bytes);
                 let time = machine.time(collective, chosen, bytes);
                 for protocol in [Protocol::Ll, Protocol::Ll128, Protocol::Simple] {
-                    let Some(other) = choose(collective, &machine.group(), bytes, None, Some(protocol)) else { continue };
+                    let Some(other) = choose(collective, &machine.group(), bytes, None, Some(protocol)) else {
+                        continue;
+                    };
                     let slack = 1.0 + 0.15 * f64::from(nodes.min(2));
                     let limit = machine.time(collective, other, bytes).as_secs() * slack;
                     assert!(time.as_secs() <= limit, "{collective:?} {bytes}: {chosen:?} against {other:?}");

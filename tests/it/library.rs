@@ -32,10 +32,11 @@ fn tomls(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Fragments are no descriptions of their own: they are loaded through what extends them.
+/// Fragments are no descriptions of their own: they are loaded through what extends them. Studies have tests of their own.
 fn is_fragment(path: &Path) -> bool {
-    let folders = ["architectures", "assumptions", "precision"];
-    path.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder))
+    let folders = ["architectures", "assumptions", "precision", "studies"];
+    let inside = path.strip_prefix(root()).unwrap_or(path);
+    inside.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder))
 }
 
 fn whole(folder: &str) -> Vec<PathBuf> {

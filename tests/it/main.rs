@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod check;
 mod cli;
 mod communication;
 mod decode;
@@ -11,5 +12,6 @@ mod golden;
 mod library;
 mod oracle;
 mod serving;
+mod sweep;
 mod tidy;
 mod validate;

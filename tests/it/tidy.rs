@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["reproduce", "validate"],
+    &["check", "reproduce", "sweep", "validate"],
     &["lib", "main", "cli"],
 ];
 
@@ -43,6 +43,8 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("File::open", &["scenario"], "only `scenario` reads files"),
     ("fs::write", &["report"], "only `report` writes files"),
     ("File::create", &["report"], "only `report` writes files"),
+    ("OpenOptions", &["report"], "only `report` writes files"),
+    ("fs::remove", &["report"], "only `report` writes files"),
     ("println!", &["main", "cli"], "only the command line prints"),
     ("std::env", &["main", "cli"], "only the command line knows its surroundings"),
     ("Instant::now", &[], "nobody reads a clock"),
@@ -51,9 +53,12 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("plotters::", &["report"], "plotters is private to `report`"),
     ("comfy_table::", &["report"], "comfy-table is private to `report`"),
     ("annotate_snippets::", &["scenario"], "annotate-snippets is private to `scenario`"),
-    ("csv::", &["scenario"], "csv is private to `scenario`"),
+    ("csv::", &["scenario", "report"], "csv is read in `scenario` and written in `report`"),
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
+    ("parquet::", &["report"], "parquet is private to `report`"),
+    ("rayon::", &["sweep", "check", "validate"], "threads are for whole runs beside each other, never inside one"),
+    ("indicatif::", &["cli"], "indicatif is private to the command line"),
 ];
 
 const FILE_LINES_MAX: usize = 600;

@@ -10,11 +10,13 @@ use crate::dtype::Dtype;
 
 /// Bytes along K per step: what one swizzled row of shared memory holds.
 pub(super) const STEP_BYTES: f64 = 128.0;
+/// Bytes per cycle from or to shared memory (NVIDIA Hopper and Ampere tuning guides: 32 banks of 4 bytes).
+const SHARED_BYTES: f64 = 128.0;
 /// Values along K that share a scale factor in block-scaled FP8 (arXiv 2412.19437 section 3.3.2).
 const GROUP: u64 = 128;
 
 /// A product of matrices as the hardware sees it: how many row tiles, whatever groups they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Product {
     /// Groups that have rows.
     pub groups: u64,
@@ -30,6 +32,10 @@ pub(super) struct Product {
     pub operands: Dtype,
     /// Bits of a stored weight.
     pub weight_bits: u64,
+    /// Bytes that cross the memory interface per result.
+    pub result_bytes: f64,
+    /// Whether both operands have a scale per row, so that every product of two groups needs one of its own.
+    pub both_scaled: bool,
 }
 
 /// How a kernel cuts a product into blocks.
@@ -87,32 +93,31 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
     let blocks = product.blocks(tiling, row_tiles);
     let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
     let loaded = (rows / tiling.share_rows as f64 + columns / tiling.share_columns as f64) * STEP_BYTES;
-    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * 2.0;
+    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * product.result_bytes;
     let main = Stage {
         steps,
         buffers: buffers(machine, tiling).min(steps),
         tensor: machine.multiply(product.operands, rows, columns, depth) + machine.step(product.operands),
-        promotion: promotion(machine, product.operands, tiling, depth),
-        l2: loaded,
-        hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps),
+        promotion: promotion(machine, product, tiling, depth),
+        // The results of one tile are on their way while the next one's operands come; the last tile's are waited for.
+        l2: loaded + written / steps,
+        hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps) + written / steps,
         ..Stage::default()
     };
-    let fixed = machine.sm.epilogue.as_secs();
-    let finish = Stage { steps: 1.0, cuda: fixed, ..Stage::default() };
-    let store = Stage { steps: 1.0, l2: written, hbm: written, ..Stage::default() };
     let reduction = if tiling.split > 1 {
         let partial = (product.rows * product.n * (tiling.split + 1)) as f64 * 4.0;
         machine.sm.reduction.as_secs() + partial / (machine.port * machine.sms as f64)
     } else {
         0.0
     };
-    if !machine.sm.epilogue_overlaps {
-        return (Class { blocks, stages: vec![main, finish, store] }, reduction);
+    // Results leave through shared memory.
+    let finish = machine.sm.epilogue.as_secs() + rows * columns * 2.0 / (SHARED_BYTES * machine.clock);
+    let store = written / machine.port.min(machine.sm_memory);
+    if machine.sm.epilogue_overlaps {
+        return (Class { blocks, stages: vec![main] }, reduction + finish + store);
     }
-    // The writes of one tile share memory with the loads of the next; the last tile's are left to be waited for.
-    let overlapped = Stage { hbm: main.hbm + written / steps, ..main };
-    let last = fixed + written / machine.port.min(machine.sm_memory);
-    (Class { blocks, stages: vec![overlapped] }, reduction + last)
+    let finish = Stage { steps: 1.0, cuda: finish, ..Stage::default() };
+    (Class { blocks, stages: vec![main, finish] }, reduction + store)
 }
 
 /// Buffers of operands that fit into shared memory.
@@ -124,9 +129,12 @@ fn buffers(machine: &Machine, tiling: Tiling) -> f64 {
 }
 
 /// Seconds per step that promotion keeps the tensor cores waiting.
-fn promotion(machine: &Machine, operands: Dtype, tiling: Tiling, depth: f64) -> f64 {
-    let Some(interval) = machine.promotion_interval(operands) else { return 0.0 };
+fn promotion(machine: &Machine, product: &Product, tiling: Tiling, depth: f64) -> f64 {
+    let Some(interval) = machine.promotion_interval(product.operands) else { return 0.0 };
+    let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
     // A tile that straddles two groups of columns needs two scales per row.
-    let passes = if GROUP.is_multiple_of(tiling.columns) { 1.0 } else { 2.0 };
-    machine.promote(tiling.rows as f64, tiling.columns as f64, passes) * depth / interval
+    let passes = if GROUP.is_multiple_of(tiling.columns) || product.both_scaled { 1.0 } else { 2.0 };
+    // Columns with scales of their own: a thread fetches one (4 bytes) for each two accumulators of a column.
+    let fetched = if product.both_scaled { rows * columns / 2.0 * 4.0 / (SHARED_BYTES * machine.clock) } else { 0.0 };
+    (machine.promote(rows, columns, passes) + fetched) * depth / interval
 }

@@ -5,6 +5,7 @@ use super::gemm::{Product, Tiling, blocks};
 use super::grid::run;
 use super::machine::Machine;
 use crate::dtype::Dtype;
+use crate::gpu::Library;
 use crate::hardware::GroupScaling;
 
 /// How the rows of a product are laid out, which decides how many row tiles there are.
@@ -12,8 +13,9 @@ use crate::hardware::GroupScaling;
 pub(super) enum Layout {
     /// Groups of equal size, each padded to whole tiles; a dense product is one group.
     Even,
-    /// Groups of their own sizes, each padded to whole tiles, in place: row tiles of 64 and of 128 rows.
-    Masked { tiles_of_64: u64, tiles_of_128: u64 },
+    /// Groups of their own sizes, each padded to whole tiles, in place: groups, empty ones too, row tiles of 64
+    /// and of 128 rows.
+    Masked { groups: u64, tiles_of_64: u64, tiles_of_128: u64 },
     /// Groups of their own sizes one after the other, each padded to 128 rows: row tiles of 128 rows.
     Contiguous { tiles_of_128: u64 },
 }
@@ -36,6 +38,8 @@ impl Layout {
 pub(super) fn tiling(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
     let even = layout == Layout::Even && product.groups == 1;
     match (product.operands, machine.sm.mma.group_scaling) {
+        (Dtype::Fp8, GroupScaling::CudaCores) if machine.library == Library::Early2025 => Tiling::new(128, 128),
+        (Dtype::Fp8, GroupScaling::TensorCores) if layout != Layout::Even => paired(product),
         (Dtype::Fp8, GroupScaling::CudaCores) => least_traffic(machine, product, layout),
         (Dtype::Fp8, GroupScaling::TensorCores) => fewest_waves(machine, product, layout),
         (Dtype::Fp4, _) => fastest(machine, product, layout, &[1]),
@@ -140,6 +144,12 @@ fn fits_hopper(tiling: Tiling) -> bool {
     let buffers = (232_448_u64.saturating_sub(results + 768)) / ((rows + columns) * 128 + rows * 4);
     let deep = buffers >= 4 || (buffers == 3 && rows * columns >= 128 * 192);
     unrolls && registers && deep
+}
+
+/// DeepGEMM's tile for groups of rows on Blackwell: 128 x 128, of which two neighbours share their rows where columns pair up.
+fn paired(product: &Product) -> Tiling {
+    let share_rows = if product.n.div_ceil(128).is_multiple_of(2) { 2 } else { 1 };
+    Tiling { share_rows, ..Tiling::new(128, 128) }
 }
 
 /// DeepGEMM's rule for Blackwell: the fewest waves of 128-row tiles, then the fullest last wave, then the narrowest tile. Two SMs

@@ -2,7 +2,7 @@
 
 use super::attention::Attention;
 use crate::dtype::Dtype;
-use crate::gpu::{Conditions, Processor};
+use crate::gpu::{Conditions, Library, Processor};
 use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
 
 /// One GPU.
@@ -26,6 +26,8 @@ pub struct Machine {
     pub l2: f64,
     /// The part of a kernel's operands that L2 still holds when it starts.
     pub warm: f64,
+    /// The kernels that there are.
+    pub library: Library,
     /// The SM.
     pub sm: SmSpec,
     /// Its attention kernels, where something is known of them.
@@ -57,6 +59,7 @@ impl Machine {
             launch: spec.kernel_launch.as_secs(),
             l2: spec.l2.capacity.get() as f64,
             warm: 0.0,
+            library: Library::default(),
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
             attention: Attention::new(spec),
@@ -69,7 +72,7 @@ impl Machine {
     pub fn under(&self, conditions: &Conditions) -> Machine {
         let sms = self.sms.saturating_sub(conditions.sms_taken).max(1);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
-        Machine { sms, warm, ..self.clone() }
+        Machine { sms, warm, library: conditions.library, ..self.clone() }
     }
 
     /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none

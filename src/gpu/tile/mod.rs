@@ -20,7 +20,7 @@ use super::{Conditions, Cost, KernelModel, Processor};
 use crate::id::DeviceId;
 use crate::timeline::Bound;
 use crate::units::{Duration, PS_PER_SEC};
-use crate::workload::{GroupedGemm, Kernel, RowLayout};
+use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
 use gemm::Product;
 use grid::{Class, Limit, run};
 use library::Layout;
@@ -62,16 +62,10 @@ impl Timing {
 /// What `kernel` costs on `machine`.
 pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     match kernel {
-        Kernel::Gemm(gemm) => {
-            let product = Product {
-                groups: gemm.groups,
-                rows: gemm.rows,
-                most: gemm.rows.div_ceil(gemm.groups),
-                n: gemm.n,
-                k: gemm.k,
-                operands: gemm.operands,
-                weight_bits: gemm.weights.bits(),
-            };
+        Kernel::Gemm(gemm) => multiply(machine, &dense(gemm), Layout::Even),
+        Kernel::WeightGradient(gemm) => {
+            // Reads and writes FP32.
+            let product = Product { result_bytes: 8.0, both_scaled: true, ..dense(gemm) };
             multiply(machine, &product, Layout::Even)
         }
         Kernel::GroupedGemm(gemm) => {
@@ -83,11 +77,13 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
                 k: gemm.k,
                 operands: gemm.operands,
                 weight_bits: gemm.weights.bits(),
+                result_bytes: 2.0,
+                both_scaled: false,
             };
-            let GroupedGemm { tiles_of_64, tiles_of_128, .. } = *gemm;
+            let GroupedGemm { groups, tiles_of_64, tiles_of_128, .. } = *gemm;
             let layout = match gemm.layout {
                 RowLayout::Contiguous => Layout::Contiguous { tiles_of_128 },
-                RowLayout::Masked => Layout::Masked { tiles_of_64, tiles_of_128 },
+                RowLayout::Masked => Layout::Masked { groups, tiles_of_64, tiles_of_128 },
             };
             multiply(machine, &product, layout)
         }
@@ -99,10 +95,29 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     }
 }
 
+fn dense(gemm: &Gemm) -> Product {
+    Product {
+        groups: gemm.groups,
+        rows: gemm.rows,
+        most: gemm.rows.div_ceil(gemm.groups),
+        n: gemm.n,
+        k: gemm.k,
+        operands: gemm.operands,
+        weight_bits: gemm.weights.bits(),
+        result_bytes: 2.0,
+        both_scaled: false,
+    }
+}
+
 fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
     let tiling = library::tiling(machine, product, layout);
     let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
-    let mut timing = Timing::of(machine, &[class], rest);
+    // Every block looks up the rows of one group after the other to find its tiles.
+    let search = match layout {
+        Layout::Masked { groups, .. } => groups as f64 * machine.sm.l2_latency.as_secs(),
+        Layout::Even | Layout::Contiguous { .. } => 0.0,
+    };
+    let mut timing = Timing::of(machine, &[class], rest + search);
     let limited = machine.under_power(timing.blocks, product.operations(), product.operands);
     if limited > 1.5 * timing.blocks {
         timing.limit = Limit::Tensor;

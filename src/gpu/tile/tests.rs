@@ -2,8 +2,14 @@
 
 use super::grid::{Class, Limit, Stage, run};
 use super::machine::Machine;
-use crate::hardware::GpuSpec;
+use super::simulate;
+use crate::dtype::Dtype;
+use crate::gpu::Conditions;
+use crate::hardware::{Accumulator, GpuSpec, GroupScaling};
 use crate::scenario::load;
+use crate::timeline::Bound;
+use crate::units::Bytes;
+use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
 use std::path::Path;
 
 pub(super) fn machine(name: &str) -> Machine {
@@ -59,4 +65,108 @@ fn latency_is_hidden_by_buffers() {
     let h100 = machine("h100_sxm");
     let few = Class { blocks: 1, stages: vec![Stage { steps: 8.0, buffers: 2.0, hbm: 128.0, ..Stage::default() }] };
     assert!(close(run(&h100, &[few], 132).seconds, 4.0 * h100.latency));
+}
+
+fn gemm(rows: u64, n: u64, k: u64, dtype: Dtype) -> Kernel {
+    Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands: dtype, weights: dtype })
+}
+
+fn micros(machine: &Machine, kernel: &Kernel) -> f64 {
+    simulate(machine, kernel).time.as_secs() * 1e6
+}
+
+#[test]
+fn a_copy_takes_launch_latency_and_bandwidth() {
+    let h100 = machine("h100_sxm");
+    let bytes = Bytes::new(1 << 30);
+    let cost = simulate(&h100, &Kernel::Elementwise { read: bytes, written: bytes });
+    let expected = h100.launch + 2.0 * h100.latency + 2.0 * bytes.get() as f64 / h100.memory;
+    assert!((cost.time.as_secs() / expected - 1.0).abs() < 1e-6, "{cost:?} and not {expected}");
+    assert_eq!(cost.bound, Bound::Memory);
+}
+
+#[test]
+fn a_wider_accumulator_alone_does_not_spare_promotion_but_scales_inside_do() {
+    let h800 = machine("h800_sxm");
+    let kernel = gemm(4096, 7168, 16384, Dtype::Fp8);
+    let with = |accumulator, group_scaling| {
+        let mut changed = h800.clone();
+        changed.sm.mma.accumulator = accumulator;
+        changed.sm.mma.group_scaling = group_scaling;
+        micros(&changed, &kernel)
+    };
+    let as_is = micros(&h800, &kernel);
+    assert_eq!(with(Accumulator::Fp32, GroupScaling::CudaCores), as_is);
+    assert!(with(Accumulator::Fp32, GroupScaling::TensorCores) < 0.95 * as_is);
+}
+
+#[test]
+fn sms_taken_by_communication_slow_down_what_the_others_do() {
+    let h800 = machine("h800_sxm");
+    let left = h800.under(&Conditions { sms_taken: 20, ..Conditions::default() });
+    let (busy, memory) = (gemm(8192, 7168, 7168, Dtype::Bf16), gemm(16, 7168, 16384, Dtype::Bf16));
+    assert!(micros(&left, &busy) > 1.1 * micros(&h800, &busy));
+    assert!(micros(&left, &memory) < 1.05 * micros(&h800, &memory));
+}
+
+#[test]
+fn empty_groups_are_walked_past_and_touched_ones_read() {
+    let h100 = machine("h100_sxm");
+    let decode = |rows: &[u64]| {
+        micros(&h100, &Kernel::GroupedGemm(GroupedGemm::new(RowLayout::Masked, rows, 4096, 7168, Dtype::Fp8)))
+    };
+    let (one, some, all) = (decode(&[8]), decode(&[8, 0, 0, 0]), decode(&[8, 8, 8, 8]));
+    assert!((some - one - 3.0 * h100.sm.l2_latency.as_secs() * 1e6).abs() < 1e-3);
+    assert!(all > 2.5 * one);
+}
+
+/// Shapes and GPUs at large: never faster than the roofline at peak rates, and larger is never much faster.
+#[test]
+fn time_follows_work_and_never_beats_peak_rates() {
+    let sizes = [1, 7, 64, 129, 300, 1024, 5000];
+    for (name, dtypes) in [
+        ("h20", vec![Dtype::Bf16, Dtype::Fp8]),
+        ("h200_sxm", vec![Dtype::Bf16, Dtype::Fp8]),
+        ("gb300", vec![Dtype::Bf16, Dtype::Fp8, Dtype::Fp4]),
+    ] {
+        let whole = machine(name);
+        for sms in [whole.sms, whole.sms / 2] {
+            let gpu = whole.under(&Conditions { sms_taken: whole.sms - sms, ..Conditions::default() });
+            for &dtype in &dtypes {
+                for (m, n) in sizes.iter().flat_map(|&m| sizes.iter().map(move |&n| (m, n))) {
+                    let mut before = 0.0;
+                    for k in [128, 512, 4096, 16384] {
+                        let kernel = gemm(m, n, k, dtype);
+                        let time = micros(&gpu, &kernel) / 1e6;
+                        let least = (kernel.flops().as_f64() / (gpu.peak(dtype) * sms as f64))
+                            .max(kernel.bytes().get() as f64 / (gpu.memory * 1.001));
+                        assert!(time >= least, "{name}, {sms} SMs: {kernel} takes {time} s, at least {least} s");
+                        assert!(time > before, "{name}, {sms} SMs: {kernel} takes {time} s, a smaller one {before} s");
+                        before = time;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Along the rows, time grows, but for steps where the library changes its tiles.
+#[test]
+fn more_rows_are_never_much_faster() {
+    for (name, dtype) in
+        [("h100_sxm", Dtype::Bf16), ("h100_sxm", Dtype::Fp8), ("b200", Dtype::Fp8), ("b200", Dtype::Fp4)]
+    {
+        let gpu = machine(name);
+        for (n, k) in [(2112, 7168), (7168, 2048)] {
+            let mut slowest = 0.0_f64;
+            let mut last = 0.0_f64;
+            for rows in (1..6000).step_by(61) {
+                let time = micros(&gpu, &gemm(rows, n, k, dtype));
+                assert!(time > 0.7 * slowest, "{name}: {rows} x {n} x {k} takes {time} us, a smaller one {slowest} us");
+                assert!(last == 0.0 || time < 2.2 * last, "{name}: {rows} x {n} x {k} jumps from {last} to {time} us");
+                slowest = slowest.max(time);
+                last = time;
+            }
+        }
+    }
 }

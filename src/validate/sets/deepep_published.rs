@@ -125,10 +125,9 @@ impl Measured for Row {
 
     fn points(&self, context: &Context) -> Vec<Point> {
         let (there, back) = match self.exchange(context) {
-            Ok((found, _)) => (
-                Ok((found.dispatch, found.dispatch_bandwidth)),
-                Ok((found.combine, found.combine_bandwidth)),
-            ),
+            Ok((found, _)) => {
+                (Ok((found.dispatch, found.dispatch_bandwidth)), Ok((found.combine, found.combine_bandwidth)))
+            }
             Err(Skip(reason)) => (Err(Skip(reason.clone())), Err(Skip(reason))),
         };
         let dispatch = point("dispatch", (self.dispatch_us, self.dispatch_gbps), there);

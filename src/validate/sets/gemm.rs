@@ -49,8 +49,7 @@ impl Row {
         if quantised {
             time += run(Kernel::Elementwise { read: wide, written: narrow })?;
         }
-        let scaled_inside =
-            system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);
+        let scaled_inside = system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);
         if operands == Dtype::Fp8 && scaled_inside {
             let scales = matrix(n, k.div_ceil(128), Dtype::Fp32);
             time += run(Kernel::Elementwise { read: scales, written: scales })? * SCALE_KERNELS;

@@ -3,10 +3,15 @@
 mod deepep_ll_sweep;
 mod deepep_normal_sweep;
 mod deepep_published;
+mod deepgemm;
 mod exchange;
 mod gb200_nvl72_alltoall;
 mod gemm;
+mod h800_train_chunk_kernels;
+mod mla_attention;
+mod moe_grouped_gemm;
 mod nccl_one_domain;
+mod skew;
 
 use super::{Context, Measured, Point, Set, Skip};
 use crate::dtype::Dtype;
@@ -15,6 +20,10 @@ use crate::dtype::Dtype;
 pub(super) fn all() -> Vec<Set> {
     vec![
         Set::of::<gemm::Row>(),
+        Set::of::<deepgemm::Row>(),
+        Set::of::<moe_grouped_gemm::Row>(),
+        Set::of::<mla_attention::Row>(),
+        Set::of::<h800_train_chunk_kernels::Row>(),
         Set::of::<nccl_one_domain::Row>(),
         Set::of::<deepep_published::Row>(),
         Set::of::<deepep_ll_sweep::Row>(),

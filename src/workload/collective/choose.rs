@@ -101,7 +101,7 @@ pub struct Choice {
 }
 
 /// Parts that follow each other through the levels of a collective, at most.
-const PARTS_MAX: u64 = 8;
+const PARTS_MAX: u64 = 32;
 
 /// The choice with the shortest predicted time among those that agree with what is wanted; the first of equals. None where
 /// nothing agrees.
@@ -118,21 +118,23 @@ pub fn choose(
     // Without costs, or where none are wanted, nothing can be predicted and the plain form is taken.
     if group.costs.is_none() || protocol == Some(Protocol::Bare) {
         let bare = |algorithm| Choice { algorithm, protocol: Protocol::Bare };
-        return possible(collective, group, algorithm.is_some()).into_iter().map(bare).find(wanted);
+        return possible(collective, group, true).into_iter().map(bare).find(wanted);
     }
     let explicit = algorithm.is_some();
-    let all = possible(collective, group, explicit).into_iter().flat_map(|algorithm| {
-        protocols(algorithm).iter().map(move |&protocol| Choice { algorithm, protocol })
-    });
+    let all = possible(collective, group, explicit)
+        .into_iter()
+        .flat_map(|algorithm| protocols(algorithm).iter().map(move |&protocol| Choice { algorithm, protocol }));
     all.filter(wanted).min_by_key(|choice| predicted(collective, group, bytes, *choice))
 }
 
-/// The algorithms that can run here. Trees over all ranks are only taken when they are asked for: libraries build them over
-/// nodes, and inside a node a tree is a chain.
+/// The algorithms that can run here. Some are only taken when they are asked for: trees over all ranks, because libraries build
+/// them over nodes, and inside a node a tree is a chain; direct exchange between nodes, because libraries use rails where
+/// GPUs have them.
 fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algorithm> {
     let several = group.by_node().is_some();
     let mut algorithms = match collective {
         Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter => vec![Algorithm::Ring],
+        Collective::AllToAll if several && !explicit => Vec::new(),
         Collective::AllToAll | Collective::Send => vec![Algorithm::Direct],
     };
     match collective {
@@ -199,7 +201,8 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
             Algorithm::Tree => {
                 let chunks = chunks(group, each(bytes, 2), choice.protocol) as u64;
                 let chunk = each(bytes, 2 * chunks as usize);
-                hop(costs, choice.protocol, slowest, group.between.is_some(), chunk) * (2 * depth(n) as u64 + chunks - 1)
+                hop(costs, choice.protocol, slowest, group.between.is_some(), chunk)
+                    * (2 * depth(n) as u64 + chunks - 1)
             }
             Algorithm::InSwitch => {
                 let share = costs.in_switch.map_or(Fraction::ONE, |spec| spec.wire_share);
@@ -239,18 +242,21 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
             (near, peers - near)
         }
     };
-    let mut inside = wire(group.inside, each * (local + u64::from(collective == Collective::Send && remote == 0)), protocol.wire_share);
+    let mut inside = wire(
+        group.inside,
+        each * (local + u64::from(collective == Collective::Send && remote == 0)),
+        protocol.wire_share,
+    );
     if choice.algorithm == Algorithm::ByRail {
         // Almost everything passes the scale-up domain once.
         inside = wire(group.inside, each * remote, protocol.wire_share);
     }
+    let posts = if choice.algorithm == Algorithm::ByRail { 2 } else { 1 };
     let between = match remote {
         0 => Duration::ZERO,
-        _ => costs.network.step + wire(group.between, each * remote, costs.network.wire_share),
+        _ => costs.network.step * posts + wire(group.between, each * remote, costs.network.wire_share),
     };
-    // Without rails, pairs of different index cross the upper tiers of the fabric; rails are preferred where all else is equal.
-    let detour = if choice.algorithm == Algorithm::Direct && remote > 0 { costs.network.step } else { Duration::ZERO };
-    protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers)) + detour
+    protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers))
 }
 
 /// One step over `bytes`.

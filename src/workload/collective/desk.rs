@@ -63,12 +63,7 @@ impl<'a> Desk<'a> {
             .streams
             .entry((rank, channel))
             .or_insert_with(|| graph.stream(Stream { device, rank, name: "communication" }));
-        let op = Op {
-            work: Work::Software(time),
-            label: self.label,
-            stream: Some(stream),
-            collective: Some(self.tag),
-        };
+        let op = Op { work: Work::Software(time), label: self.label, stream: Some(stream), collective: Some(self.tag) };
         vec![self.graph.push(op, after)]
     }
 

@@ -5,12 +5,7 @@ use crate::hardware::ExchangeSpec;
 use crate::units::{Bytes, Fraction};
 
 /// `bytes / n` from everyone to everyone else, at once.
-pub(super) fn direct(
-    desk: &mut Desk<'_>,
-    bytes: Bytes,
-    protocol: Option<&ExchangeSpec>,
-    front: &Front,
-) -> Front {
+pub(super) fn direct(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&ExchangeSpec>, front: &Front) -> Front {
     let n = desk.group.len();
     let ready = begin(desk, piece(bytes, n, 0), protocol, front);
     let mut received = ready.beside;
@@ -59,7 +54,9 @@ pub(super) fn by_rail(
                 for (place, &from) in node.iter().enumerate() {
                     let to = nodes[(home + offset) % nodes.len()][place];
                     let share = share(desk, (from, to), protocol);
-                    let after = post(desk, (from, to), protocol, &gathered[place]);
+                    // Posted twice: by the GPU that has the data, and by the one whose NIC sends it.
+                    let handed = post(desk, (from, to), protocol, &gathered[place]);
+                    let after = post(desk, (from, to), protocol, &handed);
                     received[to].push(desk.send((from, to), part * node.len() as u64, share, &after));
                 }
             }
@@ -113,12 +110,7 @@ fn post(
 }
 
 /// All `bytes` from the first rank to the last.
-pub(super) fn one_way(
-    desk: &mut Desk<'_>,
-    bytes: Bytes,
-    protocol: Option<&ExchangeSpec>,
-    front: &Front,
-) -> Front {
+pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&ExchangeSpec>, front: &Front) -> Front {
     let (from, to) = (0, front.len() - 1);
     let (before, beside) = match protocol {
         Some(protocol) => (protocol.before_wire(bytes, 1), protocol.beside_wire(bytes, 0)),

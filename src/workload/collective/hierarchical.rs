@@ -1,10 +1,10 @@
 //! Collectives in two levels: inside nodes over the scale-up domain, and between GPUs of equal index of different nodes, each of
 //! which has a NIC of its own. Parts of the data follow each other through the levels.
 
+use super::Collective;
 use super::desk::{Desk, Front, piece};
 use super::ring::{own_piece, ring};
 use super::tree::tree_all_reduce;
-use super::Collective;
 use crate::hardware::ProtocolSpec;
 use crate::units::Bytes;
 
@@ -52,9 +52,11 @@ fn part_of(
     let rails: Vec<Vec<usize>> = (0..per_node).map(|index| nodes.iter().map(|node| node[index]).collect()).collect();
     let on_rails = |desk: &mut Desk<'_>, front: Front, steps: usize| {
         let each = |(index, rail): (usize, &Vec<usize>)| (piece(bytes, per_node, index), rail.clone());
-        rails.iter().enumerate().map(each).fold(front, |front, (bytes, rail)| {
-            ring(desk, (&rail, channel + 1), steps, bytes, protocol, &front)
-        })
+        rails
+            .iter()
+            .enumerate()
+            .map(each)
+            .fold(front, |front, (bytes, rail)| ring(desk, (&rail, channel + 1), steps, bytes, protocol, &front))
     };
     let in_nodes = |desk: &mut Desk<'_>, front: Front, channel: usize| {
         nodes.iter().fold(front, |front, node| ring(desk, (node, channel), per_node - 1, bytes, protocol, &front))

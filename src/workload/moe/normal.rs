@@ -49,11 +49,7 @@ pub(super) fn pass(exchange: &MoeExchange, desk: &mut Desk<'_>, direction: Direc
         Direction::Combine => costs.combine_start,
     };
     let mut stages: Vec<Stage> = if exchange.nodes() == 1 {
-        vec![
-            Stage::Copy(Half::Ends, Share::OwnByGpu),
-            Stage::ScaleUp,
-            Stage::Copy(Half::Middle, Share::Arriving),
-        ]
+        vec![Stage::Copy(Half::Ends, Share::OwnByGpu), Stage::ScaleUp, Stage::Copy(Half::Middle, Share::Arriving)]
     } else {
         vec![
             Stage::Copy(Half::Ends, Share::OwnByNode),

@@ -80,8 +80,7 @@ impl MoeExchangeSpec {
 
 impl RowFormat {
     /// FP8 with a scale for every 128 values, as DeepSeek-V3 dispatches.
-    pub const FP8: RowFormat =
-        RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), scale: Dtype::Fp32 };
+    pub const FP8: RowFormat = RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), scale: Dtype::Fp32 };
     /// Plain BF16, as it combines.
     pub const BF16: RowFormat = RowFormat { dtype: Dtype::Bf16, scale_group: None, scale: Dtype::Fp32 };
 

@@ -1,0 +1,175 @@
+//! What a file is against what it was.
+
+use super::baseline::{BaselineSpec, FileSpec};
+use super::inspect::{Figure, Inspected};
+use crate::metrics::Better;
+use crate::report::verdict::{Change, Judgement, LineChange, Problem, Verdict, Verdicts};
+use std::collections::BTreeMap;
+
+/// Compares what was inspected with the baseline, if there is one; `complete` says that all files were looked at, so that one that
+/// the baseline knows and that is not among them is gone.
+pub fn compare(inspected: &[Inspected], baseline: Option<&BaselineSpec>, complete: bool) -> Verdicts {
+    let mut verdicts =
+        Verdicts { files: inspected.iter().map(|now| verdict(now, baseline)).collect(), notes: Vec::new() };
+    let Some(baseline) = baseline else {
+        verdicts.notes.push("there is no baseline to compare with; --update writes one".to_owned());
+        return verdicts;
+    };
+    if complete {
+        for path in baseline.file.keys().filter(|path| !inspected.iter().any(|now| now.path == **path)) {
+            let message = "the baseline knows this file, and it is gone; --update forgets it".to_owned();
+            verdicts.files.push(Verdict {
+                path: path.clone(),
+                kind: "gone",
+                problems: vec![Problem { message, origin: None }],
+                changes: Vec::new(),
+                lines: Vec::new(),
+                notes: Vec::new(),
+            });
+        }
+    }
+    let better =
+        verdicts.files.iter().any(|file| file.changes.iter().any(|change| change.verdict == Judgement::Better));
+    if better && !verdicts.fails() {
+        verdicts.notes.push("figures have become better; --update takes them as the new baseline".to_owned());
+    }
+    verdicts
+}
+
+fn verdict(now: &Inspected, baseline: Option<&BaselineSpec>) -> Verdict {
+    let mut verdict = Verdict {
+        path: now.path.clone(),
+        kind: now.kind,
+        problems: now.problems.clone(),
+        changes: Vec::new(),
+        lines: Vec::new(),
+        notes: Vec::new(),
+    };
+    let Some(baseline) = baseline else { return verdict };
+    let Some(before) = baseline.file.get(&now.path) else {
+        if now.problems.is_empty() {
+            verdict.notes.push("not in the baseline yet; --update adds it".to_owned());
+        }
+        return verdict;
+    };
+    if now.metrics.is_empty() {
+        return verdict;
+    }
+    verdict.changes = changes(now, baseline, before);
+    if !verdict.changes.is_empty() {
+        verdict.lines = lines(now, before);
+        let known: Vec<&str> = verdict.problems.iter().flat_map(|problem| problem.message.lines()).collect();
+        verdict.notes.extend(now.details.iter().filter(|detail| !known.contains(&detail.as_str())).cloned());
+    }
+    verdict
+}
+
+fn changes(now: &Inspected, baseline: &BaselineSpec, before: &FileSpec) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for Figure { name, unit, value } in &now.metrics {
+        let known = before.metrics.get(name).copied();
+        let tolerance = baseline.tolerance(before, name);
+        let verdict = match known {
+            // A metric that is new says nothing about what was.
+            None => continue,
+            Some(known) if within(known, *value, tolerance) => continue,
+            Some(known) if Better::of_unit(unit).is_better(*value, known) => Judgement::Better,
+            Some(_) => Judgement::Worse,
+        };
+        let (metric, unit) = (name.clone(), unit.clone());
+        changes.push(Change { metric, unit, baseline: known, now: Some(*value), tolerance, verdict });
+    }
+    let gone = before.metrics.iter().filter(|(name, _)| !now.metrics.iter().any(|figure| figure.name == **name));
+    changes.extend(gone.map(|(name, value)| Change {
+        metric: name.clone(),
+        unit: String::new(),
+        baseline: Some(*value),
+        now: None,
+        tolerance: baseline.tolerance(before, name),
+        verdict: Judgement::Worse,
+    }));
+    changes
+}
+
+/// Whether the change is one that is allowed. Below a picosecond per second, figures are the same.
+fn within(before: f64, now: f64, tolerance: f64) -> bool {
+    (now - before).abs() <= before.abs() * tolerance.max(1e-12)
+}
+
+fn lines(now: &Inspected, before: &FileSpec) -> Vec<LineChange> {
+    let known: BTreeMap<&str, &str> = before.config.lines().filter_map(|line| line.split_once(" = ")).collect();
+    let mut lines = Vec::new();
+    for (path, value, origin) in &now.config {
+        // The baseline keeps lines in a literal text, which cannot hold three apostrophes in a row.
+        let before = known.get(path.as_str()).copied();
+        if before != Some(value.replace("'''", "' ' '").as_str()) {
+            lines.push(LineChange {
+                path: path.clone(),
+                before: before.map(str::to_owned),
+                now: Some(value.clone()),
+                origin: Some(origin.clone()),
+            });
+        }
+    }
+    for (path, value) in known.into_iter().filter(|(path, _)| !now.config.iter().any(|(known, _, _)| known == path)) {
+        lines.push(LineChange { path: path.to_owned(), before: Some(value.to_owned()), now: None, origin: None });
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspected(tpot: f64, rate: f64) -> Inspected {
+        let figure = |name: &str, unit: &str, value| Figure { name: name.to_owned(), unit: unit.to_owned(), value };
+        Inspected {
+            path: "a.toml".to_owned(),
+            kind: "scenario",
+            problems: Vec::new(),
+            details: Vec::new(),
+            metrics: vec![figure("tpot", "ms", tpot), figure("rate", "tokens/s", rate), figure("share", "", 0.5)],
+            config: vec![("nodes".to_owned(), "4".to_owned(), "a.toml:3".to_owned())],
+        }
+    }
+
+    fn judged(tpot: f64, rate: f64) -> Vec<(String, Judgement)> {
+        let mut baseline = BaselineSpec::default().updated(&[inspected(10.0, 100.0)], true);
+        baseline.tolerance.insert("tpot".to_owned(), 0.05);
+        let verdicts = compare(&[inspected(tpot, rate)], Some(&baseline), true);
+        verdicts.files[0].changes.iter().map(|change| (change.metric.clone(), change.verdict)).collect()
+    }
+
+    #[test]
+    fn changes_are_judged_by_their_size_and_direction() {
+        assert_eq!(judged(10.4, 99.95), [], "within tolerance");
+        assert_eq!(judged(10.6, 100.0), [("tpot".to_owned(), Judgement::Worse)]);
+        assert_eq!(judged(9.0, 99.0), [("tpot".to_owned(), Judgement::Better), ("rate".to_owned(), Judgement::Worse)]);
+    }
+
+    #[test]
+    fn files_and_metrics_that_go_are_missed_and_new_ones_welcome() {
+        let mut baseline = BaselineSpec::default().updated(&[inspected(10.0, 100.0)], true);
+        assert!(compare(&[], Some(&baseline), true).fails());
+        assert!(!compare(&[], Some(&baseline), false).fails(), "only some files were looked at");
+        let file = baseline.file.get_mut("a.toml").expect("it was added");
+        file.metrics.insert("busbw".to_owned(), 1.0);
+        file.metrics.remove("share");
+        let verdicts = compare(&[inspected(10.0, 100.0)], Some(&baseline), true);
+        let changes = &verdicts.files[0].changes;
+        assert_eq!((changes.len(), changes[0].metric.as_str(), changes[0].now), (1, "busbw", None));
+        let new = Inspected { path: "b.toml".to_owned(), ..inspected(1.0, 1.0) };
+        assert!(!compare(&[inspected(10.0, 100.0), new], Some(&BaselineSpec::default()), true).fails());
+    }
+
+    #[test]
+    fn a_changed_line_is_named_with_its_place() {
+        let baseline = BaselineSpec::default().updated(&[inspected(10.0, 100.0)], true);
+        let mut now = inspected(20.0, 100.0);
+        now.config[0].1 = "5".to_owned();
+        let lines = compare(&[now], Some(&baseline), true).files[0].lines.clone();
+        let line = &lines[0];
+        assert_eq!((line.path.as_str(), line.before.as_deref(), line.now.as_deref()), ("nodes", Some("4"), Some("5")));
+        assert_eq!(line.origin.as_deref(), Some("a.toml:3"));
+    }
+}

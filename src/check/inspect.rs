@@ -1,0 +1,102 @@
+//! One file: whether it holds what it promises, and its figures.
+
+use super::fabric;
+use super::find::{Found, Kind};
+use crate::report::verdict::Problem;
+use crate::run::simulate;
+use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
+use crate::topology::{TopologySpec, build_fabric, measure_spec, odd_switches};
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// What a file is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspected {
+    /// Its path, as the baseline names it.
+    pub path: String,
+    /// What it is.
+    pub kind: &'static str,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// What is worth saying when a figure has changed.
+    pub details: Vec<String>,
+    /// Its figures.
+    pub metrics: Vec<Figure>,
+    /// Its configuration, everything merged: path, value, and where the value is set.
+    pub config: Vec<(String, String, String)>,
+}
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Inspects files, several at a time. Paths are named as seen from `root`.
+pub fn inspect_all(found: &[Found], root: &Path, library: &Library) -> Vec<Inspected> {
+    found.par_iter().with_max_len(1).map(|found| inspect(found, root, library)).collect()
+}
+
+fn inspect(found: &Found, root: &Path, library: &Library) -> Inspected {
+    let path = found.path.strip_prefix(root).unwrap_or(&found.path).display().to_string().replace('\\', "/");
+    let kind = found.kind.as_ref().map_or("file", |kind| kind.name());
+    let mut inspected =
+        Inspected { path, kind, problems: Vec::new(), details: Vec::new(), metrics: Vec::new(), config: Vec::new() };
+    let outcome = match &found.kind {
+        Ok(Kind::Topology) => topology(&found.path, root, library, &mut inspected),
+        Ok(Kind::Scenario) => scenario(&found.path, root, library, &mut inspected),
+        Err(error) => Err(error.clone()),
+    };
+    if let Err(error) = outcome {
+        inspected.problems.push(Problem { message: error.to_string(), origin: None });
+    }
+    inspected
+}
+
+fn open<T: DeserializeOwned>(
+    path: &Path,
+    root: &Path,
+    library: &Library,
+    into: &mut Inspected,
+) -> Result<Loaded<T>, UserError> {
+    let loaded: Loaded<T> = load_with(path, &[], library)?;
+    let prefix = format!("{}/", root.display());
+    let leaf =
+        |(path, value, origin): (String, String, String)| (path, value, origin.trim_start_matches(&prefix).to_owned());
+    into.config = loaded.leaves().into_iter().map(leaf).collect();
+    Ok(loaded)
+}
+
+fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -> Result<(), UserError> {
+    let loaded: Loaded<TopologySpec> = open(path, root, library, into)?;
+    let spec = &loaded.value;
+    let measures = measure_spec(spec).map_err(|invalid| loaded.error(&invalid))?;
+    // A fabric that exists as a formula only has no switches to look at.
+    let graph = build_fabric(spec).ok();
+    let odd = graph.as_ref().map(odd_switches).unwrap_or_default();
+    let name = |device| graph.as_ref().map_or(String::new(), |graph| graph.name(device));
+    into.details = odd.iter().map(|odd| format!("{} is wired oddly: {}", name(odd.device), odd.why)).collect();
+    into.metrics = fabric::figures(&measures, graph.as_ref().map(|_| odd.len()));
+    for (place, message) in fabric::broken(spec, &measures, graph.as_ref(), &into.details) {
+        let origin =
+            loaded.origin(place).map(|origin| origin.trim_start_matches(&format!("{}/", root.display())).to_owned());
+        into.problems.push(Problem { message, origin });
+    }
+    Ok(())
+}
+
+fn scenario(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -> Result<(), UserError> {
+    let loaded: Loaded<Scenario> = open(path, root, library, into)?;
+    let outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+    let figure = |name: &str, unit: &str, value: f64| Figure { name: name.to_owned(), unit: unit.to_owned(), value };
+    let named = outcome.metrics.named();
+    into.metrics =
+        named.iter().map(|m| figure(m.name, m.unit, m.value)).filter(|figure| figure.value.is_finite()).collect();
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! `octoplane check`: the regression check of a pull request.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::{Args, ValueEnum};
+use octoplane::check::{BaselineSpec, compare, find, inspect_all};
+use octoplane::scenario::{Library, Loaded, UserError, load};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(
+    after_help = "Every topology is built and held to its [expect] table: connected, planes, endpoints, over-subscription, \
+    bisection, diameter, cost. Every scenario is run. All figures are compared with the baseline under its tolerances; a figure \
+    that is worse fails, one that is better is noted, and both come with the lines of the configuration that changed.\n\
+    Exit codes: 0 all hold, 1 something does not, 2 the command makes no sense.\n\
+    Examples:\n  octoplane check\n  octoplane check topologies/mpft_2048.toml\n  octoplane check --format github\n  \
+    octoplane check --update"
+)]
+pub(super) struct CheckArgs {
+    /// Files and folders [default: topologies/ and scenarios/]
+    paths: Vec<PathBuf>,
+    /// The file to compare with [default: baseline.toml]
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Take what is there now as the baseline
+    #[arg(long)]
+    update: bool,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// Annotations of GitHub Actions, then the text
+    Github,
+    /// JUnit XML
+    Junit,
+    /// JSON
+    Json,
+}
+
+pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
+    let complete = args.paths.is_empty();
+    let paths =
+        if complete { default_paths(root)? } else { args.paths.iter().map(|path| inside(path, root)).collect() };
+    let library = Library::default();
+    let found = find(&paths, &library)?;
+    if found.is_empty() {
+        return Err(UserError::plain("there is no topology and no scenario to check"));
+    }
+    let inspected = inspect_all(&found, root, &library);
+    let file = args.baseline.clone().unwrap_or_else(|| root.join("baseline.toml"));
+    let baseline: Option<Loaded<BaselineSpec>> = match file.is_file() || (args.baseline.is_some() && !args.update) {
+        true => Some(load(&file, &[])?),
+        false => None,
+    };
+    let baseline = baseline.map(|loaded| loaded.value);
+    if args.update {
+        let updated = baseline.unwrap_or_default().updated(&inspected, complete);
+        let verdicts = compare(&inspected, Some(&updated), complete);
+        write(&file, updated.to_toml("schemas/baseline.schema.json").as_bytes())?;
+        say(&verdicts.to_text())?;
+        eprintln!("{} files written to {}", updated.file.len(), file.display());
+        return Ok(if verdicts.fails() { Done::Failed } else { Done::Answered });
+    }
+    let verdicts = compare(&inspected, baseline.as_ref(), complete);
+    match args.format {
+        Format::Text => say(&verdicts.to_text())?,
+        Format::Github => say(&verdicts.to_github())?,
+        Format::Junit => say(&verdicts.to_junit())?,
+        Format::Json => say_json(&verdicts.to_json())?,
+    }
+    Ok(if verdicts.fails() { Done::Failed } else { Done::Answered })
+}
+
+/// An absolute path as seen from the root, because that is how the baseline names it.
+fn inside(path: &Path, root: &Path) -> PathBuf {
+    let whole = root.canonicalize().ok().filter(|_| path.is_absolute());
+    let inner = whole.and_then(|whole| path.strip_prefix(whole).ok().map(Path::to_owned));
+    match inner {
+        Some(inner) if root == Path::new(".") => inner,
+        Some(inner) => root.join(inner),
+        None => path.to_owned(),
+    }
+}
+
+fn default_paths(root: &Path) -> Result<Vec<PathBuf>, UserError> {
+    // Without `./`, so that files are called what people call them.
+    let named = |folder: &str| if root == Path::new(".") { PathBuf::from(folder) } else { root.join(folder) };
+    let mut paths: Vec<PathBuf> = ["topologies", "scenarios"].map(named).into();
+    paths.retain(|folder| folder.is_dir());
+    if paths.is_empty() {
+        return Err(UserError::plain(format!(
+            "{} holds neither topologies/ nor scenarios/; name files or folders",
+            root.display()
+        )));
+    }
+    Ok(paths)
+}

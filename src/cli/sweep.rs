@@ -1,0 +1,163 @@
+//! `octoplane sweep`: many experiments at once.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use octoplane::invalid::Invalid;
+use octoplane::report::files::Log;
+use octoplane::report::json::SCHEMA;
+use octoplane::scenario::{Loaded, UserError, load, read_bytes};
+use octoplane::sweep::{Answer, Plan, Progress, Record, StudySpec, plan, read_log, record_frame, run, sweep_text};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Args)]
+#[command(
+    after_help = "Kept under the folder of results: points.jsonl (a record of each point, the moment it is over), table.csv, \
+    table.parquet, summary.txt and the study. A sweep that was interrupted or killed goes on with --resume.\n\
+    Examples:\n  octoplane sweep scenarios/studies/scale_up_bandwidth.toml\n  \
+    octoplane sweep scenarios/studies/batch_against_tpot.toml --jobs 8 --resume"
+)]
+pub(super) struct SweepArgs {
+    /// The study's TOML file
+    study: PathBuf,
+    /// Points simulated at the same time [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Go on with what an earlier run of this study left
+    #[arg(long)]
+    resume: bool,
+    /// Overlay one value of the study, as in `--set base=other.toml`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Print the table as JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Where to keep the results [default: results/sweep/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &SweepArgs) -> Ending {
+    let loaded: Loaded<StudySpec> = load(&args.study, &args.sets)?;
+    let folder = args.study.parent().unwrap_or(Path::new(""));
+    let plan = plan(&loaded.value, folder).map_err(|invalid| loaded.error(&invalid))?;
+    if !plan.base.is_file() {
+        let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
+        return Err(loaded.error(&invalid.help("the path of the base scenario starts at the study's folder")));
+    }
+    let out = args.out.clone().unwrap_or_else(|| {
+        let stem = args.study.file_stem().unwrap_or_default();
+        Path::new("results").join("sweep").join(stem)
+    });
+    let log_path = out.join("points.jsonl");
+    let known = known(args, &out, &log_path)?;
+    write(&out.join("study.resolved.toml"), loaded.resolved().as_bytes())?;
+    let log = Log::open(&log_path).map_err(|error| UserError::plain(error.to_string()))?;
+    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    let meter = Meter::new(plan.points.len());
+    let records = run(&plan, &known, jobs, &log, &|progress| meter.count(progress));
+    meter.finish();
+    let records = records.map_err(|error| UserError::plain(error.to_string()))?;
+    finish(args, &loaded.value, &plan, &records, &out)
+}
+
+/// What is known from before, when that is wanted. Nothing that was worked out is thrown away unasked.
+fn known(args: &SweepArgs, out: &Path, log: &Path) -> Result<BTreeMap<String, Record>, UserError> {
+    if !log.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let (records, torn) = read_log(&read_bytes(log)?);
+    if !args.resume {
+        if !out.join("table.csv").exists() && !records.is_empty() {
+            let message = format!("{} holds {} points of a sweep that did not end", out.display(), records.len());
+            return Err(UserError::plain(format!(
+                "{message}\n  = help: go on with --resume, or name another folder with --out"
+            )));
+        }
+        start_over(out, log)?;
+        return Ok(BTreeMap::new());
+    }
+    if torn > 0 {
+        eprintln!("{torn} torn record of {} dropped", log.display());
+    }
+    // Written anew, so that what comes next starts on a line of its own.
+    let lines: String = records.values().map(|record| record.line() + "\n").collect();
+    write(log, lines.as_bytes())?;
+    Ok(records)
+}
+
+fn start_over(out: &Path, log: &Path) -> Result<(), UserError> {
+    octoplane::report::files::remove(&out.join("table.csv")).map_err(|error| UserError::plain(error.to_string()))?;
+    write(log, b"")
+}
+
+fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], out: &Path) -> Ending {
+    let frame = record_frame(plan, records).map_err(UserError::plain)?;
+    let text = sweep_text(&study.name, &study.description, plan, &frame);
+    // The log in the order of the points, so that the same study leaves the same bytes.
+    let lines: String = records.iter().map(|record| record.line() + "\n").collect();
+    write(&out.join("points.jsonl"), lines.as_bytes())?;
+    write(&out.join("table.parquet"), &frame.to_parquet())?;
+    write(&out.join("summary.txt"), text.as_bytes())?;
+    // Last, because its presence says that the sweep is complete.
+    write(&out.join("table.csv"), &frame.to_csv())?;
+    if args.json {
+        let points: Vec<serde_json::Value> =
+            records.iter().map(|r| serde_json::from_str(&r.line()).expect("a record is JSON")).collect();
+        say_json(&serde_json::json!({ "schema": SCHEMA, "study": study.name, "points": points }))?;
+    } else {
+        say(&text)?;
+    }
+    eprintln!("table, records and study kept in {}", out.display());
+    let answered = records.iter().any(|record| matches!(record.answer, Answer::Metrics(_)));
+    Ok(if answered { Done::Answered } else { Done::Failed })
+}
+
+/// Progress on stderr: a bar on a terminal, a line for each tenth elsewhere.
+struct Meter {
+    bar: Option<ProgressBar>,
+    total: usize,
+    over: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+impl Meter {
+    fn new(total: usize) -> Meter {
+        let style = "{bar:40} {pos} of {len} points, {msg}{elapsed} gone, {eta} to go";
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(style).expect("a legal template");
+            ProgressBar::new(total as u64).with_style(style)
+        });
+        Meter { bar, total, over: AtomicUsize::new(0), failed: AtomicUsize::new(0) }
+    }
+
+    fn count(&self, progress: Progress) {
+        let over = self.over.fetch_add(1, Ordering::Relaxed) + 1;
+        let failed = match progress {
+            Progress::Failed => self.failed.fetch_add(1, Ordering::Relaxed) + 1,
+            Progress::Done | Progress::Known => self.failed.load(Ordering::Relaxed),
+        };
+        match &self.bar {
+            Some(bar) => {
+                if failed > 0 {
+                    bar.set_message(format!("{failed} failed, "));
+                }
+                bar.inc(1);
+            }
+            None if over * 10 / self.total > (over - 1) * 10 / self.total => {
+                eprintln!("{over} of {} points, {failed} failed", self.total);
+            }
+            None => {}
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

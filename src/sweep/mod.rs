@@ -1,0 +1,17 @@
+//! Many experiments at once: a study names a base scenario and the axes along which it varies.
+//!
+//! A study becomes a list of points, every point a scenario of its own, simulated beside the others in any order and reported in
+//! one. What finished is in a log that outlives the process. This module must not know what a scenario simulates.
+
+mod condition;
+mod frame;
+mod plan;
+mod point;
+mod record;
+mod spec;
+
+pub use frame::{record_frame, sweep_text};
+pub use plan::{Plan, plan};
+pub use point::{Progress, run};
+pub use record::{Answer, Kept, Record, read_log};
+pub use spec::{AxisSpec, RangeSpec, StudySpec};

@@ -1,0 +1,85 @@
+//! Simulates the points of a plan, many at a time.
+
+use super::plan::{Plan, Point};
+use super::record::{Answer, Kept, Record};
+use crate::report::files::{Log, WriteError};
+use crate::run::simulate;
+use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
+use rayon::prelude::*;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What became of a point, for whoever shows progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Simulated.
+    Done,
+    /// Known from before.
+    Known,
+    /// It has no answer.
+    Failed,
+}
+
+/// Simulates every point of `plan` that is not among `known`, `jobs` at a time, and adds each record to `log` as soon as there is
+/// one. The records come back in the order of the points, whatever the order in which they were made.
+pub fn run(
+    plan: &Plan,
+    known: &BTreeMap<String, Record>,
+    jobs: usize,
+    log: &Log,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<Record>, WriteError> {
+    let library = Library::default();
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().expect("threads can be started");
+    threads.install(|| {
+        let one = |point: &Point| {
+            let (record, is_known) = record(plan, point, known, &library);
+            if !is_known {
+                log.append(&record.line())?;
+            }
+            progress(match record.answer {
+                Answer::Error(_) => Progress::Failed,
+                Answer::Metrics(_) if is_known => Progress::Known,
+                Answer::Metrics(_) => Progress::Done,
+            });
+            Ok(record)
+        };
+        // One point after the other to each thread, because neighbours tend to take equally long.
+        plan.points.par_iter().with_max_len(1).map(one).collect()
+    })
+}
+
+/// The record of a point, and whether it was known before.
+fn record(plan: &Plan, point: &Point, known: &BTreeMap<String, Record>, library: &Library) -> (Record, bool) {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let set = point.overlays.iter().map(|overlay| overlay.text.clone()).collect();
+    let loaded: Result<Loaded<Scenario>, UserError> = load_with(&plan.base, &point.overlays, library);
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let answer = Answer::Error(error.to_string());
+            return (Record { inputs: None, version, seed: None, set, answer }, false);
+        }
+    };
+    let inputs = loaded.fingerprint();
+    if let Some(record) = known.get(&inputs).filter(|record| record.version == version) {
+        return (Record { set, ..record.clone() }, true);
+    }
+    // A point that meets a bug must not take the others down with it.
+    let answer = catch_unwind(AssertUnwindSafe(|| answer(&loaded)));
+    let answer = answer.unwrap_or_else(|panic| Answer::Error(format!("bug: {}", in_words(&*panic))));
+    (Record { inputs: Some(inputs), version, seed: Some(loaded.value.seed), set, answer }, false)
+}
+
+fn answer(loaded: &Loaded<Scenario>) -> Answer {
+    match simulate(&loaded.value) {
+        Ok(outcome) => Answer::Metrics(outcome.metrics.named().iter().map(Kept::from).collect()),
+        Err(invalid) => Answer::Error(loaded.error(&invalid).to_string()),
+    }
+}
+
+fn in_words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}

@@ -1,0 +1,96 @@
+//! Kernels of a recorded training step: one overlapped forward and backward chunk of a mixture-of-experts layer on H800.
+//!
+//! `dur_us` is one kernel as a profiler sees it, without the gap before it. Communication kernels hold 20 of the 132 SMs all the
+//! time. Products are named in `op_inferred` with their shape `m x n x k`: forward and input gradients (`dgrad`) write BF16,
+//! weight gradients (`wgrad`) add to FP32. Products of several experts give the rows of all of them; they are close to equal.
+//! Casts read BF16 and write FP8, with `+transpose` twice. Where two streams run at once, each has half of the SMs.
+//! Everything else is skipped.
+
+use super::{Context, Measured, Point, Skip};
+use crate::dtype::Dtype;
+use crate::gpu::{Conditions, Library};
+use crate::report::validation::Key;
+use crate::units::{Bytes, Duration};
+use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
+use serde::Deserialize;
+
+/// SMs that communication kernels hold (arXiv 2412.19437 section 3.2.2).
+const COMMUNICATION_SMS: u64 = 20;
+
+#[derive(Deserialize)]
+pub(super) struct Row {
+    layer_idx: u64,
+    phase: String,
+    pos_in_phase: Option<u64>,
+    op_inferred: String,
+    shape_mxnxk_inferred: Option<String>,
+    dur_us: f64,
+}
+
+impl Row {
+    fn time(&self, context: &Context) -> Result<Duration, Skip> {
+        let system = context.system(self.system())?;
+        let kernel = self.kernel()?;
+        let left = system.gpu.sms.wide().saturating_sub(COMMUNICATION_SMS);
+        let beside = if self.op_inferred.contains("2 streams concurrent") { left / 2 } else { 0 };
+        let conditions =
+            Conditions { sms_taken: COMMUNICATION_SMS + beside, library: Library::Early2025, ..Conditions::default() };
+        Ok(context.kernel_under(&conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
+    }
+
+    fn kernel(&self) -> Result<Kernel, Skip> {
+        let op = self.op_inferred.as_str();
+        let unsupported = || Skip::because("not a product or cast of known shape");
+        if let Some(shape) = op.strip_prefix("cast") {
+            let passes = if shape.starts_with("+transpose") { 2 } else { 1 };
+            if !shape.starts_with(" FP8 ") && passes == 1 {
+                return Err(unsupported());
+            }
+            let sizes = sizes(shape.split_whitespace().find(|word| word.contains('x')).ok_or_else(unsupported)?);
+            let [rows, columns] = sizes[..] else { return Err(unsupported()) };
+            let values = rows * columns;
+            return Ok(Kernel::Elementwise { read: Bytes::new(2 * values), written: Bytes::new(passes * values) });
+        }
+        let shape = self.shape_mxnxk_inferred.as_deref().filter(|_| op.contains("GEMM")).ok_or_else(unsupported)?;
+        let sizes = sizes(shape.split_whitespace().next().unwrap_or_default());
+        let [rows, n, k] = sizes[..] else { return Err(unsupported()) };
+        let dtype = if op.contains("FP8") { Dtype::Fp8 } else { Dtype::Bf16 };
+        if op.contains("grouped") {
+            let groups = op.split('(').nth(1).and_then(|rest| rest.split_whitespace().next());
+            let groups: u64 = groups.and_then(|text| text.parse().ok()).ok_or_else(unsupported)?;
+            let each: Vec<u64> = (0..groups).map(|group| (rows + group) / groups).collect();
+            return Ok(Kernel::GroupedGemm(GroupedGemm::new(RowLayout::Contiguous, &each, n, k, dtype)));
+        }
+        let gemm = Gemm { groups: 1, rows, n, k, operands: dtype, weights: dtype };
+        Ok(if op.contains("wgrad") { Kernel::WeightGradient(gemm) } else { Kernel::Gemm(gemm) })
+    }
+}
+
+/// The numbers of `4096x1536x7168`, any of which may be approximate (`~`).
+fn sizes(text: &str) -> Vec<u64> {
+    text.split('x').filter_map(|size| size.trim_start_matches('~').parse().ok()).collect()
+}
+
+impl Measured for Row {
+    const ID: &'static str = "h800_train_chunk_kernels";
+    const TITLE: &'static str = "kernels of an overlapped training chunk on H800";
+    const GROUP_BY: &'static [&'static str] = &["phase"];
+
+    fn system(&self) -> &str {
+        "h800_sxm"
+    }
+
+    fn key(&self) -> Key {
+        vec![
+            ("layer", self.layer_idx.to_string()),
+            ("phase", self.phase.clone()),
+            ("position", self.pos_in_phase.map_or_else(String::new, |place| place.to_string())),
+            ("op", self.op_inferred.clone()),
+            ("shape", self.shape_mxnxk_inferred.clone().unwrap_or_default()),
+        ]
+    }
+
+    fn points(&self, context: &Context) -> Vec<Point> {
+        vec![Point::micros("", self.dur_us, self.time(context))]
+    }
+}
