@@ -39,6 +39,8 @@ ids! {
     DeviceId, "device";
     /// A directed edge of the topology.
     LinkId, "link";
+    /// One direction of one cable; a link may stand for several parallel ones.
+    CableId, "cable";
     /// A logical worker of a parallel plan.
     Rank, "rank";
     /// An operation of the op graph.

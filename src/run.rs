@@ -11,17 +11,17 @@ mod serving;
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
-use crate::invalid::Invalid;
 use crate::gpu::Beside;
+use crate::invalid::Invalid;
 use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
-use crate::network::Analytic;
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, resolve};
 use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::workload::MtpSpec;
+use crate::workload::{MtpSpec, Workload};
 
 /// Runs one experiment.
 ///
@@ -33,14 +33,38 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     }
     let cluster = build::cluster(scenario)?;
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = Beside { sms_taken: job.sms_taken, kernels: build::kernels(scenario, &cluster)? };
-    let mut network = match scenario.network {
-        NetworkChoice::Analytic => Analytic::new(&cluster.topology),
-    };
     let mut workload = job.workload;
-    let timeline = engine::run(workload.as_mut(), &mut kernels, &mut network, &cluster.topology);
+    let timeline = timed(scenario, &cluster, workload.as_mut(), job.sms_taken)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
+}
+
+/// What breaks, and when.
+fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
+        let message = "the analytic network model knows neither routes nor rates that change";
+        return Err(Invalid::at("fault", message).help("use `network = \"flow\"` or `network = \"packet\"`"));
+    }
+    Ok(faults)
+}
+
+/// Runs `workload` on the machines of the scenario, whose kernels have all SMs but `sms_taken`.
+fn timed(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    workload: &mut dyn Workload,
+    sms_taken: u64,
+) -> Result<Timeline, Invalid> {
+    let faults = faults(scenario, cluster)?;
+    let mut kernels = Beside { sms_taken, kernels: build::kernels(scenario, cluster)? };
+    let routes = build::routes(scenario, cluster)?;
+    let mut network: Box<dyn NetworkModel> = match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
+        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
+        NetworkChoice::Packet => Box::new(build::packets(scenario, cluster, faults)?),
+    };
+    Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
 }
 
 fn measure(

@@ -4,13 +4,13 @@ use super::events::Events;
 use crate::gpu::{Cost, KernelModel};
 use crate::id::{FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
-use crate::timeline::{Bound, Place, Span, Timeline};
+use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
 use crate::units::Time;
 use crate::workload::{Op, OpGraph, Work, Workload};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-/// Runs `workload` to its end.
+/// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
 ///
 /// # Panics
 /// When operations are left that nothing can start: a workload whose streams and dependencies contradict each other.
@@ -29,6 +29,8 @@ pub fn run(
         queued: 0,
         spans: Vec::new(),
         flows: Vec::new(),
+        touched: Vec::new(),
+        ready: Vec::new(),
     };
     let mut arrived = Vec::new();
     let mut done = Vec::new();
@@ -67,6 +69,10 @@ struct Engine<'a> {
     spans: Vec<Option<Span>>,
     /// The operation of each flow.
     flows: Vec<OpId>,
+    /// Streams that may start something now; kept for its memory.
+    touched: Vec<StreamId>,
+    /// Operations that have just become ready; kept for its memory.
+    ready: Vec<OpId>,
 }
 
 #[derive(Default)]
@@ -91,13 +97,12 @@ impl Engine<'_> {
         self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();
         self.queued = self.graph.len();
-        let mut touched = BTreeSet::new();
         for id in fresh.map(OpId::new) {
             let op = *self.graph.op(id);
             match op.stream {
                 Some(stream) => {
                     self.queues[stream.index()].waiting.push_back(id);
-                    touched.insert(stream);
+                    self.touched.push(stream);
                 }
                 None if self.graph.is_ready(id) => self.send(now, id, op, None),
                 None => {}
@@ -106,7 +111,16 @@ impl Engine<'_> {
                 self.clear(id, op, Cleared { ready: now, by: None });
             }
         }
-        touched.into_iter().for_each(|stream| self.start_head(now, stream));
+        self.start_heads(now);
+    }
+
+    /// Starts what can on the touched streams, in order of stream.
+    fn start_heads(&mut self, now: Time) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        touched.drain(..).for_each(|stream| self.start_head(now, stream));
+        self.touched = touched;
     }
 
     /// Remembers when `id` became ready, in a span that is completed when it starts.
@@ -129,14 +143,13 @@ impl Engine<'_> {
 
     /// Finishes `done` at `now`, and starts what that allows.
     fn complete(&mut self, now: Time, done: &[OpId]) {
-        let mut ready = Vec::new();
-        let mut streams = BTreeSet::new();
+        let mut ready = std::mem::take(&mut self.ready);
         for &id in done {
             if let Some(stream) = self.graph.op(id).stream {
                 let queue = &mut self.queues[stream.index()];
                 assert_eq!(queue.running.take(), Some(id), "{stream} runs one operation at a time");
                 queue.last = Some(id);
-                streams.insert(stream);
+                self.touched.push(stream);
             }
             ready.clear();
             self.graph.finish(id, &mut ready);
@@ -145,13 +158,14 @@ impl Engine<'_> {
                 match op.stream {
                     Some(stream) => {
                         self.clear(next, op, Cleared { ready: now, by: Some(id) });
-                        streams.insert(stream);
+                        self.touched.push(stream);
                     }
                     None => self.send(now, next, op, Some(id)),
                 }
             }
         }
-        streams.into_iter().for_each(|stream| self.start_head(now, stream));
+        self.ready = ready;
+        self.start_heads(now);
     }
 
     /// Starts the oldest operation of `stream` if it waits for nothing.
@@ -216,18 +230,31 @@ impl Engine<'_> {
     }
 
     fn finish(self, topology: &Topology) -> Timeline {
-        let stuck = self.queues.iter().find_map(|queue| queue.waiting.front());
-        assert!(stuck.is_none(), "{} of {} can never start", stuck.expect("there is one"), self.graph.len());
-        let spans: Vec<Span> = self.spans.into_iter().map(|span| span.expect("every operation has run")).collect();
-        let ports: BTreeSet<LinkId> = spans.iter().filter_map(port).collect();
-        let ports = ports.into_iter().map(|link| (link, topology.ends(link).0)).collect();
-        Timeline { spans, streams: self.graph.streams().to_vec(), ports }
+        let stranded: Vec<Stranded> = self.network.stranded().into_iter().map(|flow| self.stranded(flow)).collect();
+        let mut spans = self.spans;
+        if stranded.is_empty() {
+            let stuck = self.queues.iter().find_map(|queue| queue.waiting.front());
+            assert!(stuck.is_none(), "{} of {} can never start", stuck.expect("there is one"), self.graph.len());
+        } else {
+            spans.retain(|span| span.is_some_and(|span| span.end != Time::FAR_FUTURE));
+        }
+        let spans: Vec<Span> = spans.into_iter().map(|span| span.expect("every operation has run")).collect();
+        let mut is_port = vec![false; topology.n_links()];
+        for span in &spans {
+            if let Place::Port(link) = span.place {
+                is_port[link.index()] = true;
+            }
+        }
+        let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
+        let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
+        Timeline { spans, streams: self.graph.streams().to_vec(), ports, stranded, links: self.network.link_use() }
     }
-}
 
-fn port(span: &Span) -> Option<LinkId> {
-    match span.place {
-        Place::Port(link) => Some(link),
-        Place::Stream(_) => None,
+    fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {
+        let op = self.flows[stranded.flow.index()];
+        match self.graph.op(op).work {
+            Work::Send { from, to, bytes } => Stranded { op, from, to, bytes, since: stranded.since },
+            other => unreachable!("{other:?} is no transfer"),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A GPU (or the accelerator part of a system-on-chip) as its datasheet describes it.
 
-use super::{FlashAttentionSpec, MemorySpec, SmSpec};
+use super::{FlashAttentionSpec, MemorySpec, SmSpec, WireSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts};
@@ -95,4 +95,6 @@ pub struct PortSpec {
     pub kind: String,
     /// Peak payload bandwidth of the whole port, per direction.
     pub bandwidth_per_direction: BytesPerSec,
+    /// How data is cut on it; without it, `bandwidth_per_direction` is what is left for data.
+    pub wire: Option<WireSpec>,
 }

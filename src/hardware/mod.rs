@@ -11,6 +11,7 @@ mod gpu;
 mod memory;
 mod nic;
 mod node;
+mod packet;
 mod sm;
 mod switch;
 
@@ -25,5 +26,6 @@ pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
+pub use packet::{DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec};
 pub use sm::{Accumulator, EnergySpec, GroupScaling, MmaSpec, SmSpec};
 pub use switch::SwitchSpec;

@@ -1,5 +1,6 @@
 //! A network adapter.
 
+use super::NicPacketSpec;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Usd, Watts};
 use schemars::JsonSchema;
@@ -19,6 +20,8 @@ pub struct NicSpec {
     pub efficiency: Fraction,
     /// Time that a transfer spends in the NIC, on each side, beside its serialisation.
     pub latency: Duration,
+    /// How it makes packets; the packet model of the network needs it.
+    pub packet: Option<NicPacketSpec>,
     /// Maximum power.
     pub power: Watts,
     /// Purchase price, where one is known.

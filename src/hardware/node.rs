@@ -3,7 +3,7 @@
 use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
-use crate::units::{BytesPerSec, Count, Duration, Fraction};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,6 +42,8 @@ pub struct ScaleUpSpec {
     pub efficiency: Fraction,
     /// Latency from GPU to GPU, without serialisation.
     pub latency: Duration,
+    /// Input buffer of each switch port, beyond what the link holds; the packet model of the network needs it.
+    pub buffer: Option<Bytes>,
     /// Switch chips; each GPU spreads its links over all of them.
     pub switches: Count,
 }

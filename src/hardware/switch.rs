@@ -1,5 +1,6 @@
 //! A packet switch of the scale-out network.
 
+use super::SwitchPacketSpec;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Usd, Watts};
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ pub struct SwitchSpec {
     pub port_bandwidth_per_direction: BytesPerSec,
     /// Port-to-port latency, cut-through.
     pub latency: Duration,
+    /// How it holds packets back; the packet model of the network needs it.
+    pub packet: Option<SwitchPacketSpec>,
     /// Maximum power.
     pub power: Watts,
     /// Purchase price, where one is known.

@@ -1,6 +1,6 @@
 //! Where the time of a step went: per phase, exposed, along the critical path, and per port.
 
-use crate::id::LinkId;
+use crate::id::{LinkId, StreamId};
 use crate::timeline::{Bound, Place, Span, Timeline, critical_path};
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::{Phase, Work};
@@ -91,20 +91,20 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
 }
 
 fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
-    let mut places: BTreeMap<(Phase, bool, Place), (usize, Duration)> = BTreeMap::new();
-    for span in &timeline.spans {
-        let key = (span.label.phase, Timeline::is_communication(span), span.place);
-        let (operations, busy) = places.entry(key).or_default();
-        *operations += 1;
-        *busy += span.released - span.start;
+    let kind = |span: &Span| 2 * span.label.phase as usize + usize::from(Timeline::is_communication(span));
+    let mut busiest = [(Duration::ZERO, 0); 2 * Phase::ALL.len()];
+    for (kind, _, used) in Occupied::by_place(timeline, 2 * Phase::ALL.len(), kind) {
+        busiest[kind] = (used.busy, used.spans).max(busiest[kind]);
     }
-    let mut busiest: BTreeMap<(Phase, bool), (Duration, usize)> = BTreeMap::new();
-    for ((phase, communication, _), (operations, busy)) in places {
-        let entry = busiest.entry((phase, communication)).or_default();
-        *entry = (busy, operations).max(*entry);
-    }
-    let row = |((phase, communication), (busy, operations))| PhaseTime { phase, communication, operations, busy };
-    busiest.into_iter().map(row).collect()
+    let phase = |phase: Phase| {
+        let busiest = &busiest;
+        let row = move |communication| {
+            let (busy, operations) = busiest[2 * phase as usize + usize::from(communication)];
+            (operations > 0).then_some(PhaseTime { phase, communication, operations, busy })
+        };
+        [false, true].into_iter().filter_map(row)
+    };
+    Phase::ALL.into_iter().flat_map(phase).collect()
 }
 
 fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
@@ -127,25 +127,80 @@ fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
 }
 
 fn ports(timeline: &Timeline) -> Vec<PortUse> {
-    let mut uses: BTreeMap<LinkId, (Duration, Bytes)> = BTreeMap::new();
-    for span in &timeline.spans {
-        if let (Place::Port(port), Work::Send { bytes, .. }) = (span.place, span.work) {
-            let (busy, passed) = uses.entry(port).or_default();
-            *busy += span.released - span.start;
-            *passed += bytes;
-        }
-    }
-    let mut uses: Vec<PortUse> = uses.into_iter().map(|(port, (busy, bytes))| PortUse { port, busy, bytes }).collect();
+    let used = Occupied::by_place(timeline, 1, |_| 0).into_iter();
+    let port = |(_, place, used): (usize, Place, Occupied)| match place {
+        Place::Port(port) => Some(PortUse { port, busy: used.busy, bytes: used.bytes }),
+        Place::Stream(_) => None,
+    };
+    let mut uses: Vec<PortUse> = used.filter_map(port).collect();
     uses.sort_by_key(|port| (std::cmp::Reverse(port.busy), port.port));
     uses
 }
 
+/// How spans occupied a place. Transfers that share a port at the same time occupy it once.
+#[derive(Clone, Copy, Default)]
+struct Occupied {
+    spans: usize,
+    bytes: Bytes,
+    busy: Duration,
+    /// Where the last stretch began and ends, as far as spans came in order of start.
+    begun: Time,
+    until: Time,
+    disordered: bool,
+}
+
+impl Occupied {
+    /// One entry per place and kind that has spans, in order of kind and then of place; `kind` sorts spans into `kinds`.
+    fn by_place(timeline: &Timeline, kinds: usize, kind: impl Fn(&Span) -> usize) -> Vec<(usize, Place, Occupied)> {
+        let links = timeline.ports.iter().map(|(link, _)| link.index() + 1).max().unwrap_or(0);
+        let mut port = vec![0; links];
+        for (at, (link, _)) in timeline.ports.iter().enumerate() {
+            port[link.index()] = timeline.streams.len() + at;
+        }
+        let places = timeline.streams.len() + timeline.ports.len();
+        let key = |span: &Span| match span.place {
+            Place::Stream(stream) => kind(span) * places + stream.index(),
+            Place::Port(link) => kind(span) * places + port[link.index()],
+        };
+        let mut all = vec![Occupied::default(); kinds * places];
+        for span in &timeline.spans {
+            all[key(span)].add(span);
+        }
+        if all.iter().any(|occupied| occupied.disordered) {
+            let disordered = |span: &&Span| all[key(span)].disordered;
+            let mut spans: Vec<&Span> = timeline.spans.iter().filter(disordered).collect();
+            spans.sort_by_key(|span| span.start);
+            all.iter_mut().filter(|occupied| occupied.disordered).for_each(|occupied| *occupied = Occupied::default());
+            spans.into_iter().for_each(|span| all[key(span)].add(span));
+        }
+        let place = |at: usize| match timeline.ports.get((at % places).wrapping_sub(timeline.streams.len())) {
+            Some(&(link, _)) => Place::Port(link),
+            None => Place::Stream(StreamId::new(at % places)),
+        };
+        let used = all.into_iter().enumerate().filter(|(_, occupied)| occupied.spans > 0);
+        used.map(|(at, occupied)| (at / places, place(at), occupied)).collect()
+    }
+
+    fn add(&mut self, span: &Span) {
+        self.disordered |= span.start < self.begun;
+        self.begun = span.start;
+        self.spans += 1;
+        if let Work::Send { bytes, .. } = span.work {
+            self.bytes += bytes;
+        }
+        if span.released > self.until {
+            self.busy += span.released - span.start.max(self.until);
+            self.until = span.released;
+        }
+    }
+}
+
 /// Disjoint stretches of time, in order.
-struct Intervals(Vec<(Time, Time)>);
+pub(super) struct Intervals(Vec<(Time, Time)>);
 
 impl Intervals {
     /// The union of `parts`.
-    fn new(parts: impl Iterator<Item = (Time, Time)>) -> Intervals {
+    pub(super) fn new(parts: impl Iterator<Item = (Time, Time)>) -> Intervals {
         let mut parts: Vec<(Time, Time)> = parts.filter(|(from, until)| from < until).collect();
         parts.sort_unstable();
         let mut union: Vec<(Time, Time)> = Vec::new();
@@ -158,7 +213,7 @@ impl Intervals {
         Intervals(union)
     }
 
-    fn length(&self) -> Duration {
+    pub(super) fn length(&self) -> Duration {
         self.0.iter().map(|&(from, until)| until - from).sum()
     }
 }

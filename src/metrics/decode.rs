@@ -1,6 +1,6 @@
 //! A decode step as users and operators see it.
 
-use super::busy::{Breakdown, breakdown};
+use super::busy::{Breakdown, Intervals, breakdown};
 use crate::id::DeviceId;
 use crate::timeline::{Place, Span, Timeline};
 use crate::units::{Duration, PS_PER_SEC, Time, UsdPerHour};
@@ -81,12 +81,18 @@ fn expert_exchange(timeline: &Timeline, micro_batch: Option<u32>) -> Option<Dura
     let layer = of(Phase::Dispatch).map(|sent| sent.span.label.layer).min()?;
     let counts =
         |span: &Span| span.label.layer == layer && micro_batch.is_none_or(|wanted| span.label.micro_batch == wanted);
-    let occupied = |sent: Sent| sent.span.released - sent.span.start;
-    let dispatch = of(Phase::Dispatch).filter(|sent| sent.from == first && counts(sent.span)).map(occupied);
+    let dispatch = of(Phase::Dispatch).filter(|sent| sent.from == first && counts(sent.span));
     let answers = of(Phase::Combine).all(|sent| sent.from != first);
     let combine = of(Phase::Combine)
         .filter(|sent| counts(sent.span) && if answers { sent.to == first } else { sent.from == first });
-    Some(dispatch.chain(combine.map(occupied)).sum())
+    let mut spans: Vec<&Span> = dispatch.chain(combine).map(|sent| sent.span).collect();
+    // Transfers that share a port at the same time occupy it once.
+    spans.sort_by_key(|span| (span.place, span.start));
+    let mut occupied = Duration::ZERO;
+    for of_place in spans.chunk_by(|a, b| a.place == b.place) {
+        occupied += Intervals::new(of_place.iter().map(|span| (span.start, span.released))).length();
+    }
+    Some(occupied)
 }
 
 /// A transfer and its ends.

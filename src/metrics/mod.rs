@@ -7,6 +7,7 @@ mod better;
 mod busy;
 mod collective;
 mod decode;
+mod links;
 mod moe;
 mod named;
 mod outcome;
@@ -18,6 +19,7 @@ pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
+pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};
 pub use outcome::{Folding, Memory, Metrics, Outcome};

@@ -8,7 +8,7 @@ use super::{Arrived, Flow, NetworkModel};
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::routing::{Path, Routes};
 use crate::topology::Topology;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -24,16 +24,24 @@ pub struct Analytic<'t> {
 
 #[derive(Clone, Copy)]
 struct Port {
+    /// Since when it has been busy without a pause, and what it has passed since.
+    busy_since: Time,
+    passed: Bytes,
     free: Time,
     last: FlowId,
 }
 
 impl<'t> Analytic<'t> {
-    /// An idle network.
+    /// An idle network with static routing.
     pub fn new(topology: &'t Topology) -> Analytic<'t> {
+        Analytic::with(topology, Routes::new(topology))
+    }
+
+    /// An idle network with the given routes over `topology`.
+    pub fn with(topology: &'t Topology, routes: Routes<'t>) -> Analytic<'t> {
         Analytic {
             topology,
-            routes: Routes::new(topology),
+            routes,
             paths: BTreeMap::new(),
             ports: BTreeMap::new(),
             on_the_way: BinaryHeap::new(),
@@ -51,12 +59,18 @@ impl NetworkModel for Analytic<'_> {
             path.unwrap_or_else(|| panic!("no way from {} to {}", name(flow.from), name(flow.to)))
         });
         let port_rate = self.topology.link(path.port).achievable;
-        let port = self.ports.entry(path.port).or_insert(Port { free: Time::ZERO, last: flow.id });
+        let idle = Port { busy_since: now, passed: Bytes::ZERO, free: now, last: flow.id };
+        let port = self.ports.entry(path.port).or_insert(idle);
         let waited_for = (port.free > now).then_some(port.last);
-        let start = now.max(port.free);
+        if waited_for.is_none() {
+            *port = idle;
+        }
+        let start = port.free;
         let transfer = flow.bytes / path.narrowest;
-        *port = Port { free: start + flow.bytes / port_rate, last: flow.id };
-        let end = start + transfer + path.latency;
+        // What a port passes without a pause is rounded once, however many transfers it is.
+        port.passed += flow.bytes;
+        (port.free, port.last) = (port.busy_since + port.passed / port_rate, flow.id);
+        let end = if path.narrowest == port_rate { port.free } else { start + transfer } + path.latency;
         self.records.push(Arrived {
             flow: flow.id,
             port: path.port,

@@ -4,11 +4,19 @@
 //! the clock: it is told how far it may go.
 
 mod analytic;
+mod fault;
+mod flow;
+mod packet;
 
 pub use analytic::Analytic;
+pub use fault::{
+    Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
+};
+pub use flow::FairShare;
+pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally};
 
 use crate::id::{DeviceId, FlowId, LinkId};
-use crate::units::{Bytes, Time};
+use crate::units::{Bytes, Duration, Time};
 
 /// A transfer of data from one device to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +50,26 @@ pub struct Arrived {
     pub latency_bound: bool,
 }
 
+/// A transfer that no way is left for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stranded {
+    /// The flow.
+    pub flow: FlowId,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What passed a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkUse {
+    /// The link.
+    pub link: LinkId,
+    /// Data of transfers that have left it.
+    pub carried: Bytes,
+    /// Time during which transfers used it; of parallel cables that of the busiest.
+    pub busy: Duration,
+}
+
 /// How data moves.
 pub trait NetworkModel {
     /// Takes a flow that starts at `now`, which never runs backwards.
@@ -49,4 +77,15 @@ pub trait NetworkModel {
 
     /// Works until the first arrival or until `limit`, appends what arrives at that instant and returns the instant.
     fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time;
+
+    /// The flows that no way is left for as things stand, in order of flow. A model that knows faults goes on as long as a
+    /// coming change may give them one.
+    fn stranded(&self) -> Vec<Stranded> {
+        Vec::new()
+    }
+
+    /// What passed each link so far, for models that follow transfers along their links.
+    fn link_use(&self) -> Vec<LinkUse> {
+        Vec::new()
+    }
 }

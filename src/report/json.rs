@@ -1,20 +1,23 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, Outcome};
-use crate::units::Duration;
+use crate::metrics::{Breakdown, CutOff, LinkLoad, Metric, Outcome, cut_off, link_loads};
+use crate::units::{Duration, Time};
 use serde_json::{Value, json};
 
 /// Version of the form.
 pub const SCHEMA: u32 = 1;
 
+/// Links that are listed, the most used first.
+const LINKS_MAX: usize = 32;
+
 /// The answer to a scenario.
 pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
-    let metrics: serde_json::Map<String, Value> = outcome
-        .metrics
-        .named()
-        .into_iter()
-        .map(|m| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition })))
-        .collect();
+    let named =
+        |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
+    // What did not end has no answer, only what happened until then.
+    let ended = outcome.timeline.stranded.is_empty();
+    let metrics: Option<serde_json::Map<String, Value>> =
+        ended.then(|| outcome.metrics.named().into_iter().map(named).collect());
     let (breakdown, _) = outcome.metrics.breakdown();
     let memory = outcome.memory.as_ref().map(|memory| {
         let used = &memory.used;
@@ -37,6 +40,8 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),
         "memory": memory,
+        "links": links(outcome),
+        "stranded": stranded(outcome),
     })
 }
 
@@ -55,6 +60,37 @@ fn phases(breakdown: &Breakdown) -> Value {
 fn critical_path(breakdown: &Breakdown) -> Value {
     let row = |share: &crate::metrics::PathShare| json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) });
     breakdown.critical_path.iter().map(row).collect()
+}
+
+/// The most used links.
+fn links(outcome: &Outcome) -> Value {
+    let topology = &outcome.cluster.topology;
+    let row = |load: LinkLoad| {
+        let (from, to) = topology.ends(load.link);
+        json!({
+            "from": topology.name(from),
+            "to": topology.name(to),
+            "carried_bytes": load.carried.get(),
+            "busy_us": us(load.busy),
+            "utilisation": load.utilisation,
+        })
+    };
+    link_loads(&outcome.timeline, topology).into_iter().take(LINKS_MAX).map(row).collect()
+}
+
+/// Pairs of devices that were cut off; empty where everything ended.
+fn stranded(outcome: &Outcome) -> Value {
+    let topology = &outcome.cluster.topology;
+    let row = |pair: CutOff| {
+        json!({
+            "from": topology.name(pair.from),
+            "to": topology.name(pair.to),
+            "since_us": us(pair.since - Time::ZERO),
+            "transfers": pair.transfers,
+            "bytes": pair.bytes.get(),
+        })
+    };
+    cut_off(&outcome.timeline).into_iter().map(row).collect()
 }
 
 fn us(time: Duration) -> f64 {

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 /// Encodes `timeline`; `topology` names the devices.
 pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
     let mut trace = Trace::default();
-    let mut tracks: BTreeMap<Place, u64> = BTreeMap::new();
+    let mut spans: Vec<&Span> = timeline.spans.iter().collect();
+    spans.sort_by_key(|span| (span.start, span.released, span.op));
+    let (rows, counts) = rows(&spans);
+    let mut tracks: BTreeMap<(Place, usize), u64> = BTreeMap::new();
     let mut places: BTreeMap<DeviceId, Vec<(Place, String)>> = BTreeMap::new();
     for (index, stream) in timeline.streams.iter().enumerate() {
         let place = Place::Stream(crate::id::StreamId::new(index));
@@ -25,16 +28,33 @@ pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
     // Perfetto drops slices of process 0 and thread 0 without a word, so that both are counted from 1.
     for (pid, (device, threads)) in (1..).zip(&places) {
         trace.process(pid, &topology.device(*device).to_string());
-        for (tid, (place, name)) in (1..).zip(threads) {
-            tracks.insert(*place, trace.thread(pid, tid, name));
+        let rows = threads.iter().flat_map(|(place, name)| {
+            let count = counts.get(place).map_or(1, Vec::len);
+            (0..count)
+                .map(move |row| (*place, row, if row == 0 { name.clone() } else { format!("{name}, {}", row + 1) }))
+        });
+        for (tid, (place, row, name)) in (1..).zip(rows) {
+            tracks.insert((place, row), trace.thread(pid, tid, &name));
         }
     }
-    let mut spans: Vec<&Span> = timeline.spans.iter().collect();
-    spans.sort_by_key(|span| (span.start, span.released, span.op));
-    for span in spans {
-        trace.slice(tracks[&span.place], span, topology);
+    for (span, row) in spans.into_iter().zip(rows) {
+        trace.slice(tracks[&(span.place, row)], span, topology);
     }
     trace.bytes
+}
+
+/// A row for each span, in order of start, so that spans of one row never overlap; and until when the rows of each place are
+/// taken. Only transfers that share a port need more than one.
+fn rows(spans: &[&Span]) -> (Vec<usize>, BTreeMap<Place, Vec<Time>>) {
+    let mut taken: BTreeMap<Place, Vec<Time>> = BTreeMap::new();
+    let row = |span: &&Span| {
+        let rows = taken.entry(span.place).or_default();
+        let row = rows.iter().position(|&until| until <= span.start).unwrap_or(rows.len());
+        rows.resize(rows.len().max(row + 1), Time::ZERO);
+        rows[row] = span.released;
+        row
+    };
+    (spans.iter().map(row).collect(), taken)
 }
 
 fn port_name(topology: &Topology, port: LinkId) -> String {

@@ -2,12 +2,20 @@
 
 use super::serving_text::serving_summary;
 use super::table::{Align, Table};
-use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics};
+use crate::metrics::{
+    Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics, cut_off, link_loads,
+};
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
 /// Critical-path rows that are worth reading.
 const PATH_ROWS_MAX: usize = 8;
+
+/// Links that are worth reading.
+const LINK_ROWS_MAX: usize = 5;
+
+/// Pairs that were cut off and are named.
+const CUT_OFF_ROWS_MAX: usize = 16;
 
 /// What a report says of the experiment before it says anything of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +40,7 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(heading.setup.clone());
     line(String::new());
     line(match &outcome.metrics {
+        _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),
         Metrics::Decode(metrics) => decode_summary(metrics),
         Metrics::Prefill(metrics) => prefill_summary(metrics),
         Metrics::Serving(metrics) => serving_summary(metrics),
@@ -49,6 +58,10 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(phases(breakdown, whole));
     line("Critical path: what the run waited for (adds up to the whole)".to_owned());
     line(critical_path(breakdown, whole));
+    if !outcome.timeline.links.is_empty() {
+        line("Most used links (of what their achievable rate would have passed in the whole run)".to_owned());
+        line(links(outcome));
+    }
     if let Some(memory) = memory(outcome) {
         line(memory);
     }
@@ -82,6 +95,39 @@ fn prefill_summary(metrics: &PrefillMetrics) -> String {
         row("cost", format!("{usd:.4} USD"), "per million computed positions, GPU rent only");
     }
     table.plain()
+}
+
+/// Who was cut off, since when.
+fn stranded(outcome: &Outcome) -> String {
+    let topology = &outcome.cluster.topology;
+    let pairs = cut_off(&outcome.timeline);
+    let columns =
+        [("from", Align::Left), ("to", Align::Left), ("cut off since", Align::Right), ("waiting", Align::Right)];
+    let mut table = Table::new(&columns);
+    for pair in pairs.iter().take(CUT_OFF_ROWS_MAX) {
+        let waiting = format!("{} x, {:.1}", pair.transfers, pair.bytes);
+        table.row(vec![topology.name(pair.from), topology.name(pair.to), format!("{:.2}", pair.since), waiting]);
+    }
+    let more = pairs.len().saturating_sub(CUT_OFF_ROWS_MAX);
+    let more = if more > 0 { format!("... and {more} more pairs\n") } else { String::new() };
+    let transfers = outcome.timeline.stranded.len();
+    format!(
+        "The run did not end: {transfers} transfers have no way left, and no coming change gives them one.\n{}\n{more}What \
+         follows is what happened until then.",
+        table.headed()
+    )
+}
+
+fn links(outcome: &Outcome) -> String {
+    let topology = &outcome.cluster.topology;
+    let columns = [("from", Align::Left), ("to", Align::Left), ("carried", Align::Right), ("used", Align::Right)];
+    let mut table = Table::new(&columns);
+    for load in link_loads(&outcome.timeline, topology).iter().take(LINK_ROWS_MAX) {
+        let (from, to) = topology.ends(load.link);
+        let used = format!("{:.1}%", 100.0 * load.utilisation);
+        table.row(vec![topology.name(from), topology.name(to), format!("{:.1}", load.carried), used]);
+    }
+    table.headed()
 }
 
 fn decode_summary(metrics: &DecodeMetrics) -> String {

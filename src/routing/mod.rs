@@ -1,7 +1,17 @@
-//! Which way data goes: shortest paths as sets of next hops, and the policy that picks one of them.
+//! Which way data goes: shortest paths as sets of next hops, and the policies that choose among them.
 //!
-//! A policy sees next hops, never shapes. This module must not know what is sent or when.
+//! A policy sees next hops and loads, never shapes. This module must not know what is sent or when.
 
+mod cables;
+mod choose;
+mod next_hops;
 mod routes;
+mod shares;
+mod spec;
 
+pub use cables::{Cable, Cables, Direction, next_lane};
+pub use choose::{Chooser, Connection, mix};
+pub use next_hops::NextHops;
 pub use routes::{Path, Routes};
+pub use shares::{Passage, Share};
+pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};

@@ -1,17 +1,20 @@
-//! Shortest paths of a topology, worked out per destination when they are first asked for.
+//! Single ways from end to end, for models that look at a transfer as a whole.
 
-use crate::id::{DeviceId, LinkId};
-use crate::topology::{Device, DeviceKind, LinkKind, Topology};
+use super::cables::Cables;
+use super::choose::{Chooser, Connection};
+use super::next_hops::NextHops;
+use super::spec::{DetourChoice, RoutingChoice, RoutingSpec};
+use crate::id::{CableId, DeviceId, LinkId};
+use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
-use std::collections::{BTreeMap, VecDeque};
-
-const UNREACHED: u16 = u16::MAX;
 
 /// Routes from anywhere to the destinations asked for.
+#[derive(Clone, Debug)]
 pub struct Routes<'t> {
-    topology: &'t Topology,
-    /// Hops to go, per destination and then per device.
-    distances: BTreeMap<DeviceId, Vec<u16>>,
+    pub(super) topology: &'t Topology,
+    pub(super) spec: RoutingSpec,
+    pub(super) next_hops: NextHops<'t>,
+    pub(super) chooser: Chooser,
 }
 
 /// A chosen route and what it amounts to.
@@ -28,71 +31,101 @@ pub struct Path {
 }
 
 impl<'t> Routes<'t> {
-    /// Routes over `topology`.
+    /// Static routes over `topology`.
     pub fn new(topology: &'t Topology) -> Routes<'t> {
-        Routes { topology, distances: BTreeMap::new() }
+        Routes::with(topology, RoutingSpec::default(), 0, &[])
     }
 
-    /// The shortest path that destination-based static routing takes; none where `to` cannot be reached.
+    /// Routes as `spec` wants them, with hashes that depend on `seed`, over those links that are `usable` by place of the
+    /// link; all are where it is empty.
+    pub fn with(topology: &'t Topology, spec: RoutingSpec, seed: u64, usable: &[bool]) -> Routes<'t> {
+        let next_hops = NextHops::new(topology, spec.forward, usable);
+        let chooser = Chooser::new(topology, next_hops.cables(), seed);
+        Routes { topology, spec, next_hops, chooser }
+    }
+
+    /// The same routes over other links: those that are `usable` by place of the link.
+    pub fn restricted(&self, usable: &[bool]) -> Routes<'t> {
+        let next_hops = NextHops::new(self.topology, self.spec.forward, usable);
+        Routes { topology: self.topology, spec: self.spec, next_hops, chooser: self.chooser.clone() }
+    }
+
+    /// A shortest path: the one that ECMP hashes a first queue pair to, or that static routing takes under any other policy;
+    /// none where `to` cannot be reached.
     pub fn path(&mut self, from: DeviceId, to: DeviceId) -> Option<Path> {
+        let cables = self.single(Connection { from, to, queue_pair: 0 })?;
+        let links = cables.into_iter().map(|cable| self.next_hops.cables().get(cable).link).collect();
+        Some(measured(self.topology, links))
+    }
+
+    /// The cables that one queue pair takes when its way is fixed.
+    pub(super) fn single(&mut self, connection: Connection) -> Option<Vec<CableId>> {
+        let Connection { from, to, .. } = connection;
         assert_ne!(from, to, "a path leads somewhere else");
-        let topology = self.topology;
-        let distances = self.distances.entry(to).or_insert_with(|| distances_to(topology, to));
-        if distances[from.index()] == UNREACHED {
-            return None;
-        }
-        let mut links = Vec::with_capacity(usize::from(distances[from.index()]));
+        let mut cables = Vec::new();
+        self.next_hops.prepare(to);
+        self.follow(connection, |cable| cables.push(cable)).then_some(cables)
+    }
+
+    /// Calls `pass` with each cable of a fixed way to a prepared destination, in order of travel. Says whether there is a way;
+    /// `pass` is not called where there is none.
+    pub(super) fn follow(&self, connection: Connection, mut pass: impl FnMut(CableId)) -> bool {
+        let Connection { from, to, .. } = connection;
+        let key = self.chooser.key(connection);
         let mut at = from;
         while at != to {
-            let (link, next) = pick_static(topology, at, to, distances);
-            links.push(link);
+            let Some((cable, next)) = self.step(at, to, key) else {
+                assert_eq!(at, from, "a next hop leads to a next hop");
+                return false;
+            };
+            pass(cable);
             at = next;
         }
-        Some(measured(topology, links))
+        true
     }
-}
 
-/// Hops from every device to `to`. CPUs do not forward.
-fn distances_to(topology: &Topology, to: DeviceId) -> Vec<u16> {
-    let mut distances = vec![UNREACHED; topology.n_devices()];
-    distances[to.index()] = 0;
-    let mut queue = VecDeque::from([to]);
-    while let Some(at) = queue.pop_front() {
-        if at != to && topology.device(at).kind == DeviceKind::Cpu {
-            continue;
+    /// The next cable of a fixed way to a prepared destination, and where it leads.
+    fn step(&self, at: DeviceId, to: DeviceId, key: u32) -> Option<(CableId, DeviceId)> {
+        let hops = self.next_hops.hops(at, to);
+        if hops.is_empty() {
+            return None;
         }
-        let next = distances[at.index()] + 1;
-        for (_, before) in topology.in_links(at) {
-            if distances[before.index()] == UNREACHED {
-                distances[before.index()] = next;
-                queue.push_back(before);
-            }
+        let cable = match self.spec.policy {
+            RoutingChoice::Ecmp if hashes(self.topology, at) => self.chooser.hashed(at, key, hops),
+            _ => self.chooser.fixed(at, to, hops),
+        };
+        Some((cable, self.next_hops.cables().get(cable).to))
+    }
+
+    /// Whether the way on from any switch depends on the destination alone, wherever data comes from.
+    pub fn by_destination(&self) -> bool {
+        let RoutingSpec { policy, detour, spray_ports, .. } = self.spec;
+        policy != RoutingChoice::Ecmp && detour == DetourChoice::Minimal && !spray_ports
+    }
+
+    /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none,
+    /// handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be reached.
+    pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<DeviceId> {
+        assert!(self.by_destination(), "the first cables are the same for all packets of a transfer");
+        self.next_hops.prepare(to);
+        let mut at = from;
+        while at != to && !self.topology.device(at).kind.is_fabric_switch() {
+            let (cable, next) = self.step(at, to, 0)?;
+            pass(cable);
+            at = next;
         }
+        Some(at)
     }
-    distances
+
+    /// The cables that ways are made of.
+    pub fn cables(&self) -> &Cables {
+        self.next_hops.cables()
+    }
 }
 
-/// Static routing: the destination alone decides among equally short next hops, so that flows to different places spread
-/// and flows to one place share a way. A GPU leaves through its own NIC rather than through a neighbour's.
-fn pick_static(topology: &Topology, at: DeviceId, to: DeviceId, distances: &[u16]) -> (LinkId, DeviceId) {
-    let here = distances[at.index()];
-    // A CPU is somewhere to go to, never a way to somewhere else.
-    let leads_on = |next: DeviceId| next == to || topology.device(next).kind != DeviceKind::Cpu;
-    let nearer = |&(_, next): &(LinkId, DeviceId)| distances[next.index()] < here && leads_on(next);
-    let mut hops: Vec<_> = topology.out_links(at).filter(nearer).collect();
-    hops.sort_unstable();
-    let own_nic = |link: LinkId| topology.link(link).kind == LinkKind::Host;
-    if topology.device(at).kind == DeviceKind::Gpu && hops.iter().any(|&(link, _)| own_nic(link)) {
-        hops.retain(|&(link, _)| own_nic(link));
-    }
-    assert!(!hops.is_empty(), "{} is nearer to {} than all its neighbours", topology.device(at), topology.device(to));
-    hops[turn(topology.device(to)) % hops.len()]
-}
-
-/// A number under which neighbouring destinations take turns over equal ways, as destination-based routing of trees does
-/// (d-mod-k): GPUs of one node differ in their index, same-index GPUs of neighbouring nodes in their node.
-fn turn(to: &Device) -> usize {
-    to.group as usize + to.index as usize
+/// Whether the policy of the network decides at `at`; a GPU is no switch.
+pub(super) fn hashes(topology: &Topology, at: DeviceId) -> bool {
+    topology.device(at).kind != DeviceKind::Gpu
 }
 
 fn measured(topology: &Topology, links: Vec<LinkId>) -> Path {

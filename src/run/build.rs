@@ -5,6 +5,8 @@ use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
+use crate::network::{FaultSchedule, PacketModel, PacketParams};
+use crate::routing::Routes;
 use crate::scenario::{KernelChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
@@ -18,6 +20,22 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
         return Err(Invalid::at("nodes", message).help(help));
     }
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
+}
+
+/// The ways that data may take.
+pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
+    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
+}
+
+/// The packet model of the cluster's network.
+pub(super) fn packets<'t>(
+    scenario: &Scenario,
+    cluster: &'t Cluster,
+    faults: FaultSchedule,
+) -> Result<PacketModel<'t>, Invalid> {
+    let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
+    Ok(PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults))
 }
 
 /// The model of every processor of the cluster.

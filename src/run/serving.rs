@@ -4,24 +4,21 @@ mod fleet;
 mod instance;
 mod times;
 
-use super::build;
+use super::{build, timed};
 use super::inference::{Deployment, StepShape};
-use crate::engine;
-use crate::gpu::Beside;
 use crate::invalid::Invalid;
 use crate::metrics::{
     Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics,
 };
 use crate::model::AttentionForm;
-use crate::network::Analytic;
 use crate::parallelism::InferenceLoad;
 use crate::routing::Routes;
-use crate::scenario::{NetworkChoice, Scenario};
+use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Count, Duration, Time, UsdPerHour};
 use crate::workload::{
-    Batch, Decoding, ExpertsSpec, InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice,
+    ArrivalsChoice, Batch, Decoding, ExpertsSpec, InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice,
     ServingSpec, parts,
 };
 use fleet::{Fleet, Transfer, serve};
@@ -35,7 +32,7 @@ const RATIO: u64 = 3;
 
 /// Serves the requests of the scenario.
 pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec) -> Result<Outcome, Invalid> {
-    check(spec)?;
+    check(scenario, spec)?;
     let cluster = build::cluster(scenario)?;
     let decode = Pool::decode(scenario, spec, &cluster)?;
     let prefilling = prefilling(scenario, spec);
@@ -87,7 +84,11 @@ fn prefilling(scenario: &Scenario, spec: &ServingSpec) -> Option<Scenario> {
     Some(own)
 }
 
-fn check(spec: &ServingSpec) -> Result<(), Invalid> {
+fn check(scenario: &Scenario, spec: &ServingSpec) -> Result<(), Invalid> {
+    if !scenario.fault.is_empty() {
+        let message = "faults during serving are not simulated";
+        return Err(Invalid::at("fault", message).help("leave `fault` out, or simulate a single step"));
+    }
     let at = |key: &str, message: &str, help: &str| {
         Err(Invalid::at(&format!("workload.serving.{key}"), message.to_owned()).help(help))
     };
@@ -95,7 +96,7 @@ fn check(spec: &ServingSpec) -> Result<(), Invalid> {
         let help = "give either [workload.serving.prefill] or [workload.serving.colocation]";
         return at("decode", "prompts are computed by a pool of their own or beside decoding requests", help);
     }
-    if let crate::workload::ArrivalsChoice::Curve { load, .. } = &spec.arrivals
+    if let ArrivalsChoice::Curve { load, .. } = &spec.arrivals
         && (load.is_empty() || load.iter().any(|load| !load.is_finite() || *load <= 0.0))
     {
         return at("arrivals.curve.load", "a curve of loads", "give one or more figures above zero");
@@ -256,13 +257,8 @@ impl<'a> Pool<'a> {
         };
         let (step, folding) = deployment.step(&shape)?;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
-        let kernels = build::kernels(scenario, cluster)?;
-        let mut kernels = Beside { sms_taken: deployment.sms_taken(&shape), kernels };
-        let mut network = match scenario.network {
-            NetworkChoice::Analytic => Analytic::new(&cluster.topology),
-        };
         let mut workload = InferenceWorkload::new(step);
-        Ok((engine::run(&mut workload, &mut kernels, &mut network, &cluster.topology), folding))
+        Ok((timed(scenario, cluster, &mut workload, deployment.sms_taken(&shape))?, folding))
     }
 
     fn load(&self, requests: u64, context: u64) -> InferenceLoad {

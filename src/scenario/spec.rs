@@ -2,7 +2,9 @@
 
 use crate::hardware::NodeSpec;
 use crate::model::{ModelSpec, PrecisionSpec};
+use crate::network::{FaultSpec, PacketSpec};
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
 use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PrefillSpec, Protocol, ServingSpec};
@@ -43,6 +45,15 @@ pub struct Scenario {
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
+    /// Details of `network = "packet"`.
+    #[serde(default)]
+    pub packet: PacketSpec,
+    /// What breaks during the run, and when; only a network model that knows contention takes faults.
+    #[serde(default)]
+    pub fault: Vec<FaultSpec>,
+    /// Which way data goes.
+    #[serde(default)]
+    pub routing: RoutingSpec,
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
@@ -98,6 +109,10 @@ pub enum NetworkChoice {
     /// Latency plus bytes over the narrowest link, without contention inside the fabric.
     #[default]
     Analytic,
+    /// Max-min fair shares of every cable, worked out anew where an arrival, a departure or a fault changes them.
+    Flow,
+    /// Every packet from buffer to buffer, with what `[packet]` and the hardware's own `packet` tables say.
+    Packet,
 }
 
 /// What of a symmetric deployment is simulated.

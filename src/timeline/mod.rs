@@ -4,6 +4,7 @@
 
 mod path;
 
+pub use crate::network::LinkUse;
 pub use path::{Segment, critical_path};
 
 use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
@@ -95,18 +96,44 @@ pub struct Span {
     pub bound: Bound,
 }
 
+/// A transfer that could not end, because no way was left for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stranded {
+    /// The operation.
+    pub op: OpId,
+    /// Where the data is.
+    pub from: DeviceId,
+    /// Where it should go.
+    pub to: DeviceId,
+    /// How much in all.
+    pub bytes: Bytes,
+    /// Since when it has no way.
+    pub since: Time,
+}
+
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// One span per operation, in order of operation.
+    /// One span per operation that ended, in order of operation.
     pub spans: Vec<Span>,
     /// The streams that spans refer to.
     pub streams: Vec<Stream>,
     /// The ports that spans refer to, with the device at which each one enters the network.
     pub ports: Vec<(LinkId, DeviceId)>,
+    /// Transfers that could not end. What waited for them did not run either.
+    pub stranded: Vec<Stranded>,
+    /// What passed each link that was used, in order of link, where the network model knows it.
+    pub links: Vec<LinkUse>,
 }
 
 impl Timeline {
+    /// The span of `op`, unless it did not end.
+    pub fn span(&self, op: OpId) -> Option<&Span> {
+        // Where every operation ended, each has its own place.
+        let at = self.spans.get(op.index()).filter(|span| span.op == op);
+        at.or_else(|| self.spans.binary_search_by_key(&op, |span| span.op).ok().map(|at| &self.spans[at]))
+    }
+
     /// When the last operation ended.
     pub fn end(&self) -> Time {
         self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)

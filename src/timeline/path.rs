@@ -23,7 +23,7 @@ pub fn critical_path(timeline: &Timeline) -> Vec<Segment> {
     while let Some(span) = current {
         path.push(Segment { span, from: span.start, until });
         until = span.start;
-        current = span.cause.map(|cause| timeline.spans[cause.index()]);
+        current = span.cause.and_then(|cause| timeline.span(cause)).copied();
     }
     path.reverse();
     path

@@ -4,8 +4,8 @@
 //! one port-to-port latency for each switch: a link out of a switch carries the latency of that switch, and the link
 //! between a NIC and its switch carries the latency of the NIC in either direction.
 //!
-//! The NIC's efficiency applies to every cable of the fabric. It is the payload's share of the line rate, so leaving it
-//! off between switches would hide part of an over-subscription.
+//! What transfers reach of the line rate: at a NIC's cable, the NIC's efficiency, which is what its engines sustain, packet
+//! headers included. Between switches, which forward at line rate, only headers are lost.
 
 use super::graph::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
 use super::spec::{ShapeSpec, TopologySpec};
@@ -24,8 +24,10 @@ pub(super) struct Nics {
     pub ports: u32,
     /// Peak bandwidth of a port, per direction.
     pub port_bandwidth: BytesPerSec,
-    /// The payload's share of the line rate.
+    /// The part of the line rate that the NIC's engines sustain, headers included.
     pub efficiency: Fraction,
+    /// The payload's share of full packets.
+    pub payload_share: Fraction,
     /// Time in a NIC, on either side.
     pub latency: Duration,
 }
@@ -51,8 +53,8 @@ pub fn build_fabric(spec: &TopologySpec) -> Result<Topology, Invalid> {
             let places = (0..nodes).flat_map(|node| (0..per_node).map(move |index| (node, index)));
             let ids = places.map(|place| builder.device(nic(place))).collect();
             let port_bandwidth = spec.switch()?.port_bandwidth_per_direction;
-            let (efficiency, latency) = (Fraction::ONE, Duration::ZERO);
-            let nics = Nics { ids, per_node, ports, port_bandwidth, efficiency, latency };
+            let (efficiency, payload_share, latency) = (Fraction::ONE, Fraction::ONE, Duration::ZERO);
+            let nics = Nics { ids, per_node, ports, port_bandwidth, efficiency, payload_share, latency };
             connect(spec, &wiring, &nics, &mut builder)?;
         }
     }
@@ -122,7 +124,7 @@ fn connect(spec: &TopologySpec, wiring: &Wiring, nics: &Nics, builder: &mut Topo
         let latency = switch.latency + spec.switch_cable()?.latency;
         for trunk in &wiring.trunks {
             let bandwidth = switch.port_bandwidth_per_direction * u64::from(trunk.cables);
-            let achievable = bandwidth.achieved(nics.efficiency);
+            let achievable = bandwidth.achieved(nics.payload_share);
             let link = Link { kind: LinkKind::Fabric, bandwidth, achievable, latency, cables: trunk.cables };
             builder.connect(switches[trunk.a as usize], switches[trunk.b as usize], link);
         }

@@ -7,7 +7,7 @@ use super::spec::TopologySpec;
 use crate::hardware::NodeSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::units::{Count, Duration};
+use crate::units::{Count, Duration, Fraction};
 
 /// The graph of a cluster, with the devices that a placement of work refers to.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ pub fn build_cluster(node: &NodeSpec, nodes: u32, fabric: Option<&TopologySpec>)
             ports: described.nic.ports.get(),
             port_bandwidth: described.nic.port_bandwidth_per_direction,
             efficiency: described.nic.efficiency,
+            payload_share: described.nic.packet.as_ref().map_or(Fraction::ONE, |packet| packet.wire.share()),
             latency: described.nic.latency,
         };
         add_fabric(fabric, &attached, &mut builder).map_err(|invalid| invalid.under("topology"))?;

@@ -129,11 +129,12 @@ fn add_link(builder: &mut TopologyBuilder, a: DeviceId, b: DeviceId, spec: &Expl
     let (mut bandwidth, mut latency) = (spec.bandwidth_per_direction, spec.latency);
     let mut achievable = bandwidth;
     if let Some(nics) = nics {
+        achievable = bandwidth.achieved(nics.payload_share);
         if is_endpoint {
             bandwidth = bandwidth.min(nics.port_bandwidth * u64::from(cables.min(nics.ports)));
             latency += nics.latency;
+            achievable = bandwidth.achieved(nics.efficiency);
         }
-        achievable = bandwidth.achieved(nics.efficiency);
     }
     builder.connect(a, b, Link { kind, bandwidth, achievable, latency, cables });
 }

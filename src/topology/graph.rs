@@ -176,6 +176,14 @@ impl Topology {
         &self.graph[edge(id)]
     }
 
+    /// The other direction of the cables of the link `id`: both are made together.
+    pub fn opposite(&self, id: LinkId) -> LinkId {
+        let other = LinkId::new(id.index() ^ 1);
+        let (from, to) = self.ends(id);
+        assert_eq!(self.ends(other), (to, from), "links come in pairs");
+        other
+    }
+
     /// Where the link `id` starts and ends.
     pub fn ends(&self, id: LinkId) -> (DeviceId, DeviceId) {
         let (from, to) = self.graph.edge_endpoints(edge(id)).expect("the link is part of this graph");

@@ -6,7 +6,9 @@ use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
+use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
+use crate::routing::RoutingSpec;
 use crate::run::{gpu_kernels, simulate};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
@@ -74,6 +76,9 @@ impl Context {
             workload,
             kernel: self.kernel,
             network: self.network,
+            fault: Vec::new(),
+            routing: RoutingSpec::default(),
+            packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
         };
         simulate(&scenario).map_err(Skip::because)

@@ -1,0 +1,151 @@
+//! Who uses what: capacities of cables, ways of flows, and the rates at which they move.
+//!
+//! It must not know time.
+
+use super::segments::{NOWHERE, SegmentId, Segments};
+use crate::id::{CableId, FlowId};
+use crate::units::PS_PER_SEC;
+
+/// The stretches of a flow: into the fabric, through it, and out of it.
+pub(super) type Way = [SegmentId; 3];
+
+/// What a cable carries at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Capacity {
+    /// Bytes per picosecond.
+    pub(super) rate: f64,
+    /// Bytes per second, where that is a whole number.
+    pub(super) exact: Option<u64>,
+}
+
+impl Capacity {
+    /// `share` of one of `cables` equal parts of a link's rate.
+    pub(super) fn new(bytes_per_sec: u64, cables: u32, share: f64) -> Capacity {
+        let cables = u64::from(cables);
+        let whole = bytes_per_sec.is_multiple_of(cables) && share == 1.0;
+        let rate = bytes_per_sec as f64 * share / cables as f64 / PS_PER_SEC as f64;
+        Capacity { rate, exact: whole.then(|| bytes_per_sec / cables) }
+    }
+}
+
+/// A flow as others see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowLoad {
+    pub(super) way: Way,
+    /// Bytes per picosecond; 0 until it is worked out for the first time.
+    pub(super) rate: f64,
+    /// The full cable that keeps it from moving faster.
+    pub(super) bottleneck: CableId,
+    /// Whether it takes part at all.
+    pub(super) moving: bool,
+}
+
+/// Who uses what.
+pub(super) struct Load {
+    pub(super) capacities: Vec<Capacity>,
+    pub(super) segments: Segments,
+    pub(super) flows: Vec<FlowLoad>,
+    /// Flows that take part.
+    pub(super) moving: usize,
+    /// All of them, among some that have left.
+    all: Vec<FlowId>,
+    /// Per stretch: its flows, among them some that have left.
+    lists: Vec<List>,
+}
+
+#[derive(Clone, Default)]
+struct List {
+    flows: Vec<FlowId>,
+    moving: u32,
+}
+
+impl Load {
+    pub(super) fn new(capacities: Vec<Capacity>) -> Load {
+        let segments = Segments::new(capacities.len());
+        Load { capacities, segments, flows: Vec::new(), moving: 0, all: Vec::new(), lists: Vec::new() }
+    }
+
+    /// Takes note of a flow that does not take part yet.
+    pub(super) fn push(&mut self) {
+        let bottleneck = CableId::new(0);
+        self.flows.push(FlowLoad { way: [NOWHERE; 3], rate: 0.0, bottleneck, moving: false });
+    }
+
+    /// Lets `flow` take part on `way`, at its last rate. Returns the stretches that no other flow used before.
+    pub(super) fn join(&mut self, flow: FlowId, way: Way) -> impl Iterator<Item = SegmentId> + use<> {
+        let joined = &mut self.flows[flow.index()];
+        assert!(!joined.moving, "{flow} joins once");
+        (joined.way, joined.moving) = (way, true);
+        self.moving += 1;
+        self.all.push(flow);
+        if self.lists.len() < self.segments.len() {
+            self.lists.resize(self.segments.len(), List::default());
+        }
+        way.map(|segment| {
+            let list = &mut self.lists[segment.index()];
+            list.moving += 1;
+            if segment != NOWHERE {
+                list.flows.push(flow);
+            }
+            (list.moving == 1 && segment != NOWHERE).then_some(segment)
+        })
+        .into_iter()
+        .flatten()
+    }
+
+    /// Takes `flow` out. Returns the stretches that no flow uses any more.
+    pub(super) fn leave(&mut self, flow: FlowId) -> impl Iterator<Item = SegmentId> + use<> {
+        let left = &mut self.flows[flow.index()];
+        assert!(left.moving, "{flow} leaves once");
+        (left.moving, left.rate) = (false, 0.0);
+        let way = left.way;
+        self.moving -= 1;
+        if self.all.len() > 2 * self.moving + 16 {
+            let flows = &self.flows;
+            self.all.retain(|other| flows[other.index()].moving);
+        }
+        way.map(|segment| {
+            let list = &mut self.lists[segment.index()];
+            list.moving -= 1;
+            let empty = list.moving == 0;
+            // Those that have left are cleared away when they are most, so that each costs little.
+            if empty {
+                list.flows.clear();
+            } else if list.flows.len() > 2 * list.moving as usize + 16 {
+                let flows = &self.flows;
+                list.flows.retain(|other| flows[other.index()].moving);
+            }
+            (empty && segment != NOWHERE).then_some(segment)
+        })
+        .into_iter()
+        .flatten()
+    }
+
+    /// Every flow that takes part.
+    pub(super) fn all(&self) -> impl Iterator<Item = FlowId> {
+        self.all.iter().copied().filter(|flow| self.flows[flow.index()].moving)
+    }
+
+    /// The flows that take part on a stretch. A flow joins again only after all have left.
+    pub(super) fn flows_of(&self, segment: SegmentId) -> impl Iterator<Item = FlowId> {
+        let flows = self.lists.get(segment.index()).map_or(&[][..], |list| &list.flows);
+        flows.iter().copied().filter(|flow| self.flows[flow.index()].moving)
+    }
+
+    /// The flows that pass a cable.
+    pub(super) fn flows_through(&self, cable: CableId) -> impl Iterator<Item = FlowId> {
+        self.segments.through(cable).iter().flat_map(|&(segment, _)| self.flows_of(segment))
+    }
+
+    /// Forgets who passes what, so that flows can join again.
+    pub(super) fn clear(&mut self) {
+        for list in &mut self.lists {
+            list.flows.clear();
+            list.moving = 0;
+        }
+        for flow in self.all.drain(..) {
+            self.flows[flow.index()].moving = false;
+        }
+        self.moving = 0;
+    }
+}

@@ -1,0 +1,167 @@
+//! The way of a flow, in three stretches: into the fabric, through it, and out of it.
+
+use super::load::Way;
+use super::segments::{Member, Segments};
+use crate::id::{DeviceId, LinkId};
+use crate::routing::{Cables, Passage, Routes};
+use crate::topology::{LinkKind, Topology};
+use crate::units::Duration;
+
+/// What is known of a flow's way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Route {
+    pub(super) way: Way,
+    pub(super) latency: Duration,
+    /// The link on which data leaves the node.
+    pub(super) port: LinkId,
+}
+
+/// Finds ways under a routing policy.
+pub(super) struct Ways<'t> {
+    topology: &'t Topology,
+    routes: Routes<'t>,
+    cables: Vec<CableFacts>,
+    passages: Vec<Passage>,
+    stretches: [Vec<Member>; 3],
+    /// Per switch and destination, where switches ask for nothing else: the place of what is known of the way on.
+    onward: Vec<Vec<u32>>,
+    routes_on: Vec<Route>,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+/// Where a cable stands in a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stretch {
+    /// From a node into the fabric.
+    In,
+    /// Between two switches of the fabric.
+    Through,
+    /// From the fabric into a node.
+    Out,
+    /// Inside a node: before the fabric, or after it.
+    Inside,
+}
+
+#[derive(Clone, Copy)]
+struct CableFacts {
+    link: LinkId,
+    latency: Duration,
+    stretch: Stretch,
+    is_port: bool,
+}
+
+impl<'t> Ways<'t> {
+    pub(super) fn new(topology: &'t Topology, routes: Routes<'t>) -> Ways<'t> {
+        let in_fabric = |device: DeviceId| topology.device(device).kind.is_fabric_switch();
+        let facts = routes.cables().iter().map(|(_, cable)| {
+            let link = topology.link(cable.link);
+            let stretch = match (in_fabric(cable.from), in_fabric(cable.to)) {
+                (false, true) => Stretch::In,
+                (true, true) => Stretch::Through,
+                (true, false) => Stretch::Out,
+                (false, false) => Stretch::Inside,
+            };
+            let is_port = link.kind == LinkKind::Endpoint;
+            CableFacts { link: cable.link, latency: link.latency, stretch, is_port }
+        });
+        let cables = facts.collect();
+        let onward = vec![Vec::new(); topology.n_devices()];
+        let (passages, stretches) = (Vec::new(), Default::default());
+        Ways { topology, routes, cables, passages, stretches, onward, routes_on: Vec::new() }
+    }
+
+    /// The cables that ways are made of.
+    pub(super) fn cables(&self) -> &Cables {
+        self.routes.cables()
+    }
+
+    /// Uses only those links that are `usable`, by place of the link.
+    pub(super) fn restrict(&mut self, usable: &[bool]) {
+        self.routes = self.routes.restricted(usable);
+        self.onward.iter_mut().for_each(Vec::clear);
+        self.routes_on.clear();
+    }
+
+    /// The way between two devices; none where there is none.
+    pub(super) fn find(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+        self.passages.clear();
+        if !self.routes.by_destination() {
+            return self.cut(from, to, segments);
+        }
+        let passages = &mut self.passages;
+        let entrance = self.routes.enter(from, to, |cable| passages.push(Passage { cable, part: 1.0 }))?;
+        if entrance == to || entrance == from {
+            self.passages.clear();
+            return self.cut(from, to, segments);
+        }
+        let into = &mut self.stretches[0];
+        into.clear();
+        into.extend(self.passages.iter().map(|&Passage { cable, part }| Member { cable, part }));
+        let into = segments.intern(into);
+        let facts = || self.passages.iter().map(|passage| &self.cables[passage.cable.index()]);
+        let port = facts().find(|facts| facts.is_port).or(facts().next())?.link;
+        let before: Duration = facts().map(|facts| facts.latency).sum();
+        let Route { way: [_, through, out], latency, .. } = self.onward(entrance, to, segments)?;
+        Some(Route { way: [into, through, out], latency: before + latency, port })
+    }
+
+    /// The way from a switch, worked out once for all that come there.
+    fn onward(&mut self, switch: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+        let known = &mut self.onward[switch.index()];
+        if known.is_empty() {
+            known.resize(self.topology.n_devices(), UNKNOWN);
+        }
+        let place = known[to.index()];
+        if place != UNKNOWN {
+            return Some(self.routes_on[place as usize]);
+        }
+        self.passages.clear();
+        let route = self.cut(switch, to, segments)?;
+        self.onward[switch.index()][to.index()] = self.routes_on.len() as u32;
+        self.routes_on.push(route);
+        Some(route)
+    }
+
+    /// The whole way, cut into stretches.
+    fn cut(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+        if !self.routes.passages(from, to, 1, &mut self.passages) {
+            return None;
+        }
+        self.stretches.iter_mut().for_each(Vec::clear);
+        let first = self.cables[self.passages[0].cable.index()];
+        let passes_fabric = self.passages.iter().any(|p| self.cables[p.cable.index()].stretch != Stretch::Inside);
+        let (mut latency, mut port, mut behind) = (Duration::ZERO, None, false);
+        for &Passage { cable, part } in &self.passages {
+            let facts = self.cables[cable.index()];
+            latency += facts.latency;
+            port = port.or_else(|| facts.is_port.then_some(facts.link));
+            let stretch = match facts.stretch {
+                Stretch::In => 0,
+                Stretch::Through => 1,
+                Stretch::Out => 2,
+                Stretch::Inside => 2 * usize::from(behind),
+            };
+            // What passes no fabric leaves by its first cable and arrives by the others.
+            behind = facts.stretch == Stretch::Out || behind || !passes_fabric;
+            self.stretches[stretch].push(Member { cable, part });
+        }
+        if self.passages.iter().any(|passage| passage.part < 1.0) {
+            // Where a flow is split its latency is that of one of its ways, which are equally long.
+            latency = self.routes.path(from, to)?.latency;
+            self.stretches.iter_mut().for_each(merge);
+        }
+        let way = [0, 1, 2].map(|at| segments.intern(&self.stretches[at]));
+        Some(Route { way, latency, port: port.unwrap_or(first.link) })
+    }
+}
+
+/// One entry per cable, in order of cable.
+fn merge(members: &mut Vec<Member>) {
+    members.sort_by_key(|member| member.cable);
+    members.dedup_by(|next, kept| {
+        let same = next.cable == kept.cable;
+        kept.part += if same { next.part } else { 0.0 };
+        same
+    });
+}

@@ -1,0 +1,127 @@
+//! Flows: what is left to send of each, and the rings in which they take turns at a port.
+
+use super::pool::NONE;
+use crate::id::{DeviceId, FlowId, LinkId};
+use crate::network::{Arrived, Flow};
+use crate::units::Time;
+use std::collections::VecDeque;
+
+/// One flow, from start to arrival.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowState {
+    pub(super) from: DeviceId,
+    pub(super) to: DeviceId,
+    pub(super) bytes: u64,
+    /// Data that has yet to leave, and data that has arrived.
+    pub(super) left: u64,
+    pub(super) delivered: u64,
+    /// When it was ready to leave, when its first packet left, and when its last had left.
+    pub(super) ready: u64,
+    pub(super) start: u64,
+    pub(super) injected: u64,
+    /// Latency of its way without load, in ps.
+    pub(super) latency: u64,
+    /// Time that its data takes on the narrowest link, in ps.
+    pub(super) transfer: u64,
+    /// The link on which it leaves its node.
+    pub(super) entry: LinkId,
+    /// What the hash sees of its first queue pair, and the queue pair whose turn it is.
+    pub(super) key: u32,
+    pub(super) queue_pair: u32,
+    /// Data of a full packet.
+    pub(super) unit: u32,
+    /// The flow that held its port when it wanted to start.
+    pub(super) waited_for: u32,
+    /// Since when it has had no way, where it has none.
+    pub(super) stranded: u64,
+    /// Rings that it is in.
+    pub(super) rings: u16,
+    pub(super) status: Status,
+}
+
+/// How far a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Its message waits for the NIC, or it waits for its turn.
+    Open,
+    /// It has no way at present.
+    Stranded,
+    /// All of it has arrived.
+    Done,
+}
+
+impl FlowState {
+    pub(super) fn new(now: Time, flow: Flow) -> FlowState {
+        FlowState {
+            from: flow.from,
+            to: flow.to,
+            bytes: flow.bytes.get(),
+            left: flow.bytes.get(),
+            delivered: 0,
+            ready: now.as_ps(),
+            start: u64::MAX,
+            injected: 0,
+            latency: 0,
+            transfer: 0,
+            entry: LinkId::new(0),
+            key: 0,
+            queue_pair: 0,
+            unit: 0,
+            waited_for: NONE,
+            stranded: 0,
+            rings: 0,
+            status: Status::Open,
+        }
+    }
+
+    /// Whether something of it has yet to leave. A flow without data sends one packet.
+    pub(super) fn has_more(&self) -> bool {
+        self.left > 0 || (self.bytes == 0 && self.start == u64::MAX)
+    }
+
+    /// What is known of it once it has arrived.
+    pub(super) fn arrived(&self, id: u32, now: u64) -> Arrived {
+        Arrived {
+            flow: FlowId::new(id as usize),
+            port: self.entry,
+            start: Time::from_ps(self.start),
+            injected: Time::from_ps(self.injected),
+            end: Time::from_ps(now),
+            waited_for: (self.waited_for != NONE).then(|| FlowId::new(self.waited_for as usize)),
+            latency_bound: self.latency > self.transfer,
+        }
+    }
+}
+
+/// For each port, the flows that take turns at it.
+#[derive(Default)]
+pub(super) struct Rings {
+    rings: Vec<VecDeque<u32>>,
+    /// The flow that was served last.
+    last: Vec<u32>,
+}
+
+impl Rings {
+    pub(super) fn new(ports: usize) -> Rings {
+        Rings { rings: vec![VecDeque::new(); ports], last: vec![NONE; ports] }
+    }
+
+    pub(super) fn push(&mut self, port: u32, flow: u32) {
+        self.rings[port as usize].push_back(flow);
+    }
+
+    /// The flow whose turn it is, and the one that was served before.
+    pub(super) fn pop(&mut self, port: u32) -> Option<(u32, u32)> {
+        let flow = self.rings[port as usize].pop_front()?;
+        Some((flow, std::mem::replace(&mut self.last[port as usize], flow)))
+    }
+
+    pub(super) fn is_empty(&self, port: u32) -> bool {
+        self.rings[port as usize].is_empty()
+    }
+
+    /// Takes every flow out of every ring.
+    pub(super) fn clear(&mut self) {
+        self.rings.iter_mut().for_each(VecDeque::clear);
+    }
+}

@@ -1,0 +1,361 @@
+//! The network packet by packet.
+//!
+//! Every packet is followed from buffer to buffer: sources cut messages into packets and take turns over their flows,
+//! switches cut through, arbitrate round robin and hold packets back without losing any. One event moves a packet one hop.
+//! A hop begins when the port is free, the far buffer has room, and it is the packet's turn; the tail leaves after its
+//! service time, and the head arrives after the latency of the link.
+//!
+//! Simplifications: a packet's place in a buffer is free when it begins to leave, and the sender knows at once (what is on
+//! the cable is allowed for on top of the buffer); acknowledgements take no bandwidth; a GPU or CPU takes in what arrives at
+//! the rate of its port. This module must not know what flows are for.
+
+mod breaks;
+mod dcqcn;
+mod flows;
+mod params;
+mod pool;
+mod ports;
+mod source;
+mod way;
+mod wheel;
+
+pub use params::{PacketParams, PacketSpec, PostBy};
+
+use super::{Arrived, FaultSchedule, Flow, LinkUse, NetworkModel, Stranded};
+use crate::hardware::FlowControl;
+use crate::id::{CableId, DeviceId};
+use crate::routing::{Direction, RoutingSpec, mix, next_lane};
+use crate::topology::{DeviceKind, Topology};
+use crate::units::Time;
+use dcqcn::Limiter;
+use flows::{FlowState, Rings, Status};
+use pool::{ASTRAY, CONGESTED, NONE, Pool};
+use ports::{LANES_MAX, Ports};
+use way::Ways;
+use wheel::{Class, Due, Wheel};
+
+/// The packet model over one topology.
+pub struct PacketModel<'t> {
+    topology: &'t Topology,
+    params: PacketParams,
+    seed: u64,
+    ways: Ways<'t>,
+    ports: Ports,
+    /// Per cable: how it leads through the tiers, and whether its far end forwards only what has arrived whole.
+    directions: Vec<Direction>,
+    stores: Vec<bool>,
+    /// Per cable: whether what leaves by it may be marked.
+    marks: Vec<bool>,
+    pool: Pool,
+    flows: Vec<FlowState>,
+    rings: Rings,
+    /// Per flow, where end points control congestion.
+    limiters: Vec<Limiter>,
+    /// Per device: when it can hand over, or take, the next message.
+    posts: Vec<u64>,
+    wheel: Wheel,
+    finished: Vec<u32>,
+    /// Ports that have got room, to be looked at next.
+    woken: Vec<u32>,
+    lanes: u8,
+    faults: FaultSchedule,
+    /// Per link.
+    usable: Vec<bool>,
+    tally: Tally,
+    open_flows: usize,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events worked through.
+    pub events: u64,
+    /// Hops of packets.
+    pub hops: u64,
+    /// Data that has entered the network, what was sent again counted again.
+    pub injected: u64,
+    /// Data that has arrived.
+    pub delivered: u64,
+    /// Data that was on links that broke, and was sent again.
+    pub lost: u64,
+    /// Packets that the fabric has marked.
+    pub marked: u64,
+    /// Packets that were in the network at once, at most.
+    pub packets_most: u64,
+}
+
+impl<'t> PacketModel<'t> {
+    /// An idle network, with `faults` to come. Hashes and random choices depend on `seed`.
+    pub fn new(
+        topology: &'t Topology,
+        params: PacketParams,
+        routing: RoutingSpec,
+        seed: u64,
+        faults: FaultSchedule,
+    ) -> PacketModel<'t> {
+        let mut ways = Ways::new(topology, routing, seed);
+        // How many lanes there are depends on all ways that there are.
+        for (id, _) in topology.devices().filter(|(_, device)| !is_switch(device.kind)) {
+            ways.prepare(id);
+        }
+        let cables = ways.next.cables();
+        let kind = |id: DeviceId| topology.device(id).kind;
+        // Ways round what is broken may turn more often than the shortest ones.
+        let lanes = if faults.is_empty() { ways.lanes() } else { (2 * ways.lanes() + 2).min(LANES_MAX) };
+        let ports = Ports::new(topology, cables, &params, lanes);
+        let mut model = PacketModel {
+            topology,
+            params,
+            seed,
+            directions: cables.iter().map(|(_, cable)| cable.direction).collect(),
+            stores: cables.iter().map(|(_, cable)| kind(cable.to) == DeviceKind::Gpu).collect(),
+            marks: cables.iter().map(|(_, cable)| kind(cable.from).is_fabric_switch()).collect(),
+            rings: Rings::new(cables.len()),
+            ways,
+            ports,
+            pool: Pool::default(),
+            flows: Vec::new(),
+            limiters: Vec::new(),
+            posts: vec![0; topology.n_devices()],
+            wheel: Wheel::new(),
+            finished: Vec::new(),
+            woken: Vec::new(),
+            lanes,
+            faults: FaultSchedule::default(),
+            usable: vec![true; topology.n_links()],
+            tally: Tally::default(),
+            open_flows: 0,
+        };
+        model.plan(faults);
+        model
+    }
+
+    /// What has happened so far.
+    pub fn tally(&self) -> Tally {
+        Tally { packets_most: self.pool.most() as u64, ..self.tally }
+    }
+
+    fn handle(&mut self, due: Due) {
+        self.tally.events += 1;
+        match due.class {
+            Class::Arrival => self.arrive(due.what, due.at),
+            Class::Port => {
+                self.ports.all[due.what as usize].planned = false;
+                self.send(due.what, due.at);
+            }
+            Class::Flow => self.resume(due.what, due.at),
+            Class::Fault => self.change_links(due.what, due.at),
+        }
+        while let Some(port) = self.woken.pop() {
+            self.send(port, due.at);
+        }
+    }
+
+    /// A packet has reached the buffer at the far end of the port that sent it.
+    fn arrive(&mut self, id: u32, now: u64) {
+        let mut packet = *self.pool.get(id);
+        let by = &self.ports.all[packet.by as usize];
+        let at = by.to;
+        if by.dead {
+            return self.lose(id, now);
+        }
+        if packet.target == at {
+            let to = self.flows[packet.flow as usize].to;
+            if to.index() as u32 == at {
+                return self.deliver(id, now);
+            }
+            debug_assert!(packet.marks & ASTRAY != 0, "only a detour leads elsewhere");
+            packet.marks &= !ASTRAY;
+            packet.target = to.index() as u32;
+        }
+        let out = self.ways.choose(DeviceId::new(at as usize), &mut packet, &self.ports, now);
+        let Some(out) = out.map(port_of) else { return self.lose(id, now) };
+        let lane = next_lane(packet.lane, self.directions[packet.by as usize], self.directions[out as usize]);
+        // Only ways round what is broken could need more lanes than there are.
+        let lane = lane.min(self.lanes - 1);
+        if let FlowControl::Pause(pause) = self.params.flow_control
+            && self.marks[out as usize]
+        {
+            let queued = self.ports.all[out as usize].queued;
+            if marks(u64::from(queued), &pause, mix(self.tally.hops ^ self.seed)) {
+                packet.marks |= CONGESTED;
+                self.tally.marked += 1;
+            }
+        }
+        let input = self.ports.all[packet.by as usize].slot;
+        let port = &mut self.ports.all[out as usize];
+        port.queued += u32::from(packet.bytes);
+        packet.next = NONE;
+        *self.pool.get_mut(id) = packet;
+        let pool = &mut self.pool;
+        self.ports.enqueue(out, lane, input, id, |tail| pool.get_mut(tail).next = id);
+        self.try_send(out, now);
+    }
+
+    /// Lets a port send if it is free, and otherwise sees to it that it will be asked when it is.
+    fn try_send(&mut self, at: u32, now: u64) {
+        let port = &mut self.ports.all[at as usize];
+        if port.planned || port.dead {
+            return;
+        }
+        if port.busy_until <= now {
+            self.send(at, now);
+        } else {
+            port.planned = true;
+            self.wheel.push(port.busy_until, Class::Port, at);
+        }
+    }
+
+    /// A port that is free sends the packet whose turn it is, if there is one that may go.
+    fn send(&mut self, at: u32, now: u64) {
+        // It may have sent since it was woken.
+        if self.ports.all[at as usize].busy_until > now {
+            return self.try_send(at, now);
+        }
+        while let Some((lane, input)) = self.ports.select(at) {
+            if input == self.ports.local(at) {
+                let Some(packet) = self.draw(at, lane, input, now) else { continue };
+                self.transmit(at, lane, packet, now);
+            } else {
+                let pool = &self.pool;
+                let packet = self.ports.dequeue(at, lane, input, |packet| pool.get(packet).next);
+                self.transmit(at, lane, packet, now);
+            }
+            let port = &mut self.ports.all[at as usize];
+            if port.waiting & !port.stopped != 0 && !port.planned {
+                port.planned = true;
+                self.wheel.push(port.busy_until, Class::Port, at);
+            }
+            return;
+        }
+    }
+
+    /// A packet begins to leave by a port.
+    fn transmit(&mut self, at: u32, lane: u8, id: u32, now: u64) {
+        let packet = self.pool.get_mut(id);
+        let bytes = u32::from(packet.bytes);
+        // A fast cable after a slow one: the tail cannot leave before it has come.
+        let tail = packet.tail;
+        let (came_by, came_on) = (packet.by, packet.lane);
+        packet.by = at;
+        packet.lane = lane;
+        let flow = packet.flow;
+        let service = self.ports.service(at, bytes, &self.params);
+        let done = (now + service).max(tail);
+        let port = &mut self.ports.all[at as usize];
+        port.busy_until = done;
+        let (to, latency) = (port.to, u64::from(port.latency));
+        let whole = packet.target == to && packet.marks & ASTRAY == 0;
+        packet.tail = done + latency;
+        let arrival = if whole || self.stores[at as usize] { done } else { now } + latency;
+        self.ports.take(at, lane, bytes, done - now);
+        self.wheel.push(arrival, Class::Arrival, id);
+        self.tally.hops += 1;
+        if came_by == NONE {
+            let flow = &mut self.flows[flow as usize];
+            flow.injected = flow.injected.max(done);
+        } else {
+            self.ports.all[at as usize].queued -= bytes;
+            self.give_back(came_by, came_on, bytes);
+        }
+    }
+
+    /// A place in the buffer at the far end of a port is free again.
+    fn give_back(&mut self, port: u32, lane: u8, bytes: u32) {
+        if self.ports.give(port, lane, bytes) {
+            self.woken.push(port);
+        }
+    }
+
+    fn deliver(&mut self, id: u32, now: u64) {
+        let packet = *self.pool.get(id);
+        self.pool.remove(id);
+        self.give_back(packet.by, packet.lane, u32::from(packet.bytes));
+        self.tally.delivered += u64::from(packet.bytes);
+        if packet.marks & CONGESTED != 0 {
+            self.notify(packet.flow, now);
+        }
+        let flow = &mut self.flows[packet.flow as usize];
+        flow.delivered += u64::from(packet.bytes);
+        assert!(flow.delivered <= flow.bytes, "flow{} has {} of {} B", packet.flow, flow.delivered, flow.bytes);
+        if flow.delivered == flow.bytes {
+            flow.status = Status::Done;
+            self.open_flows -= 1;
+            self.finished.push(packet.flow);
+        }
+    }
+
+    /// Nothing is lost, held back or counted twice once nothing is on its way.
+    fn check_idle(&self) {
+        let Tally { injected, delivered, lost, .. } = self.tally;
+        assert_eq!(injected, delivered + lost, "what has entered has left");
+        assert_eq!(self.pool.len(), 0, "no packet is left behind");
+        assert_eq!(self.ports.in_use(), 0, "all credits have come back");
+    }
+
+    /// Whether every buffer holds no more than it has room for.
+    pub fn buffers_fit(&self) -> bool {
+        self.ports.fits()
+    }
+}
+
+impl NetworkModel for PacketModel<'_> {
+    fn start(&mut self, now: Time, flow: Flow) {
+        assert_eq!(flow.id.index(), self.flows.len(), "flows are numbered in the order in which they start");
+        self.admit(now, flow);
+        while let Some(port) = self.woken.pop() {
+            self.send(port, now.as_ps());
+        }
+    }
+
+    fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time {
+        let mut until = limit.as_ps();
+        let last = u64::MAX >> 2;
+        while let Some(due) = self.wheel.pop(until.min(last)) {
+            self.handle(due);
+            if !self.finished.is_empty() {
+                until = due.at;
+            }
+        }
+        if self.finished.is_empty() {
+            if limit == Time::FAR_FUTURE && self.open_flows == 0 {
+                self.check_idle();
+            }
+            return limit;
+        }
+        self.finished.sort_unstable();
+        for &flow in &self.finished {
+            arrived.push(self.flows[flow as usize].arrived(flow, until));
+        }
+        self.finished.clear();
+        Time::from_ps(until)
+    }
+
+    fn stranded(&self) -> Vec<Stranded> {
+        self.list_stranded()
+    }
+
+    fn link_use(&self) -> Vec<LinkUse> {
+        self.ports.link_use(self.ways.next.cables())
+    }
+}
+
+fn is_switch(kind: DeviceKind) -> bool {
+    kind.is_fabric_switch() || kind == DeviceKind::NvSwitch
+}
+
+/// Whether a packet that joins a queue of `queued` bytes is marked: never below the first threshold, always above the
+/// second, and with a probability that rises in between.
+fn marks(queued: u64, pause: &crate::hardware::PauseSpec, draw: u64) -> bool {
+    let (from, all) = (pause.mark_from.get(), pause.mark_all.get());
+    if queued <= from {
+        return false;
+    }
+    let rise = (queued - from) as f64 / (all - from) as f64;
+    queued > all || ((draw >> 11) as f64 / (1_u64 << 53) as f64) < rise * pause.mark_max.get()
+}
+
+/// The place of a cable among the ports.
+fn port_of(cable: CableId) -> u32 {
+    cable.index() as u32
+}

@@ -1,0 +1,375 @@
+//! Output ports with their queues, and the buffers at the far ends of their cables.
+//!
+//! A switch holds packets in the input buffer in which they arrived and queues them by output (virtual output queues), so
+//! that packets to a free output pass those to a busy one; but all of an input share its buffer, and once a congested output
+//! has filled that, nothing more gets in. Arrays are dense: one port per cable, and for each port and virtual lane one queue
+//! per input and one more for what starts here.
+
+use super::params::PacketParams;
+use super::pool::NONE;
+use crate::hardware::FlowControl;
+use crate::id::CableId;
+use crate::network::LinkUse;
+use crate::routing::Cables;
+use crate::topology::{DeviceKind, Topology};
+use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
+
+/// The most virtual lanes; InfiniBand has 15 for data.
+pub(super) const LANES_MAX: u8 = 15;
+
+/// What changes about a port, and what is looked up whenever a packet passes.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    /// When the tail of the last packet has left.
+    pub(super) busy_until: u64,
+    pub(super) latency: u32,
+    /// How long a full packet takes, in ps.
+    pub(super) full: u32,
+    /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
+    pub(super) per_byte: u32,
+    /// The data of a full packet.
+    pub(super) full_bytes: u32,
+    /// Data that waits for this port.
+    pub(super) queued: u32,
+    /// Data on its cable and in the buffer at the far end, over all lanes.
+    pub(super) ahead: u32,
+    /// The device at the far end.
+    pub(super) to: u32,
+    /// Where its queues and masks begin.
+    queues: u32,
+    masks: u32,
+    /// Filling of the far buffer beyond which a lane is stopped, and below which it goes on.
+    stop_at: u32,
+    go_at: u32,
+    /// Lanes on which packets wait; lanes that are stopped.
+    pub(super) waiting: u16,
+    pub(super) stopped: u16,
+    /// Inputs of the device that the port belongs to.
+    inputs: u16,
+    /// Which input of the far device its cable is.
+    pub(super) slot: u16,
+    /// The lane that was served last.
+    lane: u8,
+    /// Whether an event is planned for when it becomes free.
+    pub(super) planned: bool,
+    pub(super) dead: bool,
+}
+
+/// What a rate that changes is worked out from.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    bandwidth: BytesPerSec,
+    achievable: BytesPerSec,
+    kind: crate::topology::LinkKind,
+    share: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+/// All ports, by place of their cable.
+pub(super) struct Ports {
+    pub(super) all: Vec<Port>,
+    lanes: usize,
+    rates: Vec<Rate>,
+    queues: Vec<Queue>,
+    /// Bit per input: which queues of a lane hold packets.
+    masks: Vec<u64>,
+    /// The input that was served last, per port and lane.
+    turns: Vec<u16>,
+    /// Filling of the far buffer and of the cable to it, per port and lane.
+    used: Vec<u32>,
+    /// Data that has left by each port, and how long that kept it busy.
+    totals: Vec<(u64, u64)>,
+}
+
+impl Ports {
+    pub(super) fn new(topology: &Topology, cables: &Cables, params: &PacketParams, lanes: u8) -> Ports {
+        assert!(lanes <= LANES_MAX, "{lanes} virtual lanes are more than the {LANES_MAX} that switches have");
+        let lanes = usize::from(lanes);
+        let (mut queues, mut masks) = (0, 0);
+        let mut ports = Ports {
+            all: Vec::with_capacity(cables.len()),
+            lanes,
+            rates: Vec::with_capacity(cables.len()),
+            queues: Vec::new(),
+            masks: Vec::new(),
+            turns: vec![0; cables.len() * lanes],
+            used: vec![0; cables.len() * lanes],
+            totals: vec![(0, 0); cables.len()],
+        };
+        for (id, cable) in cables.iter() {
+            let link = topology.link(cable.link);
+            let inputs = cables.arriving(cable.from).len();
+            let slot = cables.arriving(cable.to).binary_search(&id).expect("a cable arrives where it leads");
+            let bandwidth = cables.share_of(cable.link, link.bandwidth);
+            let achievable = cables.share_of(cable.link, link.achievable);
+            let (stop_at, go_at) = thresholds(topology.device(cable.to).kind, link.kind, params);
+            // What is on the cable takes no part of the buffer.
+            let in_flight = bandwidth.over(link.latency).get() + unit(link.kind, params).get();
+            let limit = |part: Bytes| u32::try_from(part.get() + in_flight).unwrap_or(u32::MAX / 2);
+            ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0 });
+            ports.all.push(Port {
+                busy_until: 0,
+                latency: u32::try_from(link.latency.as_ps()).expect("a link is shorter than 4 ms"),
+                full: 0,
+                per_byte: 0,
+                full_bytes: unit(link.kind, params).get() as u32,
+                queued: 0,
+                ahead: 0,
+                to: cable.to.index() as u32,
+                queues,
+                masks,
+                stop_at: limit(stop_at),
+                go_at: limit(go_at),
+                waiting: 0,
+                stopped: 0,
+                inputs: inputs as u16,
+                slot: slot as u16,
+                lane: 0,
+                planned: false,
+                dead: false,
+            });
+            queues += ((inputs + 1) * lanes) as u32;
+            masks += ((inputs + 1).div_ceil(64) * lanes) as u32;
+            ports.set_share(id, 1.0, params);
+        }
+        ports.queues = vec![Queue { head: NONE, tail: NONE }; queues as usize];
+        ports.masks = vec![0; masks as usize];
+        ports
+    }
+
+    /// Sets what is left of a port's rate; none makes it dead.
+    pub(super) fn set_share(&mut self, id: CableId, share: f64, params: &PacketParams) {
+        let at = id.index();
+        self.rates[at].share = share;
+        self.all[at].dead = share == 0.0;
+        if share > 0.0 {
+            let full = self.work_out(at, self.all[at].full_bytes, params);
+            let port = &mut self.all[at];
+            port.full = u32::try_from(full).unwrap_or(u32::MAX);
+            port.per_byte = (port.full / port.full_bytes.max(1)).max(1);
+        }
+    }
+
+    /// How long `bytes` of data take on a port, in ps.
+    pub(super) fn service(&self, at: u32, bytes: u32, params: &PacketParams) -> u64 {
+        let port = &self.all[at as usize];
+        if bytes == port.full_bytes && port.full < u32::MAX {
+            return u64::from(port.full);
+        }
+        self.work_out(at as usize, bytes, params)
+    }
+
+    /// The longer of two limits: everything on the wire at the line's rate, and the data at the rate that its ends sustain.
+    fn work_out(&self, at: usize, bytes: u32, params: &PacketParams) -> u64 {
+        let rate = &self.rates[at];
+        let data = u64::from(bytes);
+        let wire = params.wire(rate.kind).map_or(data, |wire| wire.on_wire(data));
+        let time =
+            |bytes: u64, rate: BytesPerSec| (u128::from(bytes) * PS_PER_SEC).div_ceil(u128::from(rate.get())) as u64;
+        let healthy = time(wire, rate.bandwidth).max(time(data, rate.achievable));
+        if rate.share == 1.0 { healthy } else { (healthy as f64 / rate.share).ceil() as u64 }
+    }
+
+    /// Puts a packet into the queue of `input` for `lane` of a port; `next` links packets of a queue.
+    pub(super) fn enqueue(&mut self, at: u32, lane: u8, input: u16, packet: u32, next: impl FnOnce(u32)) {
+        let queue = self.queue(at, lane, input);
+        let tail = std::mem::replace(&mut queue.tail, packet);
+        if tail == NONE {
+            queue.head = packet;
+            self.mark(at, lane, input);
+        } else {
+            next(tail);
+        }
+    }
+
+    /// Notes that something waits at an input of a port.
+    pub(super) fn mark(&mut self, at: u32, lane: u8, input: u16) {
+        let word = self.word(at, lane) + usize::from(input / 64);
+        self.masks[word] |= 1 << (input % 64);
+        self.all[at as usize].waiting |= 1 << lane;
+    }
+
+    /// Notes that nothing more waits at an input of a port.
+    pub(super) fn unmark(&mut self, at: u32, lane: u8, input: u16) {
+        let words = self.words(at);
+        let first = self.word(at, lane);
+        self.masks[first + usize::from(input / 64)] &= !(1 << (input % 64));
+        if self.masks[first..first + words].iter().all(|&word| word == 0) {
+            self.all[at as usize].waiting &= !(1 << lane);
+        }
+    }
+
+    /// The input that stands for what starts at the device of a port.
+    pub(super) fn local(&self, at: u32) -> u16 {
+        self.all[at as usize].inputs
+    }
+
+    /// Whose turn it is: round robin over lanes that may send, then over the inputs that wait on the lane.
+    pub(super) fn select(&mut self, at: u32) -> Option<(u8, u16)> {
+        let port = &mut self.all[at as usize];
+        let ready = port.waiting & !port.stopped;
+        if ready == 0 || port.dead {
+            return None;
+        }
+        let after = ready & !((2_u16 << port.lane) - 1);
+        let lane = if after != 0 { after } else { ready }.trailing_zeros() as u8;
+        port.lane = lane;
+        let turn = at as usize * self.lanes + usize::from(lane);
+        let (first, words) = (self.word(at, lane), self.words(at));
+        let input = next_bit(&self.masks[first..first + words], self.turns[turn]);
+        self.turns[turn] = input;
+        Some((lane, input))
+    }
+
+    /// Takes the first packet out of a queue; `next` tells which one follows it.
+    pub(super) fn dequeue(&mut self, at: u32, lane: u8, input: u16, next: impl FnOnce(u32) -> u32) -> u32 {
+        let queue = self.queue(at, lane, input);
+        let packet = queue.head;
+        queue.head = next(packet);
+        if queue.head == NONE {
+            queue.tail = NONE;
+            self.unmark(at, lane, input);
+        }
+        packet
+    }
+
+    /// Every queue of a port, as lane and input.
+    pub(super) fn inputs(&self, at: u32) -> impl Iterator<Item = (u8, u16)> + use<> {
+        let (lanes, inputs) = (self.lanes as u8, self.all[at as usize].inputs);
+        (0..lanes).flat_map(move |lane| (0..inputs).map(move |input| (lane, input)))
+    }
+
+    /// Whether a queue holds nothing.
+    pub(super) fn is_empty(&mut self, at: u32, lane: u8, input: u16) -> bool {
+        self.queue(at, lane, input).head == NONE
+    }
+
+    /// What passed each link.
+    pub(super) fn link_use(&self, cables: &Cables) -> Vec<LinkUse> {
+        let mut uses: Vec<LinkUse> = Vec::new();
+        let mut of_links: Vec<_> = cables.iter().map(|(id, cable)| (cable.link, self.totals[id.index()])).collect();
+        of_links.sort_unstable();
+        for (link, (carried, busy)) in of_links.into_iter().filter(|(_, (_, busy))| *busy > 0) {
+            let (carried, busy) = (Bytes::new(carried), Duration::from_ps(busy));
+            match uses.last_mut() {
+                Some(last) if last.link == link => {
+                    last.carried += carried;
+                    last.busy = last.busy.max(busy);
+                }
+                _ => uses.push(LinkUse { link, carried, busy }),
+            }
+        }
+        uses
+    }
+
+    /// Takes room for `bytes`, which keep the port busy for `busy`, in its far buffer.
+    pub(super) fn take(&mut self, at: u32, lane: u8, bytes: u32, busy: u64) {
+        let (carried, total) = &mut self.totals[at as usize];
+        *carried += u64::from(bytes);
+        *total += busy;
+        let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
+        *used += bytes;
+        let port = &mut self.all[at as usize];
+        port.ahead += bytes;
+        port.stopped |= u16::from(*used > port.stop_at) << lane;
+    }
+
+    /// Gives room back, and tells whether the port may send again because of it.
+    pub(super) fn give(&mut self, at: u32, lane: u8, bytes: u32) -> bool {
+        let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
+        *used -= bytes;
+        let port = &mut self.all[at as usize];
+        port.ahead -= bytes;
+        let bit = 1 << lane;
+        let goes = port.stopped & bit != 0 && *used <= port.go_at;
+        if goes {
+            port.stopped &= !bit;
+        }
+        goes && port.waiting & bit != 0
+    }
+
+    /// Data in all far buffers and on all cables.
+    pub(super) fn in_use(&self) -> u64 {
+        self.used.iter().map(|&used| u64::from(used)).sum()
+    }
+
+    /// The fullest far buffer, as a part of what it may hold.
+    pub(super) fn fits(&self) -> bool {
+        let limit = |at: usize| self.all[at / self.lanes].stop_at + self.all[at / self.lanes].full_bytes;
+        self.used.iter().enumerate().all(|(at, &used)| used <= limit(at))
+    }
+
+    fn words(&self, at: u32) -> usize {
+        usize::from(self.all[at as usize].inputs) / 64 + 1
+    }
+
+    fn word(&self, at: u32, lane: u8) -> usize {
+        self.all[at as usize].masks as usize + usize::from(lane) * self.words(at)
+    }
+
+    fn queue(&mut self, at: u32, lane: u8, input: u16) -> &mut Queue {
+        let port = &self.all[at as usize];
+        let place = usize::from(lane) * (usize::from(port.inputs) + 1) + usize::from(input);
+        &mut self.queues[port.queues as usize + place]
+    }
+}
+
+/// What moves as one unit on links of one kind.
+fn unit(kind: crate::topology::LinkKind, params: &PacketParams) -> Bytes {
+    match kind {
+        crate::topology::LinkKind::ScaleUp => params.scale_up_unit,
+        _ => params.fabric.payload,
+    }
+}
+
+/// Filling of an input buffer at which its sender stops, and at which it goes on.
+fn thresholds(to: DeviceKind, by: crate::topology::LinkKind, params: &PacketParams) -> (Bytes, Bytes) {
+    use crate::topology::LinkKind;
+    let same = |bytes| (bytes, bytes);
+    match to {
+        // Memory takes what comes.
+        DeviceKind::Gpu | DeviceKind::Cpu => same(Bytes::new(1 << 31)),
+        DeviceKind::NvSwitch => same(params.scale_up_buffer),
+        DeviceKind::Nic if by == LinkKind::Host => same(params.nic_buffer),
+        DeviceKind::Nic => same(params.nic_buffer),
+        DeviceKind::Leaf | DeviceKind::Spine | DeviceKind::Core | DeviceKind::Router => match params.flow_control {
+            FlowControl::Credits => same(params.switch_buffer),
+            FlowControl::Pause(pause) => (pause.pause_at, pause.resume_at),
+        },
+    }
+}
+
+/// The next set bit after `turn`, beginning again from the start; one is set.
+fn next_bit(words: &[u64], turn: u16) -> u16 {
+    let from = usize::from(turn) + 1;
+    let (first, bit) = (from / 64, from % 64);
+    for (at, &word) in words.iter().enumerate().skip(first) {
+        let word = if at == first { word & (u64::MAX << bit) } else { word };
+        if word != 0 {
+            return (at * 64) as u16 + word.trailing_zeros() as u16;
+        }
+    }
+    let at = words.iter().position(|&word| word != 0).expect("a lane that waits has an input that waits");
+    (at * 64) as u16 + words[at].trailing_zeros() as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_bit;
+
+    #[test]
+    fn turns_go_round() {
+        let words = [1 << 3 | 1 << 63, 0, 1];
+        assert_eq!(next_bit(&words, 0), 3);
+        assert_eq!(next_bit(&words, 3), 63);
+        assert_eq!(next_bit(&words, 63), 128);
+        assert_eq!(next_bit(&words, 128), 3);
+        assert_eq!(next_bit(&words, 200), 3);
+        assert_eq!(next_bit(&[1], 0), 0);
+    }
+}

@@ -1,0 +1,286 @@
+//! Sets of next hops on shortest paths, worked out per destination when they are first asked for.
+//!
+//! A destination that hangs on one neighbour shares the table of that neighbour, so that the endpoints of a switch cost one
+//! table together. Equal sets of a device are stored once.
+
+use super::cables::{Cable, Cables, next_lane};
+use super::spec::ForwardChoice;
+use crate::id::{CableId, DeviceId};
+use crate::routing::Direction;
+use crate::topology::{Device, DeviceKind, LinkKind, Topology};
+use std::collections::VecDeque;
+
+const UNREACHED: u16 = u16::MAX;
+
+/// Next hops from anywhere to the destinations asked for.
+#[derive(Clone, Debug)]
+pub struct NextHops<'t> {
+    topology: &'t Topology,
+    cables: Cables,
+    forward: ForwardChoice,
+    /// Per cable.
+    usable: Vec<bool>,
+    /// What a destination hangs on, where that is one device only.
+    hangs: Vec<Option<Hang>>,
+    /// Per device that serves as a root, once it has been asked for: the set of next hops at each device.
+    tables: Vec<Option<Box<[SetId]>>>,
+    sets: Sets,
+    /// The most turns that any way takes.
+    turns_max: u8,
+    /// The most turns that the last part of a way takes, from a root to what hangs on it.
+    turns_of_hangs: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hang {
+    on: DeviceId,
+    by: SetId,
+    /// Where the whole chain ends.
+    root: DeviceId,
+}
+
+impl<'t> NextHops<'t> {
+    /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
+    pub fn new(topology: &'t Topology, forward: ForwardChoice, usable: &[bool]) -> NextHops<'t> {
+        let cables = Cables::new(topology);
+        let on = |cable: &Cable| usable.get(cable.link.index()).copied().unwrap_or(true);
+        let usable: Vec<bool> = cables.iter().map(|(_, cable)| on(cable)).collect();
+        let sets = Sets::new(cables.len());
+        let tables = vec![None; topology.n_devices()];
+        let mut next_hops = NextHops {
+            topology,
+            cables,
+            forward,
+            usable,
+            hangs: Vec::new(),
+            tables,
+            sets,
+            turns_max: 0,
+            turns_of_hangs: 0,
+        };
+        next_hops.find_hangs();
+        next_hops
+    }
+
+    /// The cables that the sets are made of.
+    pub fn cables(&self) -> &Cables {
+        &self.cables
+    }
+
+    /// Works out the next hops to `to`, unless that is done.
+    pub fn prepare(&mut self, to: DeviceId) {
+        let root = self.root(to);
+        if self.tables[root.index()].is_none() {
+            self.tables[root.index()] = Some(self.table(root));
+        }
+    }
+
+    /// The cables on which data for `to` may leave `at`, in order of place in a bundle and then of link; none where there is
+    /// no way. `to` has been prepared and is not `at`.
+    pub fn hops(&self, at: DeviceId, to: DeviceId) -> &[CableId] {
+        let mut target = to;
+        while let Some(hang) = self.hangs[target.index()] {
+            if hang.on == at {
+                return self.sets.get(hang.by);
+            }
+            target = hang.on;
+        }
+        let table = self.tables[target.index()].as_ref();
+        self.sets.get(table.expect("the destination has been prepared")[at.index()])
+    }
+
+    /// Virtual lanes that the ways prepared so far take between devices that are no switches, so that no cycle of waits can
+    /// form; a detour by a router takes up to twice as many.
+    pub fn lanes(&self) -> u8 {
+        self.turns_max + 1
+    }
+
+    fn root(&self, to: DeviceId) -> DeviceId {
+        self.hangs[to.index()].map_or(to, |hang| hang.root)
+    }
+
+    fn device(&self, id: DeviceId) -> &'t Device {
+        self.topology.device(id)
+    }
+
+    /// Finds the destinations that only one device leads to, other than through what hangs on them: the trees at the rim.
+    fn find_hangs(&mut self) {
+        let neighbours = |id: DeviceId| {
+            let mut before: Vec<DeviceId> = self.arriving(id).map(|(_, cable)| cable.from).collect();
+            before.sort_unstable();
+            before.dedup();
+            before
+        };
+        let mut open: Vec<Vec<DeviceId>> = self.topology.devices().map(|(id, _)| neighbours(id)).collect();
+        let mut hangs: Vec<Option<DeviceId>> = vec![None; open.len()];
+        let mut queue: VecDeque<DeviceId> = self.topology.devices().map(|(id, _)| id).collect();
+        while let Some(id) = queue.pop_front() {
+            let &[on] = &open[id.index()][..] else { continue };
+            if hangs[id.index()].is_none() && self.device(on).kind != DeviceKind::Cpu {
+                hangs[id.index()] = Some(on);
+                open[on.index()].retain(|&other| other != id);
+                queue.push_back(on);
+            }
+        }
+        for (id, _) in self.topology.devices() {
+            let hang = hangs[id.index()].map(|on| {
+                let by: Vec<CableId> =
+                    self.arriving(id).filter(|(_, cable)| cable.from == on).map(|(id, _)| id).collect();
+                let (mut root, mut below, mut turns) = (on, id, 0);
+                loop {
+                    let last = self.arriving(below).find(|(_, cable)| cable.from == root);
+                    turns += u8::from(last.is_some_and(|(_, cable)| cable.direction != Direction::Down));
+                    let Some(next) = hangs[root.index()] else { break };
+                    (below, root) = (root, next);
+                }
+                self.turns_of_hangs = self.turns_of_hangs.max(turns);
+                Hang { on, by: self.intern(by), root }
+            });
+            self.hangs.push(hang);
+        }
+    }
+
+    fn arriving(&self, to: DeviceId) -> impl Iterator<Item = (CableId, &Cable)> {
+        let usable = self.cables.arriving(to).iter().filter(|cable| self.usable[cable.index()]);
+        usable.map(|&cable| (cable, self.cables.get(cable)))
+    }
+
+    fn intern(&mut self, mut hops: Vec<CableId>) -> SetId {
+        hops.sort_unstable_by_key(|&id| (self.cables.get(id).index, id));
+        self.sets.intern(&hops)
+    }
+
+    /// The next hops to `to` at each device.
+    fn table(&mut self, to: DeviceId) -> Box<[SetId]> {
+        let (distances, order) = self.distances(to);
+        let mut table = vec![Sets::EMPTY; distances.len()];
+        // Turns still to come, for data that arrives going up, and for data that arrives otherwise.
+        let mut turns = vec![[0_u8; 2]; distances.len()];
+        for &at in &order[1..] {
+            let hops = self.nearer(at, to, &distances);
+            let most = |arrived| {
+                let after = |&hop: &CableId| {
+                    let cable = self.cables.get(hop);
+                    let later = turns[cable.to.index()][usize::from(cable.direction != Direction::Up)];
+                    next_lane(later, arrived, cable.direction)
+                };
+                hops.iter().map(after).max().unwrap_or(0)
+            };
+            turns[at.index()] = [most(Direction::Up), most(Direction::Down)];
+            table[at.index()] = self.intern(hops);
+        }
+        // Data starts in memory, or at NICs where those are all that is described.
+        let in_memory = |kind: DeviceKind| matches!(kind, DeviceKind::Gpu | DeviceKind::Cpu);
+        let any = self.topology.devices().any(|(_, device)| in_memory(device.kind));
+        let is_start = |kind: DeviceKind| if any { in_memory(kind) } else { kind == DeviceKind::Nic };
+        let starts = self.topology.devices().filter(|(_, device)| is_start(device.kind));
+        let most = starts.map(|(id, _)| turns[id.index()][0]).max().unwrap_or(0);
+        self.turns_max = self.turns_max.max(most + self.turns_of_hangs);
+        table.into_boxed_slice()
+    }
+
+    /// Hops to `to` from every device, and the devices from near to far. CPUs do not forward, and a GPU that does counts as a
+    /// hop more, so that no data takes that way which can stay in the fabric.
+    fn distances(&self, to: DeviceId) -> (Vec<u16>, Vec<DeviceId>) {
+        let mut distances = vec![UNREACHED; self.topology.n_devices()];
+        distances[to.index()] = 0;
+        let mut done = vec![false; distances.len()];
+        let mut order = Vec::new();
+        let mut rows = VecDeque::from([vec![to]]);
+        while let Some(row) = rows.pop_front() {
+            for at in row {
+                let here = distances[at.index()];
+                if std::mem::replace(&mut done[at.index()], true) {
+                    continue;
+                }
+                order.push(at);
+                if at != to && self.device(at).kind == DeviceKind::Cpu {
+                    continue;
+                }
+                for (_, cable) in self.arriving(at) {
+                    let hop = self.hop(cable, to);
+                    let before = cable.from;
+                    if here + hop < distances[before.index()] {
+                        distances[before.index()] = here + hop;
+                        rows.resize_with(rows.len().max(usize::from(hop)), Vec::new);
+                        rows[usize::from(hop) - 1].push(before);
+                    }
+                }
+            }
+        }
+        (distances, order)
+    }
+
+    /// The length of a cable on a way to `to`.
+    fn hop(&self, cable: &Cable, to: DeviceId) -> u16 {
+        let forwards = cable.to != to && self.device(cable.to).kind == DeviceKind::Gpu;
+        // At the near end it is what some ask for.
+        let wanted = self.forward == ForwardChoice::ScaleUp && self.device(cable.from).kind == DeviceKind::NvSwitch;
+        1 + u16::from(forwards && !wanted)
+    }
+
+    /// The cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its own NIC
+    /// or, if that is asked for, by way of a neighbour that is as near.
+    fn nearer(&self, at: DeviceId, to: DeviceId, distances: &[u16]) -> Vec<CableId> {
+        let leads_on = |next: DeviceId| next == to || self.device(next).kind != DeviceKind::Cpu;
+        let here = distances[at.index()];
+        let out = self
+            .cables
+            .out(at)
+            .filter(|(id, cable)| self.usable[id.index()] && distances[cable.to.index()] < here && leads_on(cable.to));
+        let mut hops: Vec<CableId> = out.map(|(id, _)| id).collect();
+        let (place, end) = (self.device(at), self.device(to));
+        if place.kind == DeviceKind::Gpu {
+            let inside = end.kind == DeviceKind::Gpu && end.group == place.group;
+            let scale_up = inside || self.forward == ForwardChoice::ScaleUp;
+            let preferred = if scale_up { LinkKind::ScaleUp } else { LinkKind::Host };
+            let kind = |&id: &CableId| self.topology.link(self.cables.get(id).link).kind == preferred;
+            if hops.iter().any(kind) {
+                hops.retain(kind);
+            }
+        }
+        hops
+    }
+}
+
+/// A set of next hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SetId(u32);
+
+/// Every different set once.
+#[derive(Clone, Debug)]
+struct Sets {
+    members: Vec<CableId>,
+    /// Where each set begins and ends in `members`.
+    ranges: Vec<(u32, u32)>,
+    /// The sets that have a cable as their first member.
+    by_first: Vec<Vec<SetId>>,
+}
+
+impl Sets {
+    /// The set without members.
+    const EMPTY: SetId = SetId(0);
+
+    fn new(n_cables: usize) -> Sets {
+        Sets { members: Vec::new(), ranges: vec![(0, 0)], by_first: vec![Vec::new(); n_cables] }
+    }
+
+    fn get(&self, id: SetId) -> &[CableId] {
+        let (start, end) = self.ranges[id.0 as usize];
+        &self.members[start as usize..end as usize]
+    }
+
+    fn intern(&mut self, hops: &[CableId]) -> SetId {
+        let Some(first) = hops.first() else { return Sets::EMPTY };
+        let known = self.by_first[first.index()].iter().copied();
+        if let Some(id) = known.into_iter().find(|&id| self.get(id) == hops) {
+            return id;
+        }
+        let id = SetId(self.ranges.len() as u32);
+        let start = self.members.len() as u32;
+        self.members.extend_from_slice(hops);
+        self.ranges.push((start, self.members.len() as u32));
+        self.by_first[first.index()].push(id);
+        id
+    }
+}
