@@ -106,9 +106,19 @@ pub fn named_serving(m: &ServingMetrics) -> Vec<Metric> {
             "tokens/s",
             "the same per node that computes prompts",
         ),
-        metric("decode_utilisation", m.decode_utilisation, "", "part of the time that a decoding instance is in a step"),
+        metric(
+            "decode_utilisation",
+            m.decode_utilisation,
+            "",
+            "part of the time that a decoding instance is in a step",
+        ),
         metric("prefill_utilisation", m.prefill_utilisation, "", "the same of one that computes prompts"),
-        metric("kwh_per_million_output", m.kwh_per_million_output, "kWh", "power of all GPUs and nodes / output_tokens_per_s"),
+        metric(
+            "kwh_per_million_output",
+            m.kwh_per_million_output,
+            "kWh",
+            "power of all GPUs and nodes / output_tokens_per_s",
+        ),
         metric("interpolation_error", facts.steps.1, "", "largest relative error of step times between simulated ones"),
     ];
     let usd = "GPU hours of the pool that computes prompts per million positions, those found in the cache included";

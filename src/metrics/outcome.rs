@@ -1,7 +1,8 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, ServingMetrics, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, ServingMetrics,
+    named_collective, named_decode, named_moe_exchange, named_prefill, named_serving,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;

@@ -37,7 +37,11 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
     line("output per node", rate(per_node(m.output_per_sec, facts.decode_gpus)), "nodes that decode");
     line("decode in steps", format!("{:.1}%", 100.0 * m.decode_utilisation), "part of the time");
     if facts.prefill_gpus > 0 {
-        line("input per node", rate(per_node(m.input_per_sec, facts.prefill_gpus)), "nodes that compute prompts, hits included");
+        line(
+            "input per node",
+            rate(per_node(m.input_per_sec, facts.prefill_gpus)),
+            "nodes that compute prompts, hits included",
+        );
         line("prefill in steps", format!("{:.1}%", 100.0 * m.prefill_utilisation), "part of the time");
     } else {
         line("input", rate(m.input_per_sec), "all GPUs, hits included");

@@ -13,7 +13,7 @@ use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
     Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, Group, InferenceStep, InferenceWorkload,
-    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, RowFormat, RunOn, ScheduleChoice, expert_traffic, parts,
+    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
 
@@ -88,6 +88,7 @@ impl<'a> Deployment<'a> {
             plan: *plan,
             cpu: on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten(),
             peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
+            experts_reduced: shape.experts.reach == ReachChoice::AllReduce && plan.ep() > 1,
             exchanges: exchanges.collect(),
             tensor_groups: simulated.iter().map(|&rank| self.tensor_group(rank)).collect(),
             simulated,
@@ -177,6 +178,11 @@ impl<'a> Deployment<'a> {
                 return at("run_on", message, "add a [hardware.cpu] table");
             }
         }
+        let (tp, ep) = (self.plan.tp(), self.plan.ep());
+        if shape.experts.reach == ReachChoice::AllReduce && ep > 1 && tp != ep {
+            let message = format!("an all-reduce over tp = {tp} for experts over ep = {ep}");
+            return at("reach", message, "let tp equal ep, or exchange tokens");
+        }
         let Some(kernels) = shape.experts.kernels else { return Ok(()) };
         let Some(software) = &hardware.communication else {
             let message = format!("the node `{}` describes no communication software", hardware.name);
@@ -257,7 +263,8 @@ pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster
     let tokens = spec.tokens_per_gpu.wide() * tp;
     let prompts = tokens / prompt;
     if !tokens.is_multiple_of(prompt) || prompts < spec.micro_batches.wide() {
-        let message = format!("{tokens} tokens of {tp} GPUs as prompts of {prompt} in {} micro-batches", spec.micro_batches);
+        let message =
+            format!("{tokens} tokens of {tp} GPUs as prompts of {prompt} in {} micro-batches", spec.micro_batches);
         let invalid = Invalid::at("workload.prefill.tokens_per_gpu", message);
         return Err(invalid.help("tp x tokens_per_gpu is a multiple of `prompt`, with one prompt for each micro-batch"));
     }

@@ -4,12 +4,10 @@ mod fleet;
 mod instance;
 mod times;
 
-use super::{build, timed};
 use super::inference::{Deployment, StepShape};
+use super::{build, timed};
 use crate::invalid::Invalid;
-use crate::metrics::{
-    Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics,
-};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics};
 use crate::model::AttentionForm;
 use crate::parallelism::InferenceLoad;
 use crate::routing::Routes;
@@ -18,8 +16,8 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Count, Duration, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, Decoding, ExpertsSpec, InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice,
-    ServingSpec, parts,
+    ArrivalsChoice, Batch, Decoding, ExpertsSpec, InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests,
+    ScheduleChoice, ServingSpec, parts,
 };
 use fleet::{Fleet, Transfer, serve};
 use instance::{Ability, Instance};
@@ -183,7 +181,8 @@ impl<'a> Pool<'a> {
         let computed = (input * (1.0 - spec.prefix_hits.get())).max(1.0);
         let keys = input - computed / 2.0;
         let prompts = prompts && self.tokens > 0;
-        let mut requests = if self.requests == 0 { vec![0.0] } else { points(self.requests * self.tp(), RATIO, POINTS) };
+        let mut requests =
+            if self.requests == 0 { vec![0.0] } else { points(self.requests * self.tp(), RATIO, POINTS) };
         let mut tokens = if prompts { points(self.tokens * self.tp(), RATIO, POINTS) } else { vec![0.0] };
         tokens.retain(|&tokens| tokens == 0.0 || tokens >= (self.micro_batches * self.tp()) as f64);
         if prompts && self.requests > 0 {

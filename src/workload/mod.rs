@@ -11,13 +11,11 @@ mod moe;
 mod op;
 mod serving;
 
-pub use collective::{
-    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand,
-};
+pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
 pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
     BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
-    InferenceWorkload, LaunchChoice, MtpSpec, PrefillSpec, Prompts, RunOn, ScheduleChoice, expert_traffic, parts,
+    InferenceWorkload, LaunchChoice, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice, expert_traffic, parts,
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};

@@ -2,9 +2,9 @@
 
 use octoplane::metrics::{Folding, Metrics, Outcome, PrefillMetrics, ServingMetrics};
 use octoplane::run::simulate;
-use octoplane::scenario::{Scenario, load};
+use octoplane::scenario::{Scenario, WorkloadSpec, load};
 use octoplane::units::Duration;
-use octoplane::workload::Phase;
+use octoplane::workload::{ArrivalsChoice, Phase};
 use std::path::Path;
 
 fn run(scenario: &str, sets: &[&str]) -> Outcome {
@@ -110,7 +110,8 @@ fn a_host_that_launches_slowly_decides() {
     let step = |launch: &str| {
         let outcome = run("qwen72b_h800_decode.toml", &[FEW_LAYERS, launch]);
         let Metrics::Decode(metrics) = outcome.metrics else { panic!("a decode step was asked for") };
-        let kernels = outcome.timeline.spans.iter().filter(|span| matches!(span.work, octoplane::workload::Work::Compute(_)));
+        let kernels =
+            outcome.timeline.spans.iter().filter(|span| matches!(span.work, octoplane::workload::Work::Compute(_)));
         (metrics.step, kernels.count() as u64)
     };
     let (graph, kernels) = step("workload.decode.launch=graph");
@@ -143,10 +144,15 @@ fn users_times_rate_is_time_in_the_system() {
 
 #[test]
 fn more_load_means_longer_waits_and_fuller_pools() {
-    let at = |every: &str| {
-        colocated(&["workload.serving.requests=400", &format!("workload.serving.arrivals.poisson.every={every}")])
+    let at = |milliseconds: u64| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/qwen72b_h800_serving.toml");
+        let mut scenario = load::<Scenario>(&path, &["workload.serving.requests=400".to_owned()]).unwrap().value;
+        let WorkloadSpec::Serving(spec) = &mut scenario.workload else { panic!("serving was described") };
+        spec.arrivals = ArrivalsChoice::Poisson { every: Duration::from_ns(milliseconds * 1_000_000) };
+        let Metrics::Serving(metrics) = simulate(&scenario).unwrap().metrics else { panic!("serving was asked for") };
+        *metrics
     };
-    let (light, heavy) = (at("2 s"), at("100 ms"));
+    let (light, heavy) = (at(2000), at(100));
     assert!(heavy.tpot.mean > light.tpot.mean && heavy.ttft.p99 > light.ttft.p99);
     assert!(heavy.decode_utilisation > light.decode_utilisation && heavy.decode_utilisation <= 1.0);
     assert!(heavy.output_per_sec > light.output_per_sec);

@@ -48,4 +48,3 @@ pub(super) fn simulated(choice: SymmetryChoice, orders: &[PeerOrder]) -> (Vec<us
         SymmetryChoice::Fold => (vec![farthest], Folding::Farthest),
     }
 }
-

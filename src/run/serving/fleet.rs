@@ -60,8 +60,7 @@ struct Run<'a> {
 pub(super) fn serve(fleet: Fleet, source: Requests<'_>) -> Served {
     let sent = vec![Time::ZERO; fleet.prefill.len()];
     let (events, known) = (BinaryHeap::new(), Vec::new());
-    let mut run =
-        Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new() };
+    let mut run = Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new() };
     let users = run.source.users().map_or(1, |users| users.get());
     (0..users).for_each(|_| run.draw(Time::ZERO));
     while let Some(Reverse((now, event))) = run.events.pop() {

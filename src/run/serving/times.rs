@@ -5,7 +5,6 @@
 
 use crate::invalid::Invalid;
 use crate::units::Duration;
-use rayon::prelude::*;
 
 /// What a step works on, per tensor-parallel group: decoding requests, their mean context, positions of prompts, and the mean number of positions
 /// that each of those attends to.
@@ -28,7 +27,7 @@ impl StepTimes {
     pub(super) fn simulate(
         axes: [Vec<f64>; 4],
         between: &[Load],
-        time: impl Fn(Load) -> Result<Duration, Invalid> + Sync,
+        time: impl Fn(Load) -> Result<Duration, Invalid>,
     ) -> Result<StepTimes, Invalid> {
         let mut points = vec![[0.0; 4]];
         for (axis, values) in axes.iter().enumerate() {
@@ -43,7 +42,7 @@ impl StepTimes {
             points = points.iter().flat_map(extended).collect();
         }
         let simulated = |points: &[Load]| -> Result<Vec<f64>, Invalid> {
-            points.par_iter().map(|&load| Ok(time(load)?.as_ps() as f64)).collect()
+            points.iter().map(|&load| Ok(time(load)?.as_ps() as f64)).collect()
         };
         let mut table = StepTimes { times: simulated(&points)?, axes, runs: points.len() + between.len(), error: 0.0 };
         for (load, exact) in between.iter().zip(simulated(between)?) {

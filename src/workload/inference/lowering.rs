@@ -5,11 +5,11 @@ use super::{Batch, InferenceStep, LaunchChoice, ScheduleChoice};
 use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
 use crate::model::MoeSpec;
 use crate::units::Bytes;
+use crate::workload::Kernel;
 use crate::workload::collective::desk::Streams;
 use crate::workload::kernel::RowLayout;
 use crate::workload::moe::Direction;
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
-use crate::workload::Kernel;
 use std::collections::BTreeMap;
 
 /// What an operation of a simulated GPU may have to wait for: one list per GPU.
@@ -47,8 +47,7 @@ impl<'a> Lowering<'a> {
             LaunchChoice::Stream { .. } => step.simulated.iter().map(|&rank| stream("launch", rank)).collect(),
         };
         let cpu = step.cpu.map(|device| graph.stream(Stream { device, rank: 0, name: "experts" }));
-        let shapes =
-            Shapes { model: &step.model, precision: &step.precision, tp: u64::from(step.plan.tp()) };
+        let shapes = Shapes { model: &step.model, precision: &step.precision, tp: u64::from(step.plan.tp()) };
         let parts = step.batches.len();
         let fronts = vec![vec![Vec::new(); step.simulated.len()]; parts];
         let software = BTreeMap::new();
@@ -122,10 +121,12 @@ impl<'a> Lowering<'a> {
                     self.compute(label(Phase::Gate), &gate);
                 }
             }
+            (2 | 3, Some(moe)) if self.step.experts_reduced => self.reduced_experts(stage, label, moe, batch),
             (2, Some(moe)) => self.dispatch(label(Phase::Dispatch), moe, batch),
             (3, Some(moe)) => self.experts(label(Phase::Experts), moe, batch),
             (3, None) => {
-                let width = self.step.model.dense_intermediate.expect("a checked model has what its layers need").wide();
+                let width =
+                    self.step.model.dense_intermediate.expect("a checked model has what its layers need").wide();
                 let kernels = self.shapes.dense_ffn(batch.tokens(), width);
                 self.compute(label(Phase::DenseFfn), &kernels);
                 self.reduce_over_tp(label(Phase::TensorParallel), batch.tokens());
@@ -164,8 +165,7 @@ impl<'a> Lowering<'a> {
         let traffic = step.traffic[micro_batch].as_ref().expect("a mixture of experts has traffic");
         // Drafting passes fewer positions than verification, for which the traffic was worked out.
         let whole = step.batches[micro_batch].tokens().div_ceil(self.shapes.tp);
-        let layout =
-            if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
+        let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let width = moe.intermediate.wide();
         let kernels: Vec<Vec<Kernel>> = (step.simulated.iter())
             .map(|&gpu| self.shapes.experts(layout, &traffic.rows_of(gpu, tokens, whole), width))
@@ -182,6 +182,34 @@ impl<'a> Lowering<'a> {
         let done = self.fronts[micro_batch].clone();
         let label = Label { phase: Phase::Combine, ..label };
         self.fronts[micro_batch] = self.exchange(label, Direction::Combine, tokens, &done);
+    }
+
+    /// Experts of a tensor-parallel group, whose GPUs have all its tokens: each runs its own ones and its part of the shared one.
+    fn reduced_experts(&mut self, stage: usize, label: impl Fn(Phase) -> Label, moe: &MoeSpec, batch: Batch) {
+        let (tp, tokens) = (self.shapes.tp, batch.tokens());
+        let micro_batch = label(Phase::Experts).micro_batch as usize;
+        if stage == 2 {
+            let width = u64::from(moe.shared_experts) * moe.intermediate.wide() / tp;
+            if width > 0 {
+                let kernels = self.shapes.shared_experts(tokens, width);
+                self.compute(label(Phase::SharedExpert), &kernels);
+            }
+            return;
+        }
+        let step = self.step;
+        let traffic = step.traffic[micro_batch].as_ref().expect("a mixture of experts has traffic");
+        let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
+        let whole = step.batches[micro_batch].tokens();
+        let own = moe.experts_per_token.wide().div_ceil(tp);
+        let kernels = |&gpu: &usize| {
+            let rows = traffic.rows_of(gpu, tokens, whole);
+            let mut kernels = self.shapes.experts(layout, &rows, moe.intermediate.wide());
+            kernels.push(self.shapes.sum_copies(tokens, own));
+            kernels
+        };
+        let kernels: Vec<Vec<Kernel>> = step.simulated.iter().map(kernels).collect();
+        self.compute_each(label(Phase::Experts), &kernels);
+        self.reduce_over_tp(label(Phase::TensorParallel), tokens);
     }
 
     pub(super) fn send(

@@ -15,7 +15,7 @@ mod traffic;
 
 pub use batch::{Batch, Decoding, Prompts};
 pub use spec::{
-    BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, RunOn, ScheduleChoice, parts,
+    BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn, ScheduleChoice, parts,
 };
 pub use traffic::{Exchange, ExpertTraffic, expert_traffic};
 
@@ -57,6 +57,8 @@ pub struct InferenceStep {
     pub peers: Vec<Vec<usize>>,
     /// Expert traffic of each micro-batch.
     pub traffic: Vec<Option<ExpertTraffic>>,
+    /// Whether experts work on tokens that are everywhere in their group, and an all-reduce adds up their results.
+    pub experts_reduced: bool,
     /// For each micro-batch, the kernels that exchange tokens; without them, transfers cost the wire alone.
     pub exchanges: Vec<Option<MoeExchange>>,
     /// The tensor-parallel group of each simulated GPU, where the software of its collectives is known.

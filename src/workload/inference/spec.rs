@@ -48,7 +48,7 @@ pub struct PrefillSpec {
     #[serde(default)]
     pub schedule: ScheduleChoice,
     /// How kernels are launched.
-    #[serde(default = "by_stream")]
+    #[serde(default)]
     pub launch: LaunchChoice,
     /// How experts are reached and run, for models that have them.
     #[serde(default)]
@@ -77,7 +77,6 @@ pub enum LaunchChoice {
     /// One by one by a thread of the host, which must keep ahead of the GPU.
     Stream {
         /// Time of the host for each kernel.
-        #[serde(default = "launch_time")]
         per_kernel: Duration,
     },
 }
@@ -86,6 +85,9 @@ pub enum LaunchChoice {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertsSpec {
+    /// How tokens reach the experts of other GPUs.
+    #[serde(default)]
+    pub reach: ReachChoice,
     /// The kernels that exchange tokens; without them, transfers cost the wire alone.
     pub kernels: Option<ExchangeKernels>,
     /// SMs that the normal kernels occupy; what is computed beside them has the rest.
@@ -108,6 +110,7 @@ pub struct ExpertsSpec {
 impl Default for ExpertsSpec {
     fn default() -> ExpertsSpec {
         ExpertsSpec {
+            reach: ReachChoice::Exchange,
             kernels: None,
             sms: twenty(),
             one_copy_per: CopyPer::Expert,
@@ -127,6 +130,18 @@ pub enum BalanceChoice {
     InOrder,
     /// The busiest experts are copied and experts are packed so that GPUs are equally busy, by loads observed before.
     ByLoad,
+}
+
+/// How tokens reach the experts of other GPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReachChoice {
+    /// They travel there, and results travel back.
+    #[default]
+    Exchange,
+    /// They are there: attention is tensor parallel over the same GPUs, each of which runs its own experts on all tokens, and an
+    /// all-reduce adds up the results.
+    AllReduce,
 }
 
 /// For what a token is sent once.
@@ -196,15 +211,4 @@ const fn one() -> Count {
 
 fn twenty() -> Count {
     Count::new(20).expect("twenty is more than zero")
-}
-
-/// A launch takes the host about 5 us: the 2 us between dependent kernels of a stream in a recorded training chunk
-/// (h800_train_chunk_kernels.csv) are a lower bound, and framework code comes on top of the driver's.
-const fn launch_time() -> Duration {
-    Duration::from_ns(5000)
-}
-
-/// Prompts differ in length, so that no graph of them is recorded.
-const fn by_stream() -> LaunchChoice {
-    LaunchChoice::Stream { per_kernel: launch_time() }
 }

@@ -76,7 +76,7 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, rng: &mut RandomStrea
     // Means of a small sample are taken over the larger one.
     let means = if size < SAMPLE_MIN { count.of(&before) } else { count.of(&sample.slice(0..size)) };
     let rows = if all <= SAMPLE_MAX || !spec.gate.is_even() {
-        now.rows(tokens * gpus as u64, size as u64, exchange.folded)
+        now.rows(tokens * gpus as u64, size as u64, exchange.folded || spec.gate.is_even())
     } else {
         even_rows(plan, moe, tokens * visits)
     };
@@ -218,12 +218,13 @@ impl Counted {
         visited.iter().for_each(|&node| self.to_node[node] += 1);
     }
 
-    /// The rows of each GPU's experts when `all` tokens pass, of which `sampled` were looked at.
-    fn rows(&self, all: u64, sampled: u64, folded: bool) -> Vec<Vec<u64>> {
+    /// The rows of each GPU's experts when `all` tokens pass, of which `sampled` were looked at. Where GPUs differ by chance only, or
+    /// one stands for all, all are as busy as the busiest: everyone waits for that one.
+    fn rows(&self, all: u64, sampled: u64, alike: bool) -> Vec<Vec<u64>> {
         let scaled = |visits: &u64| (visits * all).div_ceil(sampled);
         let busy = |places: &Vec<u64>| places.iter().filter(|&&visits| visits > 0).map(scaled).collect();
         let rows: Vec<Vec<u64>> = self.places.iter().map(busy).collect();
-        if !folded {
+        if !alike {
             return rows;
         }
         let most = |rows: &&Vec<u64>| (rows.iter().sum::<u64>(), rows.len());
@@ -241,7 +242,12 @@ mod tests {
     use crate::units;
     use crate::workload::gate::GateChoice;
 
-    fn traffic(placement: ExpertPlacement, spec: &ExpertsSpec, [ep, redundant]: [u32; 2], tokens: u64) -> ExpertTraffic {
+    fn traffic(
+        placement: ExpertPlacement,
+        spec: &ExpertsSpec,
+        [ep, redundant]: [u32; 2],
+        tokens: u64,
+    ) -> ExpertTraffic {
         let model = published::deepseek_v3();
         let count = units::Count::new(ep).expect("positive");
         let plan = PlanSpec { ep: count, placement, redundant_experts: redundant, ..PlanSpec::default() };

@@ -72,7 +72,7 @@ impl<'a> Requests<'a> {
     }
 
     fn wait(&mut self, every: Duration, load: f64) -> Duration {
-        Duration::from_ps((every.as_ps() as f64 * self.times.exponential() / load) as u64)
+        every.scaled(self.times.exponential() / load)
     }
 
     fn draw_lengths(&mut self) -> (u32, u32) {
@@ -86,7 +86,8 @@ impl<'a> Requests<'a> {
                 (draw(input), draw(output))
             }
             LengthsChoice::Exponential { input, output } => {
-                let mut draw = |mean: Count| ((f64::from(mean.get()) * self.lengths.exponential()).ceil() as u32).max(1);
+                let mut draw =
+                    |mean: Count| ((f64::from(mean.get()) * self.lengths.exponential()).ceil() as u32).max(1);
                 (draw(input), draw(output))
             }
         }
@@ -104,7 +105,9 @@ impl ServingSpec {
             return (of(|row| row.input), of(|row| row.output));
         }
         match self.lengths {
-            LengthsChoice::Fixed { input, output } | LengthsChoice::Exponential { input, output } => pair(input, output),
+            LengthsChoice::Fixed { input, output } | LengthsChoice::Exponential { input, output } => {
+                pair(input, output)
+            }
             LengthsChoice::Uniform { input, output, least } => {
                 let (input, output) = pair(input, output);
                 let middle = f64::midpoint(1.0, least.get());
@@ -133,8 +136,7 @@ mod tests {
 
     #[test]
     fn random_requests_have_the_means_that_are_asked_for() {
-        let spec =
-            spec("{ poisson = { every = '10 ms' } }", "{ exponential = { input = 4000, output = 1000 } }");
+        let spec = spec("{ poisson = { every = '10 ms' } }", "{ exponential = { input = 4000, output = 1000 } }");
         let requests = all(&spec);
         let n = requests.len() as f64;
         let mean = |of: fn(&Request) -> u32| requests.iter().map(|request| f64::from(of(request))).sum::<f64>() / n;
