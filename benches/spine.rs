@@ -23,7 +23,7 @@ fn scenario(name: &str) -> Loaded<Scenario> {
 fn runs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("run");
     group.sample_size(20);
-    for name in ["paper/nvl72_decode", "paper/ib_decode", "h800_ep128_decode"] {
+    for name in ["paper/nvl72_decode", "paper/ib_decode", "h800_ep128_decode", "training/v3_2048_h800_mpft"] {
         let path = format!("scenarios/{name}.toml");
         group.bench_function(format!("load {name}"), |b| b.iter(|| black_box(scenario(&path))));
         let loaded = scenario(&path);

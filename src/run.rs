@@ -7,6 +7,7 @@ mod exchange;
 mod inference;
 mod lower;
 mod serving;
+mod training;
 
 pub(crate) use build::gpu_kernels;
 
@@ -17,8 +18,7 @@ use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
-use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, resolve};
-use crate::scenario::{NetworkChoice, Scenario, WorkloadSpec};
+use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::workload::{MtpSpec, Workload};
@@ -32,21 +32,16 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
         return serving::simulate(scenario, spec);
     }
     let cluster = build::cluster(scenario)?;
+    match &scenario.workload {
+        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster),
+        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster),
+        _ => {}
+    }
     let job = lower::job(scenario, &cluster)?;
     let mut workload = job.workload;
     let timeline = timed(scenario, &cluster, workload.as_mut(), job.sms_taken)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
-}
-
-/// What breaks, and when.
-fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
-    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
-    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
-        let message = "the analytic network model knows neither routes nor rates that change";
-        return Err(Invalid::at("fault", message).help("use `network = \"flow\"` or `network = \"packet\"`"));
-    }
-    Ok(faults)
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have all SMs but `sms_taken`.
@@ -56,14 +51,8 @@ fn timed(
     workload: &mut dyn Workload,
     sms_taken: u64,
 ) -> Result<Timeline, Invalid> {
-    let faults = faults(scenario, cluster)?;
     let mut kernels = Beside { sms_taken, kernels: build::kernels(scenario, cluster)? };
-    let routes = build::routes(scenario, cluster)?;
-    let mut network: Box<dyn NetworkModel> = match scenario.network {
-        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
-        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
-        NetworkChoice::Packet => Box::new(build::packets(scenario, cluster, faults)?),
-    };
+    let mut network = build::network(scenario, cluster)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
 }
 
@@ -97,6 +86,7 @@ fn measure(
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
         }
+        WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("measured where they are simulated"),
         WorkloadSpec::MoeExchange(_) => {
             let facts = exchange.expect("an exchange was lowered with its facts");
             Metrics::MoeExchange(moe_exchange_metrics(timeline, facts))

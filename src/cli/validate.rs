@@ -30,7 +30,7 @@ pub(super) struct ValidateArgs {
     /// Write one line per measured value into this file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// How kernels are timed, as in scenarios
+    /// How kernels are timed, as in scenarios; without it `tile`, thread block by thread block
     #[arg(long, value_name = "CHOICE", value_parser = choice::<KernelChoice>)]
     kernel: Option<KernelChoice>,
     /// How data moves, as in scenarios
@@ -44,7 +44,7 @@ pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
         sets: &args.sets,
         data: args.data.as_deref().unwrap_or(&built_in),
         root,
-        kernel: args.kernel.unwrap_or_default(),
+        kernel: args.kernel.unwrap_or(KernelChoice::Tile),
         network: args.network.unwrap_or_default(),
     };
     let validated = validate(&request)?;

@@ -186,6 +186,7 @@ impl Engine<'_> {
                 self.kernels.cost(device, &kernel)
             }
             Work::HostDelay(time) => Cost { time, bound: Bound::Host },
+            Work::Known(time) => Cost { time, bound: Bound::Chunk },
             Work::Software(time) => Cost { time, bound: Bound::Software },
             Work::Send { .. } => unreachable!("sends have no stream"),
         };

@@ -11,8 +11,10 @@ mod links;
 mod moe;
 mod named;
 mod outcome;
+mod pipeline;
 mod prefill;
 mod serving;
+mod training;
 
 pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
@@ -23,5 +25,7 @@ pub use links::{CutOff, LinkLoad, cut_off, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};
 pub use outcome::{Folding, Memory, Metrics, Outcome};
+pub use pipeline::{PipelineMetrics, named_pipeline, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};
+pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, named_training, training_metrics};

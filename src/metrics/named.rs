@@ -18,7 +18,7 @@ pub struct Metric {
     pub definition: &'static str,
 }
 
-const fn metric(name: &'static str, value: f64, unit: &'static str, definition: &'static str) -> Metric {
+pub(super) const fn metric(name: &'static str, value: f64, unit: &'static str, definition: &'static str) -> Metric {
     Metric { name, value, unit, definition }
 }
 
@@ -155,7 +155,7 @@ pub fn named_moe_exchange(m: &MoeExchangeMetrics) -> Vec<Metric> {
     named
 }
 
-fn named_breakdown(b: &Breakdown) -> Vec<Metric> {
+pub(super) fn named_breakdown(b: &Breakdown) -> Vec<Metric> {
     vec![
         metric("computing", ms(b.computing), "ms", "time during which rank 0 computes"),
         metric("communicating", ms(b.communicating), "ms", "time during which transfers of rank 0 are under way"),

@@ -1,8 +1,9 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PrefillMetrics, ServingMetrics,
-    named_collective, named_decode, named_moe_exchange, named_prefill, named_serving,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, PrefillMetrics,
+    ServingMetrics, TrainingMetrics, named_collective, named_decode, named_moe_exchange, named_pipeline, named_prefill,
+    named_serving, named_training,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
@@ -66,22 +67,15 @@ pub enum Metrics {
     Serving(Box<ServingMetrics>),
     /// A collective.
     Collective(CollectiveMetrics),
+    /// A training step.
+    Training(TrainingMetrics),
+    /// A pipeline schedule by itself.
+    Pipeline(PipelineMetrics),
     /// An exchange of tokens with experts.
     MoeExchange(MoeExchangeMetrics),
 }
 
 impl Metrics {
-    /// Where the time went, and how much there was; of serving, those of a full decode step.
-    pub fn breakdown(&self) -> (&Breakdown, Duration) {
-        match self {
-            Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
-            Metrics::Prefill(metrics) => (&metrics.breakdown, metrics.step),
-            Metrics::Serving(metrics) => (&metrics.breakdown, metrics.step),
-            Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
-            Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
-        }
-    }
-
     /// Every figure with its name, unit and definition.
     pub fn named(&self) -> Vec<Metric> {
         match self {
@@ -89,7 +83,22 @@ impl Metrics {
             Metrics::Prefill(metrics) => named_prefill(metrics),
             Metrics::Serving(metrics) => named_serving(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
+            Metrics::Training(metrics) => named_training(metrics),
+            Metrics::Pipeline(metrics) => named_pipeline(metrics),
             Metrics::MoeExchange(metrics) => named_moe_exchange(metrics),
+        }
+    }
+
+    /// Where the time went, and how much there was; of serving, those of a full decode step.
+    pub fn breakdown(&self) -> (&Breakdown, Duration) {
+        match self {
+            Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Prefill(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Serving(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
+            Metrics::Training(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Pipeline(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::MoeExchange(metrics) => (&metrics.breakdown, metrics.prepare + metrics.dispatch + metrics.combine),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::units::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::ops::Add;
+use std::ops::{Add, Range};
 
 /// Memory of one GPU, by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,15 +46,26 @@ pub struct InferenceLoad {
     pub experts_on_cpu: bool,
 }
 
-/// What a GPU trains at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The stages of one rank of a pipeline, and the micro-batches whose activations it keeps of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankLoad {
+    /// The stages whose weights it holds.
+    pub stages: Vec<u32>,
+    /// Numbers of micro-batches kept at once, stage by stage; every combination that occurs in a step.
+    pub kept: Vec<Vec<u64>>,
+}
+
+/// What the GPUs of a pipeline train at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingLoad {
     /// Tokens of one micro-batch on one data-parallel replica.
     pub micro_batch_tokens: u64,
-    /// Micro-batches whose activations one GPU keeps at once: `pp` with 1F1B, `pp + 1` with DualPipe.
-    pub in_flight: u64,
-    /// Whether each GPU also holds the stage that mirrors its own, as with DualPipe.
-    pub mirrored_stages: bool,
+    /// Stages that the model is cut into.
+    pub stages: u32,
+    /// What each rank of the pipeline holds.
+    pub ranks: Vec<RankLoad>,
+    /// Copies of each stage within one pipeline: two where micro-batches enter at both ends, as with DualPipe.
+    pub copies: u32,
     /// What the backward pass computes again.
     pub recompute: RecomputeSpec,
     /// Whether multi-token-prediction modules are trained.
@@ -83,8 +94,9 @@ impl Default for OptimizerSpec {
 
 /// The memory of the fullest GPU while it serves.
 pub fn inference_memory(model: &ModelSpec, plan: &Plan, precision: &PrecisionSpec, load: &InferenceLoad) -> MemoryUse {
+    let cut = plan.cut(model.layers, plan.pp());
     fullest((0..plan.pp()).map(|stage| {
-        let mut share = Share::of(model, plan, &[stage], load.mtp);
+        let mut share = Share::of(model, plan, &cut, &[stage], load.mtp);
         if load.experts_on_cpu {
             share.routed_experts = 0;
         }
@@ -101,43 +113,62 @@ pub fn inference_memory(model: &ModelSpec, plan: &Plan, precision: &PrecisionSpe
     }))
 }
 
-/// The memory of the fullest GPU while it trains. Every stage is taken to keep `in_flight` micro-batches, though only
-/// the first does with 1F1B.
+/// The memory of the fullest GPU while it trains.
 pub fn training_memory(model: &ModelSpec, plan: &Plan, precision: &PrecisionSpec, load: &TrainingLoad) -> MemoryUse {
-    fullest((0..plan.pp()).map(|stage| training_stage(model, plan, precision, load, stage)))
+    let cut = plan.cut(model.layers, load.stages);
+    fullest(load.ranks.iter().map(|rank| training_rank(model, plan, precision, load, &cut, rank)))
 }
 
-fn training_stage(
+fn training_rank(
     model: &ModelSpec,
     plan: &Plan,
     precision: &PrecisionSpec,
     load: &TrainingLoad,
-    stage: u32,
+    cut: &[Range<u32>],
+    rank: &RankLoad,
 ) -> MemoryUse {
-    let mirror = plan.pp() - 1 - stage;
-    let own = [stage];
-    let both = [stage, mirror];
-    let stages = if load.mirrored_stages && mirror != stage { &both[..] } else { &own[..] };
-    let share = Share::of(model, plan, stages, load.mtp);
+    let share = Share::of(model, plan, cut, &rank.stages, load.mtp);
     let tokens = load.micro_batch_tokens;
-    // A micro-batch is in one of the held stages at a time; the larger one bounds them.
-    let kept = stages.iter().map(|stage| {
-        let kept = Share::of(model, plan, &[*stage], load.mtp).kept(model, plan, load.recompute);
-        kept.bytes(load.in_flight * tokens, precision)
-    });
+    let of_stage = |stage: &u32| {
+        let kept = Share::of(model, plan, cut, &[*stage], load.mtp).kept(model, plan, load.recompute);
+        kept.bytes(tokens, precision)
+    };
+    let of_stages: Vec<Bytes> = rank.stages.iter().map(of_stage).collect();
+    let at_once = |kept: &Vec<u64>| of_stages.iter().zip(kept).map(|(&bytes, &count)| bytes * count).sum::<Bytes>();
     let again = share.ffns().map(|(ffn, _)| {
         let again = recomputed_values(model, plan.tp(), ffn, load.recompute);
         again.bytes(tokens, precision)
     });
-    let kept = kept.max().unwrap_or_default() + again.max().unwrap_or_default();
+    let kept = rank.kept.iter().map(at_once).max().unwrap_or_default() + again.max().unwrap_or_default();
     let logits = if share.head { share.logits(model, plan, tokens) } else { Bytes::new(0) };
     MemoryUse {
         weights: share.weights(precision),
         kv_cache: Bytes::new(0),
         activations: kept + logits,
         gradients: load.optimizer.gradients.bytes(share.parameters()),
-        optimizer: share.optimizer(plan, &load.optimizer),
+        optimizer: share.optimizer(plan, load.copies, &load.optimizer),
     }
+}
+
+/// Parameters that one GPU trains, by how many GPUs hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainedWeights {
+    /// Of routed experts.
+    pub experts: u64,
+    /// Of all else.
+    pub rest: u64,
+}
+
+/// The parameters on a GPU that trains `stages` of the `cut` that the plan makes of the model's layers.
+pub fn trained_weights(
+    model: &ModelSpec,
+    plan: &Plan,
+    cut: &[Range<u32>],
+    stages: &[u32],
+    mtp: bool,
+) -> TrainedWeights {
+    let share = Share::of(model, plan, cut, stages, mtp);
+    TrainedWeights { experts: share.routed_experts, rest: share.parameters() - share.routed_experts }
 }
 
 fn fullest(stages: impl Iterator<Item = MemoryUse>) -> MemoryUse {
@@ -159,11 +190,11 @@ struct Share {
 
 impl Share {
     /// What one GPU of `stages` holds; the last stage also holds the multi-token-prediction modules.
-    fn of(model: &ModelSpec, plan: &Plan, stages: &[u32], mtp: bool) -> Share {
+    fn of(model: &ModelSpec, plan: &Plan, cut: &[Range<u32>], stages: &[u32], mtp: bool) -> Share {
         let tp = plan.tp();
-        let (first, last) = (stages.contains(&0), stages.contains(&(plan.pp() - 1)));
+        let (first, last) = (stages.contains(&0), stages.contains(&(cut.len() as u32 - 1)));
         let modules = if mtp && last { u64::from(model.mtp_modules) } else { 0 };
-        let layers = stages.iter().flat_map(|stage| plan.stage_layers(model.layers, *stage));
+        let layers = stages.iter().flat_map(|stage| cut[*stage as usize].clone());
         let (dense, moe): (Vec<u32>, Vec<u32>) = layers.partition(|layer| *layer < model.dense_layers());
         let (mut dense_layers, mut moe_layers) = (dense.len() as u64, moe.len() as u64);
         match &model.moe {
@@ -226,10 +257,10 @@ impl Share {
     }
 
     /// Master weights and moments: of the experts divided among their replicas, of the rest among all of `dp`.
-    fn optimizer(&self, plan: &Plan, optimizer: &OptimizerSpec) -> Bytes {
+    fn optimizer(&self, plan: &Plan, copies: u32, optimizer: &OptimizerSpec) -> Bytes {
         let replicated = self.parameters() - self.routed_experts;
-        let held =
-            replicated.div_ceil(u64::from(plan.dp())) + self.routed_experts.div_ceil(u64::from(plan.expert_replicas()));
+        let held = replicated.div_ceil(u64::from(copies * plan.dp()))
+            + self.routed_experts.div_ceil(u64::from(copies * plan.expert_replicas()));
         optimizer.master.bytes(held) + optimizer.moments.bytes(2 * held)
     }
 }
@@ -283,14 +314,24 @@ mod tests {
         mtp: false,
         experts_on_cpu: false,
     };
-    const PRETRAINING: TrainingLoad = TrainingLoad {
-        micro_batch_tokens: 4096,
-        in_flight: 17,
-        mirrored_stages: true,
-        recompute: RecomputeSpec::Selective,
-        mtp: true,
-        optimizer: OptimizerSpec { gradients: Dtype::Fp32, master: Dtype::Fp32, moments: Dtype::Bf16 },
-    };
+    /// DualPipe with 16 ranks: each holds two stages and keeps 17 micro-batches, 9 of one and 8 of the other, or the reverse.
+    fn pretraining() -> TrainingLoad {
+        let rank = |rank| RankLoad { stages: vec![rank, 15 - rank], kept: vec![vec![9, 8], vec![8, 9]] };
+        TrainingLoad {
+            micro_batch_tokens: 4096,
+            stages: 16,
+            ranks: (0..16).map(rank).collect(),
+            copies: 2,
+            recompute: RecomputeSpec::Selective,
+            mtp: true,
+            optimizer: OptimizerSpec::default(),
+        }
+    }
+
+    fn share(model: &ModelSpec, plan: &Plan, stages: &[u32], mtp: bool) -> Share {
+        Share::of(model, plan, &plan.cut(model.layers, plan.pp()), stages, mtp)
+    }
+
     const BF16: PrecisionSpec = PrecisionSpec::all(Dtype::Bf16);
     const NOTHING: Bytes = Bytes::new(0);
 
@@ -303,8 +344,8 @@ mod tests {
     #[test]
     fn one_gpu_holds_all_parameters() {
         for (file, model) in published::all() {
-            let share = Share::of(&model, &plan(&model, (1, 1, 1), 0, 1), &[0], true);
-            assert_eq!(share.parameters(), Parameters::of(&model).total_with_mtp(), "{file}");
+            let held = share(&model, &plan(&model, (1, 1, 1), 0, 1), &[0], true);
+            assert_eq!(held.parameters(), Parameters::of(&model).total_with_mtp(), "{file}");
         }
     }
 
@@ -313,7 +354,7 @@ mod tests {
         // Tensor parallelism cuts all of this model but its norms, which every GPU holds.
         let model = published::llama3_1_70b();
         let plan = plan(&model, (8, 4, 1), 0, 32);
-        let held: u64 = (0..4).map(|stage| Share::of(&model, &plan, &[stage], false).parameters()).sum();
+        let held: u64 = (0..4).map(|stage| share(&model, &plan, &[stage], false).parameters()).sum();
         let parameters = Parameters::of(&model);
         assert_eq!(8 * held, parameters.total() + 7 * parameters.norms);
     }
@@ -338,29 +379,29 @@ mod tests {
         let model = published::deepseek_v3();
         let plan = plan(&model, (1, 16, 64), 0, 2048);
         let fp8 = PrecisionSpec::DEEPSEEK_V3;
-        let used = training_memory(&model, &plan, &fp8, &PRETRAINING);
+        let used = training_memory(&model, &plan, &fp8, &pretraining());
         assert_eq!(used.fits(Bytes::new(80 << 30)), Ok(()), "{used:?}");
         // It does need what it was built with: nothing recomputed, or experts' inputs in BF16, would not fit.
-        let kept = TrainingLoad { recompute: RecomputeSpec::None, ..PRETRAINING };
+        let kept = TrainingLoad { recompute: RecomputeSpec::None, ..pretraining() };
         assert!(training_memory(&model, &plan, &fp8, &kept).fits(Bytes::new(80 << 30)).is_err());
         let wide = PrecisionSpec { expert_activations: Dtype::Bf16, ..fp8 };
-        assert!(training_memory(&model, &plan, &wide, &PRETRAINING).fits(Bytes::new(80 << 30)).is_err());
+        assert!(training_memory(&model, &plan, &wide, &pretraining()).fits(Bytes::new(80 << 30)).is_err());
         // A GPU holds two stages of four layers, with four experts each, and replicates experts only twice.
-        let held = Share::of(&model, &plan, &[5, 10], true);
+        let held = share(&model, &plan, &[5, 10], true);
         let experts = 8 * 4 * model.expert_parameters();
         let rest = 8 * (model.attention_parameters() + model.expert_parameters() + model.gate_parameters())
             + 8 * model.layer_norm_parameters();
         assert_eq!(held.parameters(), experts + rest);
-        let divided = rest.div_ceil(128) + experts / 2;
-        assert_eq!(held.optimizer(&plan, &PRETRAINING.optimizer), Bytes::new(8 * divided));
+        let divided = rest.div_ceil(256) + experts / 4;
+        assert_eq!(held.optimizer(&plan, 2, &OptimizerSpec::default()), Bytes::new(8 * divided));
     }
 
     #[test]
     fn mirrored_stages_share_embedding_and_head_with_the_prediction_module() {
         let model = published::deepseek_v3();
         let plan = plan(&model, (1, 16, 64), 0, 2048);
-        let separate = |stage: u32| Share::of(&model, &plan, &[stage], true).parameters();
-        let both = Share::of(&model, &plan, &[0, 15], true).parameters();
+        let separate = |stage: u32| share(&model, &plan, &[stage], true).parameters();
+        let both = share(&model, &plan, &[0, 15], true).parameters();
         assert_eq!(separate(0) + separate(15) - both, model.head_projection().parameters());
     }
 
@@ -369,7 +410,8 @@ mod tests {
         let model = published::llama3_1_70b();
         let plan = plan(&model, (8, 4, 1), 0, 32);
         let activations = |recompute| {
-            let load = TrainingLoad { mirrored_stages: false, in_flight: 4, recompute, ..PRETRAINING };
+            let ranks = (0..4).map(|rank| RankLoad { stages: vec![rank], kept: vec![vec![4]] }).collect();
+            let load = TrainingLoad { stages: 4, copies: 1, ranks, recompute, mtp: false, ..pretraining() };
             training_memory(&model, &plan, &BF16, &load).activations
         };
         let kept = |recompute| kept_values(&model, 8, FfnKind::Dense, recompute).plain;

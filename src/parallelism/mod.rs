@@ -8,6 +8,9 @@ mod placement;
 mod plan;
 
 pub use activations::RecomputeSpec;
-pub use memory::{InferenceLoad, MemoryUse, OptimizerSpec, TrainingLoad, inference_memory, training_memory};
+pub use memory::{
+    InferenceLoad, MemoryUse, OptimizerSpec, RankLoad, TrainedWeights, TrainingLoad, inference_memory, trained_weights,
+    training_memory,
+};
 pub use placement::Coordinates;
 pub use plan::{ExpertPlacement, Plan, PlanSpec};

@@ -17,6 +17,9 @@ pub struct PlanSpec {
     pub pp: Count,
     /// Expert parallelism: GPUs that share the routed experts of a layer; experts are never cut.
     pub ep: Count,
+    /// Layers of the last pipeline stage, which may be fewer because it also holds the head; the other stages share the rest.
+    /// Without it, all stages share all layers.
+    pub last_stage_layers: Option<Count>,
     /// Data parallelism: copies of the model without its experts; without it, what the number of GPUs leaves.
     pub dp: Option<Count>,
     /// Further copies of busy experts, in every layer; they are shared out like the routed experts.
@@ -45,6 +48,7 @@ pub enum ExpertPlacement {
 pub struct Plan {
     tp: u32,
     pp: u32,
+    last_stage_layers: Option<Count>,
     ep: u32,
     dp: u32,
     redundant_experts: u32,
@@ -57,6 +61,7 @@ impl Default for PlanSpec {
         PlanSpec {
             tp: Count::ONE,
             pp: Count::ONE,
+            last_stage_layers: None,
             ep: Count::ONE,
             dp: None,
             redundant_experts: 0,
@@ -74,8 +79,8 @@ impl PlanSpec {
         let dp = self.data_parallel(gpus)?;
         self.check_experts(model, u64::from(dp) * self.tp.wide())?;
         let (tp, pp, ep) = (self.tp.get(), self.pp.get(), self.ep.get());
-        let PlanSpec { redundant_experts, shared_copies, placement, .. } = *self;
-        Ok(Plan { tp, pp, ep, dp, redundant_experts, shared_copies, placement })
+        let PlanSpec { redundant_experts, shared_copies, placement, last_stage_layers, .. } = *self;
+        Ok(Plan { tp, pp, last_stage_layers, ep, dp, redundant_experts, shared_copies, placement })
     }
 
     fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
@@ -89,6 +94,15 @@ impl PlanSpec {
         if self.pp > model.layers {
             let message = format!("`pp = {}` stages for the {} layers of {}", self.pp, model.layers, model.name);
             return Err(Invalid::at("pp", message).help("every stage needs at least one layer"));
+        }
+        let Some(last) = self.last_stage_layers else { return Ok(()) };
+        let others = self.pp.get() - 1;
+        if last.wide() + u64::from(others) > model.layers.wide() || (others == 0 && last != model.layers) {
+            let message = format!(
+                "`last_stage_layers = {last}` of the {} layers of {} for {} stages",
+                model.layers, model.name, self.pp
+            );
+            return Err(Invalid::at("last_stage_layers", message).help("every stage needs at least one layer"));
         }
         Ok(())
     }
@@ -231,13 +245,22 @@ impl Plan {
         self.placement == ExpertPlacement::Spread && self.shared_copies.is_none()
     }
 
-    /// The layers of `stage`. Where the stages do not divide `layers`, the first ones take one more: the last also
-    /// holds the head, and the first layers of a mixture of experts are small.
-    pub fn stage_layers(&self, layers: Count, stage: u32) -> Range<u32> {
-        assert!(stage < self.pp, "stage {stage} of {}", self.pp);
-        let (each, longer) = (layers.get() / self.pp, layers.get() % self.pp);
-        let start = stage * each + stage.min(longer);
-        start..start + each + u32::from(stage < longer)
+    /// The layers of each of `stages` stages. Where they do not divide the layers, the first ones take one more: the last
+    /// also holds the head, and the first layers of a mixture of experts are small.
+    pub fn cut(&self, layers: Count, stages: u32) -> Vec<Range<u32>> {
+        assert!(0 < stages && stages <= layers.get(), "{stages} stages for {layers} layers");
+        // A plan with more stages than ranks may not be able to keep what it says of the last one.
+        let last =
+            self.last_stage_layers.map(Count::get).filter(|last| last + stages - 1 <= layers.get() && stages > 1);
+        let (shared, among) = last.map_or((layers.get(), stages), |last| (layers.get() - last, stages - 1));
+        let (each, longer) = (shared / among, shared % among);
+        let sizes = (0..among).map(|stage| each + u32::from(stage < longer)).chain(last);
+        let mut start = 0;
+        let range = |size| {
+            start += size;
+            start - size..start
+        };
+        sizes.map(range).collect()
     }
 }
 
@@ -298,9 +321,14 @@ mod tests {
         let plan = spec(1, 16, 64, None).check(2048, &model).expect("a plan");
         assert_eq!((plan.dp(), plan.gpus(), plan.expert_replicas()), (128, 2048, 2));
         assert_eq!(plan.experts_per_gpu(&model), 4);
-        let layers: Vec<Range<u32>> = (0..16).map(|stage| plan.stage_layers(model.layers, stage)).collect();
+        let layers = plan.cut(model.layers, 16);
         assert!(layers.windows(2).all(|pair| pair[0].end == pair[1].start), "{layers:?}");
-        assert_eq!((layers[0].clone(), layers[15].clone()), (0..4, 58..61));
+        assert_eq!((layers.len(), layers[0].clone(), layers[15].clone()), (16, 0..4, 58..61));
+        let short = PlanSpec { last_stage_layers: Some(count(1)), ..spec(1, 16, 64, None) };
+        let layers = short.check(2048, &model).expect("a plan").cut(model.layers, 16);
+        assert!(layers[..15].iter().all(|stage| stage.len() == 4) && layers[15] == (60..61), "{layers:?}");
+        let long = PlanSpec { last_stage_layers: Some(count(47)), ..short };
+        assert_eq!(finding(long, 2048, &model).0, "last_stage_layers");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, CutOff, LinkLoad, Metric, Outcome, cut_off, link_loads};
+use crate::metrics::{Breakdown, ChunkTime, CutOff, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads};
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
             "weights_bytes": used.weights.get(),
             "kv_cache_bytes": used.kv_cache.get(),
             "activations_bytes": used.activations.get(),
+            "gradients_bytes": used.gradients.get(),
+            "optimizer_bytes": used.optimizer.get(),
             "total_bytes": used.total().get(),
             "capacity_bytes": memory.capacity.get(),
         })
@@ -42,19 +44,54 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
         "memory": memory,
         "links": links(outcome),
         "stranded": stranded(outcome),
+        "pipeline": pipeline(&outcome.metrics),
     })
 }
 
-fn phases(breakdown: &Breakdown) -> Value {
-    let row = |phase: &crate::metrics::PhaseTime| {
+/// Ranks and chunks of a pipeline, for workloads that have one.
+fn pipeline(metrics: &Metrics) -> Value {
+    let (ranks, chunks): (&[RankTime], &[ChunkTime]) = match metrics {
+        Metrics::Training(metrics) => (&metrics.ranks, &metrics.chunks),
+        Metrics::Pipeline(metrics) => (&metrics.ranks, &[]),
+        _ => return Value::Null,
+    };
+    let rank = |rank: &RankTime| {
         json!({
-            "phase": phase.phase.name(),
-            "kind": if phase.communication { "communication" } else { "computation" },
-            "operations": phase.operations,
-            "busy_us": us(phase.busy),
+            "forward_us": us(rank.forward),
+            "bubble_us": us(rank.bubble),
+            "backward_us": us(rank.backward),
+            "weight_us": us(rank.weight),
+            "overlapped_us": us(rank.overlapped),
+            "optimizer_us": us(rank.optimizer),
+            "chunks": rank.counts,
         })
     };
-    breakdown.phases.iter().map(row).collect()
+    let chunk = |chunk: &ChunkTime| {
+        json!({
+            "name": chunk.name,
+            "count": chunk.count,
+            "time_us": us(chunk.time),
+            "computing_us": us(chunk.computing),
+            "communicating_us": us(chunk.communicating),
+            "exposed_us": us(chunk.exposed),
+            "phases": chunk.phases.iter().map(phase).collect::<Value>(),
+        })
+    };
+    let (ranks, chunks): (Value, Value) = (ranks.iter().map(rank).collect(), chunks.iter().map(chunk).collect());
+    json!({ "ranks": ranks, "chunks": chunks })
+}
+
+fn phases(breakdown: &Breakdown) -> Value {
+    breakdown.phases.iter().map(phase).collect()
+}
+
+fn phase(phase: &crate::metrics::PhaseTime) -> Value {
+    json!({
+        "phase": phase.phase.name(),
+        "kind": if phase.communication { "communication" } else { "computation" },
+        "operations": phase.operations,
+        "busy_us": us(phase.busy),
+    })
 }
 
 fn critical_path(breakdown: &Breakdown) -> Value {

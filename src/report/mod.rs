@@ -15,5 +15,6 @@ pub mod table;
 mod topology_fold;
 pub mod topology_picture;
 pub mod topology_text;
+mod training_text;
 pub mod validation;
 pub mod verdict;

@@ -116,6 +116,7 @@ impl Trace {
             Work::Copy(bytes) => format!("copy {bytes:.1}"),
             Work::Send { bytes, .. } => format!("send {bytes:.1}"),
             Work::HostDelay(_) => "host".to_owned(),
+            Work::Known(_) => format!("micro-batch {}", span.label.micro_batch),
             Work::Software(_) => "software".to_owned(),
         };
         let name = format!("{}: {what}", span.label.phase);

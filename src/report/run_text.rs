@@ -2,6 +2,7 @@
 
 use super::serving_text::serving_summary;
 use super::table::{Align, Table};
+use super::training_text::{pipeline_text, training_text};
 use crate::metrics::{
     Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics, cut_off, link_loads,
 };
@@ -49,6 +50,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
         }
         Metrics::MoeExchange(metrics) => exchange_summary(metrics),
+        Metrics::Training(metrics) => training_text(metrics),
+        Metrics::Pipeline(metrics) => pipeline_text(metrics),
     });
     let (breakdown, whole) = outcome.metrics.breakdown();
     line(String::new());
@@ -202,6 +205,13 @@ fn memory(outcome: &Outcome) -> Option<String> {
     let total = memory.used.total();
     let free = Bytes::new(memory.capacity.get() - total.get());
     let used = &memory.used;
+    if used.gradients > Bytes::ZERO {
+        return Some(format!(
+            "Memory of the fullest GPU: {:.1} weights + {:.1} activations + {:.1} gradients + {:.1} optimizer = {total:.1} of \
+             {:.1}; {free:.1} free",
+            used.weights, used.activations, used.gradients, used.optimizer, memory.capacity,
+        ));
+    }
     Some(format!(
         "Memory per GPU: {:.1} weights + {:.1} KV cache + {:.1} activations = {total:.1} of {:.1}; {free:.1} free",
         used.weights, used.kv_cache, used.activations, memory.capacity,

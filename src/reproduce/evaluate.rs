@@ -61,7 +61,7 @@ struct Desk {
 impl Desk {
     fn figure(&mut self, spec: &FigureSpec) -> Result<FigureRow, UserError> {
         let how = match spec.from {
-            From::Run(_) | From::Ratio { .. } | From::Accumulation { .. } => How::Simulation,
+            From::Run(_) | From::Ratio { .. } | From::Plus { .. } | From::Accumulation { .. } => How::Simulation,
             From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
             From::NodeDays(_) | From::CurveMean { .. } | From::TokenRevenue(_) | From::Margin { .. } => How::Arithmetic,
         };
@@ -85,6 +85,7 @@ impl Desk {
         match from {
             From::Run(run) => self.run(run),
             From::Ratio { of, over } => Ok(self.run(of)? / self.run(over)?),
+            From::Plus { of, and } => Ok(self.run(of)? + and),
             From::Model { file, quantity } => self.model(file, *quantity),
             From::Topology { file, quantity } => self.fabric(file, *quantity),
             From::Accumulation { k, outputs, mantissa_bits, promotion } => {

@@ -55,6 +55,13 @@ pub enum From {
         /// By what.
         over: RunMetric,
     },
+    /// A metric of a run plus what the publication prints for the rest.
+    Plus {
+        /// The metric.
+        of: RunMetric,
+        /// The rest, in the figure's unit.
+        and: f64,
+    },
     /// A property of a model.
     Model {
         /// The model's file.

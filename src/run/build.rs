@@ -5,9 +5,9 @@ use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{FaultSchedule, PacketModel, PacketParams};
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, resolve};
 use crate::routing::Routes;
-use crate::scenario::{KernelChoice, Scenario};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
 
@@ -81,4 +81,25 @@ fn model(
             Box::new(Tile::new(machine, others))
         }
     })
+}
+
+/// An idle network between the devices of the cluster.
+pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    let faults = faults(scenario, cluster)?;
+    let routes = routes(scenario, cluster)?;
+    Ok(match scenario.network {
+        NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
+        NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
+        NetworkChoice::Packet => Box::new(packets(scenario, cluster, faults)?),
+    })
+}
+
+/// What breaks, and when.
+fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
+        let message = "the analytic network model knows neither routes nor rates that change";
+        return Err(Invalid::at("fault", message).help("use `network = \"flow\"` or `network = \"packet\"`"));
+    }
+    Ok(faults)
 }

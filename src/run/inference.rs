@@ -13,7 +13,8 @@ use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
     Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, Group, InferenceStep, InferenceWorkload,
-    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice, expert_traffic, parts,
+    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
+    expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
 

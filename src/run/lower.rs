@@ -26,6 +26,7 @@ pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid
         WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
         WorkloadSpec::Collective(spec) => collective(scenario, spec, cluster),
         WorkloadSpec::MoeExchange(spec) => exchange::job(scenario, spec, cluster),
+        WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("lowered in two levels of their own"),
     }
 }
 

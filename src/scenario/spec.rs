@@ -7,7 +7,9 @@ use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PrefillSpec, Protocol, ServingSpec};
+use crate::workload::{
+    Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PipelineSpec, PrefillSpec, Protocol, ServingSpec, TrainingSpec,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +73,10 @@ pub enum WorkloadSpec {
     Serving(Box<ServingSpec>),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
+    /// One training step.
+    Training(TrainingSpec),
+    /// A pipeline schedule over given times.
+    Pipeline(PipelineSpec),
     /// One exchange of tokens with experts over all GPUs.
     MoeExchange(MoeExchangeSpec),
 }

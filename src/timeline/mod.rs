@@ -43,6 +43,8 @@ pub enum Bound {
     Latency,
     /// The host.
     Host,
+    /// A chunk that was simulated by itself.
+    Chunk,
     /// Communication software.
     Software,
     /// Nothing: the model says that it takes no time.
@@ -63,6 +65,7 @@ impl Bound {
             Bound::Link => "link",
             Bound::Latency => "latency",
             Bound::Host => "host",
+            Bound::Chunk => "chunk",
             Bound::Software => "software",
             Bound::Nothing => "nothing",
         }

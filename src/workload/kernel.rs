@@ -20,6 +20,8 @@ pub enum Kernel {
     DecodeAttention(DecodeAttention),
     /// Many query positions per request, each against all positions up to its own.
     PrefillAttention(PrefillAttention),
+    /// A pass over memory in which a block of threads takes one row: casts with scales, norms.
+    Rows(Rows),
     /// A pass over memory with negligible arithmetic: norms, activations, casts, embedding rows, sampling.
     Elementwise {
         /// What is read.
@@ -44,6 +46,21 @@ pub struct Gemm {
     pub operands: Dtype,
     /// Format in which the weights are stored.
     pub weights: Dtype,
+}
+
+/// A pass over memory, row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rows {
+    /// Rows (or tiles), one block of threads each.
+    pub rows: u64,
+    /// Threads of a block.
+    pub threads: u64,
+    /// Loads that a thread has under way at once.
+    pub loads: u64,
+    /// What is read per row.
+    pub read: Bytes,
+    /// What is written per row.
+    pub written: Bytes,
 }
 
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.
@@ -205,7 +222,7 @@ impl Kernel {
                 };
                 Flops::new(2 * a.pairs() * u128::from(depth))
             }
-            Kernel::Elementwise { .. } => Flops::ZERO,
+            Kernel::Elementwise { .. } | Kernel::Rows(_) => Flops::ZERO,
         }
     }
 
@@ -231,6 +248,7 @@ impl Kernel {
                     Pass::Backward => once * 2,
                 }
             }
+            Kernel::Rows(r) => (r.read + r.written) * r.rows,
             Kernel::Elementwise { read, written } => *read + *written,
         }
     }
@@ -241,7 +259,7 @@ impl Kernel {
             Kernel::Gemm(g) | Kernel::WeightGradient(g) => g.operands,
             Kernel::PrefillAttention(a) => a.operands,
             Kernel::GroupedGemm(g) => g.operands,
-            Kernel::DecodeAttention(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
+            Kernel::DecodeAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => Dtype::Bf16,
         }
     }
 }
@@ -269,6 +287,7 @@ impl fmt::Display for Kernel {
                 let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
                 write!(f, "{name} {}x{} queries, {} before, {} heads", a.requests, a.queries, a.context, a.heads)
             }
+            Kernel::Rows(r) => write!(f, "{} rows, {:.1} in, {:.1} out each", r.rows, r.read, r.written),
             Kernel::Elementwise { read, written } => write!(f, "elementwise {read:.1} in, {written:.1} out"),
         }
     }

@@ -26,6 +26,8 @@ pub enum Work {
     },
     /// Keeps its stream waiting for the host.
     HostDelay(Duration),
+    /// Occupies its stream for a time that an experiment of its own has found.
+    Known(Duration),
     /// Keeps its stream busy with communication software: launches, protocol steps, copies by SMs. How long is read from the
     /// hardware's description.
     Software(Duration),
@@ -56,11 +58,43 @@ pub enum Phase {
     Head,
     /// A collective or transfer of its own.
     Collective,
+    /// Gradients travel the way that expert outputs came: a dispatch.
+    CombineBackward,
+    /// Gradient of the input of a feed-forward network.
+    FfnBackward,
+    /// Gradients of dispatched tokens travel back: a combine.
+    DispatchBackward,
+    /// Gradient of the weights of a feed-forward network.
+    FfnWeights,
+    /// Gradient of the input of attention.
+    AttentionBackward,
+    /// Gradient of the weights of attention.
+    AttentionWeights,
+    /// Gradients of head and embedding.
+    HeadBackward,
+    /// A forward pass of a pipeline stage.
+    Forward,
+    /// A forward and a backward pass of two stages, overlapped.
+    Overlapped,
+    /// A full backward pass of a stage.
+    Backward,
+    /// The gradient of a stage's input.
+    BackwardInput,
+    /// The gradient of a stage's weights.
+    BackwardWeight,
+    /// Activations or gradients travel to the next stage.
+    Pipeline,
+    /// Gradients are summed over data-parallel replicas.
+    GradientReduce,
+    /// Master weights and moments are updated.
+    Optimizer,
+    /// Updated weights travel to all replicas.
+    ParameterGather,
 }
 
 impl Phase {
     /// Every phase, in the order in which a step meets them.
-    pub const ALL: [Phase; 11] = [
+    pub const ALL: [Phase; 27] = [
         Phase::Embedding,
         Phase::Attention,
         Phase::Gate,
@@ -72,6 +106,22 @@ impl Phase {
         Phase::TensorParallel,
         Phase::Head,
         Phase::Collective,
+        Phase::CombineBackward,
+        Phase::FfnBackward,
+        Phase::DispatchBackward,
+        Phase::FfnWeights,
+        Phase::AttentionBackward,
+        Phase::AttentionWeights,
+        Phase::HeadBackward,
+        Phase::Forward,
+        Phase::Overlapped,
+        Phase::Backward,
+        Phase::BackwardInput,
+        Phase::BackwardWeight,
+        Phase::Pipeline,
+        Phase::GradientReduce,
+        Phase::Optimizer,
+        Phase::ParameterGather,
     ];
 
     /// The name in reports and files.
@@ -88,6 +138,22 @@ impl Phase {
             Phase::TensorParallel => "tensor parallel",
             Phase::Head => "head",
             Phase::Collective => "collective",
+            Phase::CombineBackward => "combine backward",
+            Phase::FfnBackward => "ffn backward",
+            Phase::DispatchBackward => "dispatch backward",
+            Phase::FfnWeights => "ffn weights",
+            Phase::AttentionBackward => "attention backward",
+            Phase::AttentionWeights => "attention weights",
+            Phase::HeadBackward => "head backward",
+            Phase::Forward => "F",
+            Phase::Overlapped => "F&B",
+            Phase::Backward => "B",
+            Phase::BackwardInput => "B input",
+            Phase::BackwardWeight => "W",
+            Phase::Pipeline => "pipeline",
+            Phase::GradientReduce => "reduce gradients",
+            Phase::Optimizer => "optimizer",
+            Phase::ParameterGather => "gather weights",
         }
     }
 }

@@ -126,7 +126,7 @@ fn decode_on_blackwell_halves_the_value_columns_between_two_sms() {
     let blackwell = Constants::of("b200");
     let softmax = 128.0 * 128.0 * blackwell.score / 256.0 + 128.0 * 256.0 * blackwell.rescale / 128.0;
     let cycles = f64::max(128.0 * 128.0 * 576.0 / macs, softmax) + 128.0 * 128.0 * 256.0 / macs;
-    let (port, hbm) = (blackwell.port, 7.7e12 * 0.85 / 148.0);
+    let (port, hbm) = (blackwell.port, gpu("b200").memory.achievable().get() as f64 / 148.0);
     let (keys, half) = (128.0 * 576.0 * 2.0, 0.5);
     let load = f64::max(keys * half / hbm, keys * half / port);
     let rows = f64::max(128.0 * (576.0 + 512.0) * 2.0 * half / hbm, 128.0 * (576.0 + 256.0) * 2.0 / port);
@@ -194,10 +194,10 @@ fn decode_grows_with_requests_and_cache_without_jumps() {
                             assert!(there < 4.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                         }
                         // One key more is at most a tile more in every wave (5 us on the weak tensor cores of H20), or the first
-                        // split.
+                        // split; it may make some splits shorter than others, which then share an SM in a second wave.
                         let next = time(requests, context + 1);
                         assert!(
-                            next < 1.35 * here + 6e-6 && next > 0.8 * here,
+                            next < 1.35 * here + 6e-6 && next > 0.6 * here,
                             "{place}: a key more {here:e} -> {next:e} s"
                         );
                     }

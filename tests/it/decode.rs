@@ -16,10 +16,8 @@ fn run(scenario: &str, sets: &[&str]) -> Outcome {
 }
 
 fn decode(outcome: &Outcome) -> &DecodeMetrics {
-    match &outcome.metrics {
-        Metrics::Decode(metrics) => metrics,
-        _ => panic!("a decode step was asked for"),
-    }
+    let Metrics::Decode(metrics) = &outcome.metrics else { panic!("a decode step was asked for") };
+    metrics
 }
 
 fn close(found: Duration, expected: Duration, slack: Duration) -> bool {

@@ -442,7 +442,7 @@ fn breaks() -> impl Strategy<Value = Vec<(usize, u64, u64, f64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn rates_are_those_of_the_naive_solver((net, sent) in nets().prop_flat_map(traffic), routing in policies()) {

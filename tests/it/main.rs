@@ -17,4 +17,5 @@ mod routing;
 mod serving;
 mod sweep;
 mod tidy;
+mod training;
 mod validate;

@@ -6,9 +6,28 @@ use super::Timing;
 use super::grid::{Class, Stage};
 use super::machine::Machine;
 use crate::units::Bytes;
+use crate::workload::Rows;
 
 /// Bytes that an SM moves per step of its loop: 1024 threads with 16 bytes each.
 const STEP: f64 = 16_384.0;
+
+/// Bytes that a thread requests at once: the widest load.
+const LOAD: u64 = 16;
+/// Threads that an SM holds (NVIDIA tuning guides since Ampere).
+const THREADS: u64 = 2048;
+
+/// One block of threads per row, as many rows at once as an SM has threads for. A block asks for its row piece by piece, waits for
+/// each piece to come, and writes at the end; blocks that start together do so in step.
+pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
+    let threads = rows.threads.clamp(1, THREADS);
+    let at_once = THREADS / threads;
+    let pieces = rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) as f64;
+    let bytes = (rows.read.get() as f64 * (1.0 - machine.warm) + rows.written.get() as f64) * at_once as f64;
+    let wait = Stage { steps: pieces, buffers: 1.0, ..Stage::default() };
+    let transfer = Stage { steps: 1.0, l2: bytes, hbm: bytes, ..Stage::default() };
+    let class = Class { blocks: rows.rows.div_ceil(at_once), stages: vec![wait, transfer] };
+    Timing::of(machine, &[class], machine.latency)
+}
 
 /// Reads and writes the given amounts.
 pub(super) fn pass(machine: &Machine, read: Bytes, written: Bytes) -> Timing {

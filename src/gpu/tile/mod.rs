@@ -91,6 +91,7 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             let known = machine.attention.as_ref().map(|attention| attention.on(machine.sms));
             known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
         }
+        Kernel::Rows(rows) => elementwise::rows(machine, rows).cost(),
         Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
     }
 }

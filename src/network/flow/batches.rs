@@ -9,9 +9,6 @@ use std::collections::BinaryHeap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BatchId(u32);
 
-/// The batch of flows that have nothing to come.
-pub(super) const NO_BATCH: BatchId = BatchId(u32::MAX);
-
 /// Batches in order of time, and of age at one instant.
 #[derive(Default)]
 pub(super) struct Batches {

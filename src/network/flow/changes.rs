@@ -6,6 +6,7 @@
 use super::FairShare;
 use super::State;
 use super::load::Capacity;
+use super::plans::NO_PLAN;
 use crate::id::FlowId;
 use crate::units::Time;
 
@@ -68,6 +69,7 @@ impl FairShare<'_> {
             (transfer.left, transfer.since) = ((transfer.left - moved).max(0.0), self.now);
             let entered = transfer.bytes.get() - (transfer.left as u64).min(transfer.bytes.get());
             self.usage.change(&self.load.segments, known.way, flow, entered);
+            self.entering.leave(std::mem::replace(&mut transfer.plan, NO_PLAN));
             self.load.flows[flow.index()].rate = 0.0;
             self.set_off(flow);
         }

@@ -11,13 +11,15 @@ mod batches;
 mod changes;
 mod fill;
 mod load;
+mod plans;
 mod segments;
 mod solve;
 mod usage;
 mod ways;
 
-use self::batches::{BatchId, Batches, NO_BATCH};
-use self::load::{Capacity, Load};
+use self::batches::{BatchId, Batches};
+use self::load::{Capacity, FlowLoad, Load};
+use self::plans::{NO_PLAN, PlanId, Plans};
 use self::solve::{Change, Solver};
 use self::usage::Usage;
 use self::ways::{Route, Ways};
@@ -41,7 +43,7 @@ pub struct FairShare<'t> {
     /// Flows without a way.
     stranded: Vec<FlowId>,
     /// Flows that will have entered the network.
-    entering: Batches,
+    entering: Plans,
     /// Flows that will arrive.
     arriving: Batches,
     /// Flows that have arrived by now and are to be handed over, last first.
@@ -67,7 +69,7 @@ struct Transfer {
     left: f64,
     latency: Duration,
     port: LinkId,
-    batch: BatchId,
+    plan: PlanId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl<'t> FairShare<'t> {
             usage,
             transfers: Vec::new(),
             stranded: Vec::new(),
-            entering: Batches::default(),
+            entering: Plans::default(),
             arriving: Batches::default(),
             due: Vec::new(),
             faults,
@@ -117,7 +119,6 @@ impl<'t> FairShare<'t> {
             return;
         };
         transfer.begun = transfer.begun.min(self.now);
-        transfer.batch = NO_BATCH;
         (transfer.since, transfer.latency, transfer.port) = (self.now, latency, port);
         if transfer.bytes == Bytes::ZERO {
             transfer.state = State::Entered;
@@ -134,54 +135,49 @@ impl<'t> FairShare<'t> {
 
     /// Makes rates fair, and plans when those that changed will have entered the network.
     fn share_out(&mut self) {
-        let (now, transfers, ends) = (self.now, &mut self.transfers, &mut self.ends);
+        let (now, transfers, ends, plans) = (self.now, &mut self.transfers, &mut self.ends, &mut self.entering);
         let mut last = None;
         self.solver.solve(&mut self.load, |change| {
             let transfer = &mut transfers[change.flow.index()];
             let moved = change.before * (now - transfer.since).as_ps() as f64;
             (transfer.left, transfer.since) = ((transfer.left - moved).max(0.0), now);
             ends.push((now + duration(transfer, &change, &mut last), change.flow));
+            plans.leave(std::mem::replace(&mut transfer.plan, NO_PLAN));
         });
-        if !self.ends.is_sorted() {
-            self.ends.sort_unstable();
+        if ends.is_empty() {
+            return;
         }
-        let mut open = None;
-        for (end, flow) in self.ends.drain(..) {
-            let batch = match open {
-                Some((at, batch)) if at == end => batch,
-                _ => self.entering.open(end),
-            };
-            open = Some((end, batch));
-            self.entering.add(batch, flow);
-            self.transfers[flow.index()].batch = batch;
+        let planned = plans.next_id();
+        for (_, flow) in ends.iter() {
+            transfers[flow.index()].plan = planned;
         }
+        let opened = plans.open(ends);
+        assert_eq!(opened, planned, "plans are numbered in turn");
     }
 
     /// Ends the stay of those that have entered the network by now.
     fn enter(&mut self) {
         let mut open: Vec<(Time, BatchId)> = Vec::new();
-        while let Some((batch, flows)) = self.entering.pop_due(self.now) {
-            for &flow in &flows {
-                let transfer = &mut self.transfers[flow.index()];
-                if transfer.batch != batch || transfer.state != State::Moving {
-                    continue;
-                }
-                (transfer.state, transfer.since, transfer.batch) = (State::Entered, self.now, NO_BATCH);
-                let arrival = self.now + transfer.latency;
-                let known = open.iter().find(|(at, _)| *at == arrival).copied();
-                let (_, to_arrive) = known.unwrap_or_else(|| {
-                    open.push((arrival, self.arriving.open(arrival)));
-                    open[open.len() - 1]
-                });
-                self.arriving.add(to_arrive, flow);
-                let way = self.load.flows[flow.index()].way;
-                self.usage.carry(&self.load.segments, way, flow, transfer.bytes.get());
-                for segment in self.load.leave(flow) {
-                    self.usage.close(&self.load.segments, segment, self.now);
-                }
-                self.solver.left(&self.load, way);
+        loop {
+            let transfers = &self.transfers;
+            let is_on = |flow: FlowId, plan: PlanId| transfers[flow.index()].plan == plan;
+            let Some(flow) = self.entering.due(self.now, is_on) else { return };
+            let transfer = &mut self.transfers[flow.index()];
+            (transfer.state, transfer.since) = (State::Entered, self.now);
+            self.entering.leave(std::mem::replace(&mut transfer.plan, NO_PLAN));
+            let arrival = self.now + transfer.latency;
+            let known = open.iter().find(|(at, _)| *at == arrival).copied();
+            let (_, to_arrive) = known.unwrap_or_else(|| {
+                open.push((arrival, self.arriving.open(arrival)));
+                open[open.len() - 1]
+            });
+            self.arriving.add(to_arrive, flow);
+            let FlowLoad { way, rate, .. } = self.load.flows[flow.index()];
+            self.usage.carry(&self.load.segments, way, flow, transfer.bytes.get());
+            for segment in self.load.leave(flow) {
+                self.usage.close(&self.load.segments, segment, self.now);
             }
-            self.entering.close(batch, flows);
+            self.solver.left(&self.load, way, rate);
         }
     }
 
@@ -216,7 +212,7 @@ impl NetworkModel for FairShare<'_> {
             left: bytes.get() as f64,
             latency: Duration::ZERO,
             port,
-            batch: NO_BATCH,
+            plan: NO_PLAN,
         });
         self.load.push();
         self.set_off(id);
@@ -229,7 +225,9 @@ impl NetworkModel for FairShare<'_> {
             }
             let waits = self.load.moving > 0 || !self.stranded.is_empty();
             let change = self.next_change().filter(|_| waits);
-            let next = [self.entering.next(), self.arriving.next(), change].into_iter().flatten().min();
+            let transfers = &self.transfers;
+            let enters = self.entering.next(|flow, plan| transfers[flow.index()].plan == plan);
+            let next = [enters, self.arriving.next(), change].into_iter().flatten().min();
             match next {
                 Some(next) if next <= limit => self.now = next,
                 _ => return limit,

@@ -14,6 +14,9 @@ const NEARLY: f64 = 1.0 + 1.0 / (1_u64 << 30) as f64;
 /// Rounds of checks before all flows are filled anew, which needs none.
 const ROUNDS_MAX: u32 = 12;
 
+/// Changes in a row that are not followed at most.
+const IMPATIENCE_MAX: u32 = 63;
+
 /// What has changed since rates were last fair.
 #[derive(Default)]
 pub(super) struct Solver {
@@ -24,8 +27,13 @@ pub(super) struct Solver {
     relieved: Vec<CableId>,
     /// Per cable: whether it is among those.
     is_relieved: Vec<bool>,
+    /// The least rate of the flows that left.
+    slowest: f64,
     all: bool,
     chosen: Vec<FlowId>,
+    /// How many changes are not worth following, after some that reached most flows; and how many of them are still to come.
+    impatience: u32,
+    not_followed: u32,
 }
 
 /// The outcome for one flow.
@@ -46,11 +54,12 @@ impl Solver {
         self.arrived.push(flow);
     }
 
-    /// A flow has left its way.
-    pub(super) fn left(&mut self, load: &Load, way: Way) {
+    /// A flow has left its way, on which it had `rate`.
+    pub(super) fn left(&mut self, load: &Load, way: Way, rate: f64) {
         if self.all {
             return;
         }
+        self.slowest = if self.relieved.is_empty() { rate } else { self.slowest.min(rate) };
         self.is_relieved.resize(load.capacities.len(), false);
         for member in way.iter().flat_map(|&segment| load.segments.members(segment)) {
             if !std::mem::replace(&mut self.is_relieved[member.cable.index()], true) {
@@ -84,8 +93,12 @@ impl Solver {
             self.is_relieved[cable.index()] = false;
         }
         if self.all || 2 * self.arrived.len() >= load.moving {
-            self.choose_all(load);
+            self.choose_all(load, 0.0);
+        } else if self.not_followed > 0 {
+            self.not_followed -= 1;
+            self.choose_all(load, self.unchanged_below());
         } else {
+            let from = self.unchanged_below();
             self.chosen.append(&mut self.arrived);
             for &cable in &self.relieved {
                 let held_up = |&flow: &FlowId| {
@@ -94,7 +107,7 @@ impl Solver {
                 };
                 self.chosen.extend(load.flows_through(cable).filter(held_up));
             }
-            self.spread(load);
+            self.spread(load, from);
         }
         self.arrived.clear();
         self.relieved.clear();
@@ -112,14 +125,20 @@ impl Solver {
         }
     }
 
-    fn choose_all(&mut self, load: &Load) {
+    /// Flows that are slower than this keep their rates. All rates rise together, and a flow that left was among the rising
+    /// until it settled: up to there nothing is different without it.
+    fn unchanged_below(&self) -> f64 {
+        if self.arrived.is_empty() { self.slowest / NEARLY } else { 0.0 }
+    }
+
+    fn choose_all(&mut self, load: &Load, from: f64) {
         self.chosen.clear();
-        self.chosen.extend(load.all());
+        self.chosen.extend(load.all().filter(|flow| load.flows[flow.index()].rate >= from));
         self.fill.run(load, &self.chosen);
     }
 
-    /// Fills the chosen flows and those that lose their bottleneck to them.
-    fn spread(&mut self, load: &Load) {
+    /// Fills the chosen flows and those that lose their bottleneck to them; flows slower than `from` never do.
+    fn spread(&mut self, load: &Load, from: f64) {
         for _ in 0..ROUNDS_MAX {
             self.fill.run(load, &self.chosen);
             let before = self.chosen.len();
@@ -127,15 +146,18 @@ impl Solver {
                 self.check(load, self.fill.touched[at]);
             }
             if self.chosen.len() == before {
+                self.impatience /= 2;
                 return;
             }
             self.chosen.sort_unstable();
             self.chosen.dedup();
-            if 2 * self.chosen.len() >= load.moving {
+            if 4 * self.chosen.len() >= load.moving {
                 break;
             }
         }
-        self.choose_all(load);
+        self.impatience = (2 * self.impatience + 1).min(IMPATIENCE_MAX);
+        self.not_followed = self.impatience;
+        self.choose_all(load, from);
     }
 
     /// Adds the flows of a touched cable that are not chosen yet and either lost their bottleneck here or keep a chosen one from

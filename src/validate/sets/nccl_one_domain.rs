@@ -33,10 +33,8 @@ impl Row {
         };
         let spec = CollectiveSpec { kind, bytes: Bytes::new(self.size_bytes), algorithm: None, protocol: None };
         let outcome = context.run(system, 1, self.num_gpus, WorkloadSpec::Collective(spec))?;
-        match outcome.metrics {
-            Metrics::Collective(metrics) => Ok(metrics.time),
-            _ => unreachable!("a collective was asked for"),
-        }
+        let Metrics::Collective(metrics) = outcome.metrics else { unreachable!("a collective was asked for") };
+        Ok(metrics.time)
     }
 }
 

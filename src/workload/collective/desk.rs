@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// What each rank's next operation waits for.
 pub(in crate::workload) type Front = Vec<Vec<OpId>>;
 
-/// Streams of software, by rank and by channel: channels of a rank do not wait for each other.
+/// Streams of software, by rank and by channel.
 pub(in crate::workload) type Streams = BTreeMap<(usize, usize), StreamId>;
 
 /// Adds the operations of one collective.
@@ -19,26 +19,27 @@ pub(in crate::workload) struct Desk<'a> {
     graph: &'a mut OpGraph,
     label: Label,
     tag: CollectiveId,
+    /// Streams of software, by rank and by channel: channels of a rank do not wait for each other.
     streams: Streams,
 }
 
 impl<'a> Desk<'a> {
     pub(in crate::workload) fn new(graph: &'a mut OpGraph, group: &'a Group, label: Label) -> Desk<'a> {
-        Desk::resume(graph, group, label, Streams::new())
+        let tag = graph.collective();
+        Desk { group, graph, label, tag, streams: BTreeMap::new() }
     }
 
-    /// Another collective on the streams of an earlier one.
-    pub(in crate::workload) fn resume(
+    /// A desk that goes on with the streams of an earlier one for the same group.
+    pub(in crate::workload) fn resumed(
         graph: &'a mut OpGraph,
         group: &'a Group,
         label: Label,
         streams: Streams,
     ) -> Desk<'a> {
-        let tag = graph.collective();
-        Desk { group, graph, label, tag, streams }
+        Desk { streams, ..Desk::new(graph, group, label) }
     }
 
-    /// The streams, for a later collective.
+    /// The streams that it made, for the next one.
     pub(in crate::workload) fn into_streams(self) -> Streams {
         self.streams
     }

@@ -54,7 +54,7 @@ impl Lowering<'_> {
         let mut exchange = exchange.clone();
         exchange.spec.tokens_per_gpu = Count::new(tokens as u32).expect("a micro-batch has tokens");
         let streams = self.software.remove(&(label.micro_batch, direction)).unwrap_or_default();
-        let mut desk = Desk::resume(self.graph, &exchange.group, label, streams);
+        let mut desk = Desk::resumed(self.graph, &exchange.group, label, streams);
         if direction == Direction::Dispatch {
             front = exchange.prepare(&mut desk, &front);
         }

@@ -15,7 +15,8 @@ mod traffic;
 
 pub use batch::{Batch, Decoding, Prompts};
 pub use spec::{
-    BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn, ScheduleChoice, parts,
+    BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn,
+    ScheduleChoice, parts,
 };
 pub use traffic::{Exchange, ExpertTraffic, expert_traffic};
 

@@ -42,7 +42,7 @@ pub struct MoeExchange {
 
 /// The direction of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Direction {
+pub(in crate::workload) enum Direction {
     Dispatch,
     Combine,
 }
@@ -93,7 +93,7 @@ impl MoeExchange {
     }
 
     /// Adds one pass of the kernels; each GPU joins when its operations in `front` have finished.
-    pub(super) fn pass(&self, desk: &mut Desk<'_>, direction: Direction, front: &Front) -> Front {
+    pub(in crate::workload) fn pass(&self, desk: &mut Desk<'_>, direction: Direction, front: &Front) -> Front {
         match self.spec.kernels {
             ExchangeKernels::Normal => normal::pass(self, desk, direction, front),
             ExchangeKernels::LowLatency => low_latency::pass(self, desk, direction, front),

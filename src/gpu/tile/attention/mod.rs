@@ -50,7 +50,11 @@ impl Attention {
         match kernel {
             Kernel::DecodeAttention(kernel) => Some(self.decode(kernel)),
             Kernel::PrefillAttention(kernel) => Some(self.prefill(kernel)),
-            Kernel::Gemm(_) | Kernel::WeightGradient(_) | Kernel::GroupedGemm(_) | Kernel::Elementwise { .. } => None,
+            Kernel::Gemm(_)
+            | Kernel::WeightGradient(_)
+            | Kernel::GroupedGemm(_)
+            | Kernel::Rows(_)
+            | Kernel::Elementwise { .. } => None,
         }
     }
 

@@ -1,0 +1,220 @@
+//! A training step in two levels: chunks, each simulated once down to kernels and transfers, then the pipeline over the times
+//! that were found.
+
+mod chunks;
+mod update;
+
+use super::build;
+use crate::engine;
+use crate::id::Rank;
+use crate::invalid::Invalid;
+use crate::metrics::{Folding, Memory, Metrics, Outcome, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::model::{FlopConvention, ModelSpec};
+use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
+use crate::routing::Routes;
+use crate::scenario::{Scenario, SymmetryChoice};
+use crate::timeline::Timeline;
+use crate::topology::Cluster;
+use crate::units::{Bytes, Duration, Watts};
+use crate::workload::{Action, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
+use chunks::Chunks;
+use std::ops::Range;
+
+/// A training step as it was checked.
+struct Job<'a> {
+    scenario: &'a Scenario,
+    spec: &'a TrainingSpec,
+    model: &'a ModelSpec,
+    plan: Plan,
+    schedule: Schedule,
+    /// The layers of each stage.
+    cut: Vec<Range<u32>>,
+}
+
+/// Runs a training step.
+pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluster) -> Result<Outcome, Invalid> {
+    if !scenario.fault.is_empty() {
+        // Chunks are simulated once and stand for all that are like them, whenever these run.
+        let message = "a training step stands for all steps, and knows no time at which something breaks";
+        return Err(Invalid::at("fault", message).help("use faults with a collective or an exchange"));
+    }
+    let job = Job::new(scenario, spec, &cluster)?;
+    let memory = job.memory()?;
+    let mut chunks = Chunks::new(&job, &cluster);
+    let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect::<Result<_, _>>()?;
+    let chunk_folding = chunks.folding();
+    let chunk_times = chunks.into_rows();
+    let (replicas, folding) = job.replicas(&cluster);
+    let updates = update::updates(&job, &cluster, &replicas);
+    let step = Step {
+        schedule: job.schedule.clone(),
+        times,
+        replicas: replicas
+            .iter()
+            .map(|replica| replica.iter().map(|rank| cluster.gpus[rank.index()]).collect())
+            .collect(),
+        handed_over: job.handed_over(),
+        updates: Some(updates),
+    };
+    let timeline = run_step(scenario, step, &cluster)?;
+    let facts = TrainingFacts {
+        tokens: spec.global_batch.wide() * spec.sequence.wide(),
+        gpus: cluster.gpus.len() as u64,
+        ranks: job.plan.pp() as usize,
+        per_token: [FlopConvention::CAUSAL, FlopConvention::NONCAUSAL]
+            .map(|convention| convention.training_per_token(job.model, spec.sequence)),
+        peak: scenario.hardware.gpu.tensor.bf16,
+        rent: scenario.hardware.gpu.rent,
+        power: power(scenario),
+        run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
+        chunks: chunk_times,
+    };
+    let metrics = Metrics::Training(training_metrics(&timeline, facts));
+    let folding = if chunk_folding == Folding::Farthest { Folding::Farthest } else { folding };
+    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster })
+}
+
+/// Runs a pipeline schedule over given times, every GPU one rank.
+pub(super) fn simulate_pipeline(
+    scenario: &Scenario,
+    spec: &PipelineSpec,
+    cluster: Cluster,
+) -> Result<Outcome, Invalid> {
+    let ranks = cluster.gpus.len();
+    let schedule = Schedule::new(spec.schedule, ranks as u32, spec.micro_batches.get())
+        .map_err(|invalid| invalid.under("workload.pipeline"))?;
+    let time = |action: &Action| match action {
+        Action::Forward(_) => spec.forward,
+        Action::Backward(_) => spec.backward_input + spec.backward_weight,
+        Action::BackwardInput(_) => spec.backward_input,
+        Action::BackwardWeight(_) => spec.backward_weight,
+        Action::Overlapped { .. } => spec.overlapped(),
+    };
+    let times = schedule.ranks().iter().map(|actions| actions.iter().map(time).collect()).collect();
+    let replicas = vec![cluster.gpus.clone()];
+    let step = Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None };
+    let timeline = run_step(scenario, step, &cluster)?;
+    let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
+    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster })
+}
+
+fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Result<Timeline, Invalid> {
+    let mut kernels = build::kernels(scenario, cluster)?;
+    let mut network = build::network(scenario, cluster)?;
+    let mut workload = StepWorkload::new(step);
+    Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
+}
+
+/// Most that GPUs and NICs of the cluster draw.
+fn power(scenario: &Scenario) -> Watts {
+    let node = &scenario.hardware;
+    let nics = node.nics.as_ref().map_or(Watts::from_milli(0), |nics| nics.nic.power * nics.count.wide());
+    (node.gpu.power * node.gpus.wide() + nics) * scenario.nodes.wide()
+}
+
+impl<'a> Job<'a> {
+    fn new(scenario: &'a Scenario, spec: &'a TrainingSpec, cluster: &Cluster) -> Result<Job<'a>, Invalid> {
+        let model = scenario.model.as_ref().ok_or_else(|| {
+            let invalid = Invalid::at("", "a training step needs a [model] table, and there is none");
+            invalid.help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`")
+        })?;
+        model.check().map_err(|invalid| invalid.under("model"))?;
+        let plan = scenario.parallelism.check(cluster.gpus.len() as u32, model);
+        let plan = plan.map_err(|invalid| invalid.under("parallelism"))?;
+        let refuse = |place: &str, message: String, help: &str| Err(Invalid::at(place, message).help(help));
+        let per_micro_batch = u64::from(plan.dp()) * spec.micro_batch.wide();
+        if !spec.global_batch.wide().is_multiple_of(per_micro_batch) {
+            let message = format!(
+                "{} sequences for {} replicas with micro-batches of {}",
+                spec.global_batch,
+                plan.dp(),
+                spec.micro_batch
+            );
+            return refuse("workload.training.global_batch", message, "every replica needs as many micro-batches");
+        }
+        if spec.communication_sms >= scenario.hardware.gpu.sms.get() {
+            let message = format!("{} of {} SMs", spec.communication_sms, scenario.hardware.gpu.sms);
+            return refuse("workload.training.communication_sms", message, "leave some SMs to compute with");
+        }
+        let micro_batches = u32::try_from(spec.global_batch.wide() / per_micro_batch).expect("a count is small");
+        let schedule = Schedule::new(spec.schedule, plan.pp(), micro_batches);
+        let schedule = schedule.map_err(|invalid| invalid.under("workload.training"))?;
+        if schedule.stages() > model.layers.get() {
+            let message = format!("{} stages for the {} layers of {}", schedule.stages(), model.layers, model.name);
+            return refuse("workload.training.schedule", message, "use fewer ranks, or fewer chunks per rank");
+        }
+        let cut = plan.cut(model.layers, schedule.stages());
+        Ok(Job { scenario, spec, model, plan, schedule, cut })
+    }
+
+    /// The stages that `rank` holds, by chunk.
+    fn stages(&self, rank: u32) -> Vec<u32> {
+        (0..self.schedule.chunks()).map(|chunk| self.schedule.stage(rank, chunk)).collect()
+    }
+
+    fn shape(&self, stage: u32) -> StageShape {
+        StageShape::new(self.model, self.cut[stage as usize].clone(), self.spec.mtp)
+    }
+
+    /// Ranks of a pipeline that hold a stage.
+    fn copies(&self) -> u32 {
+        if self.spec.schedule == ScheduleSpec::DualPipe { 2 } else { 1 }
+    }
+
+    /// The memory of the fullest GPU, checked against what there is.
+    fn memory(&self) -> Result<Memory, Invalid> {
+        let rank = |rank| RankLoad { stages: self.stages(rank), kept: self.schedule.kept(rank) };
+        let load = TrainingLoad {
+            micro_batch_tokens: self.spec.micro_batch.wide() * self.spec.sequence.wide(),
+            stages: self.schedule.stages(),
+            ranks: (0..self.plan.pp()).map(rank).collect(),
+            copies: self.copies(),
+            recompute: self.spec.recompute,
+            mtp: self.spec.mtp,
+            optimizer: self.spec.optimizer,
+        };
+        let precision = self.scenario.precision.unwrap_or_default();
+        let used = training_memory(self.model, &self.plan, &precision, &load);
+        let capacity = self.scenario.hardware.gpu.memory.capacity;
+        used.fits(capacity).map_err(|invalid| invalid.under("parallelism"))?;
+        Ok(Memory { used, capacity })
+    }
+
+    /// What a GPU hands to the next stage: its part of the hidden states.
+    fn handed_over(&self) -> Bytes {
+        let tokens = self.spec.micro_batch.wide() * self.spec.sequence.wide() / u64::from(self.plan.tp());
+        let precision = self.scenario.precision.unwrap_or_default();
+        precision.activations.bytes(tokens * self.model.hidden.wide())
+    }
+
+    /// The ranks of each replica of the pipeline that is simulated, and whether one stands for all.
+    fn replicas(&self, cluster: &Cluster) -> (Vec<Vec<Rank>>, Folding) {
+        let plan = self.plan;
+        let places = (0..plan.dp()).flat_map(|dp| (0..plan.tp()).map(move |tp| (tp, dp)));
+        let all: Vec<Vec<Rank>> =
+            places.map(|(tp, dp)| (0..plan.pp()).map(|pp| plan.rank(tp, dp, pp)).collect()).collect();
+        if self.scenario.symmetry == SymmetryChoice::Unfold || all.len() == 1 {
+            return (all, Folding::None);
+        }
+        let mut routes = Routes::new(&cluster.topology);
+        let mut profile = |replica: &[Rank]| -> Vec<(Duration, u64)> {
+            let hop = |pair: &[Rank]| {
+                let [from, to] = [pair[0], pair[1]].map(|rank| cluster.gpus[rank.index()]);
+                let path = routes.path(from, to).expect("a cluster is connected");
+                (path.latency, path.narrowest.get())
+            };
+            replica.windows(2).map(hop).collect()
+        };
+        let first = profile(&all[0]);
+        let mut chosen = (first.iter().map(|&(latency, _)| latency).sum::<Duration>(), 0);
+        let mut alike = true;
+        for (number, replica) in all.iter().enumerate() {
+            let found = profile(replica);
+            alike &= found == first;
+            chosen = chosen.max((found.iter().map(|&(latency, _)| latency).sum(), number));
+        }
+        let folding = if alike { Folding::Exact } else { Folding::Farthest };
+        let number = if alike { 0 } else { chosen.1 };
+        (vec![all[number].clone()], folding)
+    }
+}

@@ -1,0 +1,245 @@
+//! Simulates every kind of chunk that a step has, once.
+
+use super::Job;
+use crate::dtype::Dtype;
+use crate::engine;
+use crate::gpu::{Conditions, Cost, KernelModel};
+use crate::id::DeviceId;
+use crate::invalid::Invalid;
+use crate::metrics::{ChunkTime, Folding, breakdown};
+use crate::rng::Seed;
+use crate::routing::Routes;
+use crate::run::build;
+use crate::scenario::SymmetryChoice;
+use crate::topology::Cluster;
+use crate::units::{Count, Duration, Time};
+use crate::workload::{
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Kernel, MoeExchange,
+    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
+};
+use std::collections::BTreeMap;
+
+/// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
+type Profile = Vec<(Duration, u64)>;
+
+/// Chunks simulated so far.
+pub(super) struct Chunks<'a> {
+    job: &'a Job<'a>,
+    cluster: &'a Cluster,
+    traffic: Option<TrainingTraffic>,
+    routes: Routes<'a>,
+    found: BTreeMap<(ChunkWork, Profile), ChunkTime>,
+    farthest: bool,
+    folded: bool,
+}
+
+impl<'a> Chunks<'a> {
+    pub(super) fn new(job: &'a Job<'a>, cluster: &'a Cluster) -> Chunks<'a> {
+        let mut rng = Seed(job.scenario.seed).stream("gate");
+        let ep = u64::from(job.plan.ep());
+        let per_node = u64::from(cluster.gpus_per_node).min(ep);
+        let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
+        let routes = Routes::new(&cluster.topology);
+        Chunks { job, cluster, traffic, routes, found: BTreeMap::new(), farthest: false, folded: false }
+    }
+
+    /// How long each action of a pipeline rank takes.
+    pub(super) fn times(&mut self, rank: u32) -> Result<Vec<Duration>, Invalid> {
+        let group = self.group(rank);
+        let (simulated, profile) = self.simulated(&group);
+        let actions = self.job.schedule.ranks()[rank as usize].clone();
+        let shape = |chunk| self.job.shape(self.job.schedule.stage(rank, chunk));
+        let work = |action: Action| match action {
+            Action::Forward(unit) => ChunkWork::Forward(shape(unit.chunk)),
+            Action::Backward(unit) => ChunkWork::Backward(shape(unit.chunk)),
+            Action::BackwardInput(unit) => ChunkWork::BackwardInput(shape(unit.chunk)),
+            Action::BackwardWeight(unit) => ChunkWork::BackwardWeight(shape(unit.chunk)),
+            Action::Overlapped { forward, backward } => {
+                ChunkWork::Overlapped { forward: shape(forward.chunk), backward: shape(backward.chunk) }
+            }
+        };
+        let works: Vec<ChunkWork> = actions.into_iter().map(work).collect();
+        let mut times = Vec::with_capacity(works.len());
+        for work in works {
+            let key = (work, profile.clone());
+            if !self.found.contains_key(&key) {
+                let time = self.simulate(work, &group, &simulated)?;
+                self.found.insert(key.clone(), time);
+            }
+            let found = self.found.get_mut(&key).expect("simulated above");
+            found.count += 1;
+            times.push(found.time);
+        }
+        Ok(times)
+    }
+
+    /// Whether one GPU stood for all of its group.
+    pub(super) fn folding(&self) -> Folding {
+        match (self.folded, self.farthest) {
+            (false, _) => Folding::None,
+            (true, false) => Folding::Exact,
+            (true, true) => Folding::Farthest,
+        }
+    }
+
+    /// What was simulated, in order of what it does.
+    pub(super) fn into_rows(self) -> Vec<ChunkTime> {
+        self.found.into_values().collect()
+    }
+
+    /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the tensor-parallel group.
+    fn group(&self, rank: u32) -> Vec<DeviceId> {
+        let plan = self.job.plan;
+        let first = plan.rank(0, 0, rank);
+        let gpu = |rank: crate::id::Rank| self.cluster.gpus[rank.index()];
+        if plan.ep() > plan.tp() {
+            plan.ep_group(first).map(gpu).collect()
+        } else {
+            plan.tp_group(first).map(gpu).collect()
+        }
+    }
+
+    /// Which GPUs of a group are simulated, and the distances that they see: one for all unless that is not wanted, the one
+    /// with the longest ways where they differ.
+    fn simulated(&mut self, group: &[DeviceId]) -> (Vec<usize>, Profile) {
+        let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
+        let mut profile = |rank: usize| -> Profile {
+            let node = rank - rank % per_node;
+            let inside = (1..per_node).map(|turn| node + (rank + turn) % per_node);
+            let across = (1..group.len() / per_node).map(|hop| (rank + hop * per_node) % group.len());
+            let peers: Vec<usize> = inside.chain(across).collect();
+            let mut profile: Profile = peers
+                .into_iter()
+                .map(|peer| {
+                    let path = self.routes.path(group[rank], group[peer]).expect("a cluster is connected");
+                    (path.latency, path.narrowest.get())
+                })
+                .collect();
+            // Whether the nearest node is one or two further on does not matter to anyone.
+            profile.sort_unstable();
+            profile
+        };
+        let profiles: Vec<Profile> = (0..group.len()).map(&mut profile).collect();
+        if self.job.scenario.symmetry == SymmetryChoice::Unfold || group.len() == 1 {
+            return ((0..group.len()).collect(), profiles[0].clone());
+        }
+        self.folded = true;
+        self.farthest |= profiles.iter().any(|profile| *profile != profiles[0]);
+        let far = |rank: &usize| profiles[*rank].iter().map(|&(latency, _)| latency).sum::<Duration>();
+        let farthest = (0..group.len()).rev().max_by_key(far).expect("a group has a GPU");
+        (vec![farthest], profiles[farthest].clone())
+    }
+
+    /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
+    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
+        let Job { scenario, spec, model, plan, .. } = *self.job;
+        let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
+        let sms = Count::new(spec.communication_sms)?;
+        let precision = scenario.precision.unwrap_or_default();
+        let format = |dtype, scale_group| RowFormat { dtype, scale_group, scale: Dtype::Fp32 };
+        let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp());
+        let spec = MoeExchangeSpec {
+            kernels: ExchangeKernels::Normal,
+            tokens_per_gpu: u32::try_from(tokens).ok().and_then(Count::new)?,
+            hidden: model.hidden,
+            experts: moe.routed_experts,
+            experts_per_token: moe.experts_per_token,
+            groups: moe.groups,
+            groups_per_token: moe.groups_per_token,
+            gate: GateChoice::default(),
+            dispatch: format(precision.dispatch, precision.dispatch_scale_group),
+            combine: format(precision.combine, None),
+            sms,
+            scale_up: true,
+        };
+        let place =
+            |gpu: &DeviceId| self.cluster.gpus.iter().position(|other| other == gpu).expect("a GPU of the cluster");
+        let members: Vec<usize> = group.iter().map(place).collect();
+        let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
+        let mut rng = Seed(scenario.seed).stream("exchange");
+        Some(MoeExchange {
+            copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
+            spec,
+            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
+            per_node,
+            costs: software.experts.clone(),
+            folded: (simulated.len() < group.len()).then_some(simulated[0]),
+        })
+    }
+
+    fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
+        let Job { scenario, spec, model, plan, .. } = *self.job;
+        let chunk = Chunk {
+            model: model.clone(),
+            precision: scenario.precision.unwrap_or_default(),
+            tp: u64::from(plan.tp()),
+            sequences: spec.micro_batch.wide(),
+            length: spec.sequence.wide(),
+            recompute: spec.recompute,
+            experts: u64::from(plan.experts_per_gpu(model)),
+            traffic: self.traffic,
+            gpus: group.to_vec(),
+            per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
+            simulated: simulated.to_vec(),
+            exchange: self.exchange(group, simulated),
+            work,
+        };
+        // Kernels leave SMs to communication only while there is something that they overlap with.
+        let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
+        let conditions = Conditions { sms_taken: u64::from(taken), ..Conditions::default() };
+        let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions, gap: spec.launch_gap };
+        let mut network = build::network(scenario, self.cluster)?;
+        let mut workload = ChunkWorkload::new(chunk);
+        let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
+        let parts = breakdown(&timeline);
+        Ok(ChunkTime {
+            name: name(work),
+            count: 0,
+            time: timeline.end() - Time::ZERO,
+            computing: parts.computing,
+            communicating: parts.communicating,
+            exposed: parts.exposed_communication,
+            phases: parts.phases,
+        })
+    }
+}
+
+/// Kernels of a stream that the host feeds, beside communication that holds some SMs.
+struct Beside {
+    kernels: Box<dyn KernelModel>,
+    conditions: Conditions,
+    gap: Duration,
+}
+
+impl KernelModel for Beside {
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
+        let sms_taken = conditions.sms_taken + self.conditions.sms_taken;
+        let cost = self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel);
+        Cost { time: cost.time + self.gap, ..cost }
+    }
+}
+
+/// What a chunk does, for people: "F&B of 4 MoE with 4 MoE".
+fn name(work: ChunkWork) -> String {
+    match work {
+        ChunkWork::Forward(stage) => format!("F of {}", stage_name(stage)),
+        ChunkWork::Backward(stage) => format!("B of {}", stage_name(stage)),
+        ChunkWork::BackwardInput(stage) => format!("B input of {}", stage_name(stage)),
+        ChunkWork::BackwardWeight(stage) => format!("W of {}", stage_name(stage)),
+        ChunkWork::Overlapped { forward, backward } => {
+            format!("F of {} & B of {}", stage_name(forward), stage_name(backward))
+        }
+    }
+}
+
+fn stage_name(stage: StageShape) -> String {
+    let mut parts = Vec::new();
+    let counted = |count: u32, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    parts.extend(stage.embedding.then(|| "embedding".to_owned()));
+    parts.extend(counted(stage.dense_layers, "dense"));
+    parts.extend(counted(stage.moe_layers, "MoE"));
+    parts.extend(stage.head.then(|| "head".to_owned()));
+    parts.extend(counted(stage.mtp_modules, "MTP"));
+    parts.join(" + ")
+}

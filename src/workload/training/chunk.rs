@@ -1,0 +1,443 @@
+//! One chunk of a pipeline: a stage forward, backward, or one stage forward while another goes backward.
+//!
+//! Where two passes overlap, their layers take turns on the compute stream so that each all-to-all has computation of the
+//! other pass to hide behind, in the order of figure 4 of arXiv 2412.19437, which is also that of a recorded chunk
+//! (h800_train_chunk_phases.csv): attention forward, MLP backward by input, by weights, MLP forward, attention backward by
+//! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
+
+use super::kernels::{Load, Training};
+use super::stage::{Block, StageShape};
+use super::wire::{self, TrainingTraffic};
+use crate::id::{DeviceId, OpId, StreamId};
+use crate::model::{ModelSpec, PrecisionSpec};
+use crate::parallelism::RecomputeSpec;
+use crate::units::Time;
+use crate::workload::collective::desk::{Desk, Streams};
+use crate::workload::inference::kernels::Shapes;
+use crate::workload::moe::{Direction, MoeExchange};
+use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
+use crate::workload::{Kernel, Workload};
+
+/// What a chunk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChunkWork {
+    /// A forward pass.
+    Forward(StageShape),
+    /// A full backward pass.
+    Backward(StageShape),
+    /// Gradients of inputs.
+    BackwardInput(StageShape),
+    /// Gradients of weights.
+    BackwardWeight(StageShape),
+    /// A forward and a full backward pass, overlapped.
+    Overlapped {
+        /// The stage that goes forward.
+        forward: StageShape,
+        /// The stage that goes backward.
+        backward: StageShape,
+    },
+}
+
+/// Everything that decides the operations of a chunk.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The model.
+    pub model: ModelSpec,
+    /// Number formats.
+    pub precision: PrecisionSpec,
+    /// GPUs of a tensor-parallel group; they are neighbours in rank order.
+    pub tp: u64,
+    /// Sequences of a micro-batch on one tensor-parallel group.
+    pub sequences: u64,
+    /// Tokens per sequence.
+    pub length: u64,
+    /// What the backward pass computes again.
+    pub recompute: RecomputeSpec,
+    /// Routed experts on a GPU.
+    pub experts: u64,
+    /// Where a token travels, for models with experts.
+    pub traffic: Option<TrainingTraffic>,
+    /// The GPUs of the expert-parallel group, in rank order; for a dense model, those of the tensor-parallel group.
+    pub gpus: Vec<DeviceId>,
+    /// How many of them share a node.
+    pub per_node: usize,
+    /// The places in `gpus` of those that are simulated: all, or one that stands for all.
+    pub simulated: Vec<usize>,
+    /// The kernels that exchange tokens with experts; without them, transfers cost the wire alone.
+    pub exchange: Option<MoeExchange>,
+    /// What is done.
+    pub work: ChunkWork,
+}
+
+/// Lowers a chunk to operations, once.
+pub struct ChunkWorkload {
+    chunk: Chunk,
+    started: bool,
+}
+
+impl ChunkWorkload {
+    /// The workload of one chunk.
+    pub fn new(chunk: Chunk) -> ChunkWorkload {
+        ChunkWorkload { chunk, started: false }
+    }
+}
+
+impl Workload for ChunkWorkload {
+    fn next_arrival(&self) -> Option<Time> {
+        None
+    }
+
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+        if !std::mem::replace(&mut self.started, true) {
+            Lowering::new(&self.chunk, graph).all();
+        }
+    }
+}
+
+/// What an operation of a simulated GPU may have to wait for: one list per GPU.
+pub(super) type Front = Vec<Vec<OpId>>;
+
+/// One of the passes of a chunk.
+#[derive(Clone, Copy)]
+struct Side {
+    /// 0 forward, 1 backward: what labels call a micro-batch.
+    number: u32,
+    layer: u32,
+}
+
+struct Lowering<'a> {
+    chunk: &'a Chunk,
+    kernels: Training<'a>,
+    graph: &'a mut OpGraph,
+    streams: Vec<StreamId>,
+    /// What the passes wait for.
+    forward: Front,
+    backward: Front,
+    /// What the next all-to-all waits for: the one before it.
+    exchanged: Front,
+    number: [u32; 2],
+    /// Streams of communication software.
+    channels: Streams,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(chunk: &'a Chunk, graph: &'a mut OpGraph) -> Lowering<'a> {
+        let stream = |rank: usize| Stream { device: chunk.gpus[rank], rank, name: "compute" };
+        let streams: Vec<StreamId> = chunk.simulated.iter().map(|&rank| graph.stream(stream(rank))).collect();
+        let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
+        let own = chunk.sequences * chunk.length / chunk.tp;
+        let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
+        let load = Load {
+            sequences: chunk.sequences,
+            length: chunk.length,
+            experts: chunk.experts,
+            rows: own * visits,
+            received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
+        };
+        let kernels = Training { shapes, load, recompute: chunk.recompute };
+        let nothing = vec![Vec::new(); streams.len()];
+        let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
+        Lowering {
+            chunk,
+            kernels,
+            graph,
+            streams,
+            forward,
+            backward,
+            exchanged,
+            number: [0; 2],
+            channels: Streams::new(),
+        }
+    }
+
+    fn all(&mut self) {
+        let modules_are_moe = self.chunk.model.moe.is_some();
+        let blocks = |shape: StageShape| shape.blocks(modules_are_moe);
+        let reversed = |shape: StageShape| blocks(shape).into_iter().rev().collect::<Vec<Block>>();
+        match self.chunk.work {
+            ChunkWork::Forward(shape) => blocks(shape).into_iter().for_each(|block| self.pass_forward(block)),
+            ChunkWork::Backward(shape) => reversed(shape).into_iter().for_each(|block| self.pass_backward(block, true)),
+            ChunkWork::BackwardInput(shape) => {
+                reversed(shape).into_iter().for_each(|block| self.pass_backward(block, false));
+            }
+            ChunkWork::BackwardWeight(shape) => reversed(shape).into_iter().for_each(|block| self.weights(block)),
+            ChunkWork::Overlapped { forward, backward } => self.overlapped(blocks(forward), reversed(backward)),
+        }
+    }
+
+    /// Layers of both passes in pairs; what has no partner goes by itself.
+    fn overlapped(&mut self, forward: Vec<Block>, backward: Vec<Block>) {
+        let mut forward = forward.into_iter().peekable();
+        let mut backward = backward.into_iter().peekable();
+        let is_layer = |block: &Block| matches!(block, Block::Dense | Block::Moe);
+        loop {
+            while let Some(block) = forward.next_if(|block| !is_layer(block)) {
+                self.pass_forward(block);
+            }
+            while let Some(block) = backward.next_if(|block| !is_layer(block)) {
+                self.pass_backward(block, true);
+            }
+            match (forward.next(), backward.next()) {
+                (Some(one), Some(other)) => self.pair(one, other),
+                (Some(one), None) => self.pass_forward(one),
+                (None, Some(other)) => self.pass_backward(other, true),
+                (None, None) => break,
+            }
+        }
+    }
+
+    /// One layer forward and one backward.
+    fn pair(&mut self, forward: Block, backward: Block) {
+        let (one, other) = (self.next_side(0), self.next_side(1));
+        self.combine_backward(other, backward);
+        self.attention_forward(one);
+        self.ffn_input(other, backward);
+        self.dispatch(one, forward);
+        self.dispatch_backward(other, backward);
+        self.ffn_weights(other, backward);
+        self.ffn_forward(one, forward);
+        self.combine(one, forward);
+        self.attention_input(other);
+        self.attention_weights(other);
+    }
+
+    fn next_side(&mut self, number: u32) -> Side {
+        let layer = &mut self.number[number as usize];
+        *layer += 1;
+        Side { number, layer: *layer - 1 }
+    }
+
+    fn pass_forward(&mut self, block: Block) {
+        let side = self.next_side(0);
+        match block {
+            Block::Embedding => self.step(side, Phase::Embedding, &self.kernels.embedding_forward()),
+            Block::Head => self.step(side, Phase::Head, &self.kernels.head_forward()),
+            Block::Projection => self.step(side, Phase::Head, &self.kernels.projection_forward()),
+            Block::Dense | Block::Moe => {
+                self.attention_forward(side);
+                self.dispatch(side, block);
+                self.ffn_forward(side, block);
+                self.combine(side, block);
+            }
+        }
+    }
+
+    fn pass_backward(&mut self, block: Block, with_weights: bool) {
+        let side = self.next_side(1);
+        match block {
+            Block::Embedding => {}
+            Block::Head => self.step(side, Phase::HeadBackward, &self.kernels.head_input()),
+            Block::Projection => self.step(side, Phase::HeadBackward, &self.kernels.projection_input()),
+            Block::Dense | Block::Moe => {
+                if self.chunk.recompute == RecomputeSpec::Full {
+                    self.layer_again(side, block);
+                }
+                self.combine_backward(side, block);
+                self.ffn_input(side, block);
+                self.dispatch_backward(side, block);
+                if with_weights {
+                    self.ffn_weights(side, block);
+                }
+                self.attention_input(side);
+            }
+        }
+        if with_weights {
+            match block {
+                Block::Dense | Block::Moe => self.attention_weights(side),
+                Block::Embedding | Block::Head | Block::Projection => self.weights_at(side, block),
+            }
+        }
+    }
+
+    /// Computes a layer again from its input; its output is not needed.
+    fn layer_again(&mut self, side: Side, block: Block) {
+        let forward = std::mem::replace(&mut self.forward, self.backward.clone());
+        self.attention_forward(side);
+        self.dispatch(side, block);
+        self.ffn_forward(side, block);
+        self.backward = std::mem::replace(&mut self.forward, forward);
+    }
+
+    fn weights(&mut self, block: Block) {
+        let side = self.next_side(1);
+        self.weights_at(side, block);
+    }
+
+    fn weights_at(&mut self, side: Side, block: Block) {
+        match block {
+            Block::Embedding => self.step(side, Phase::HeadBackward, &self.kernels.embedding_weights()),
+            Block::Head => self.step(side, Phase::HeadBackward, &self.kernels.head_weights()),
+            Block::Projection => self.step(side, Phase::HeadBackward, &self.kernels.projection_weights()),
+            Block::Dense | Block::Moe => {
+                self.ffn_weights(side, block);
+                self.attention_weights(side);
+            }
+        }
+    }
+
+    fn attention_forward(&mut self, side: Side) {
+        self.step(side, Phase::Attention, &self.kernels.attention_forward());
+        self.over_tp(side);
+    }
+
+    fn ffn_forward(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            self.step(side, Phase::DenseFfn, &self.kernels.dense_forward());
+            self.over_tp(side);
+        } else {
+            self.step(side, Phase::Experts, &self.kernels.routed_forward());
+        }
+    }
+
+    /// Router, dispatch, and the shared expert, which does not wait for what is dispatched.
+    fn dispatch(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            return;
+        }
+        self.step(side, Phase::Gate, &self.kernels.gate_forward());
+        let routed = self.forward.clone();
+        let received = self.exchange(side, Phase::Dispatch, Direction::Dispatch, &routed);
+        self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
+        join(&mut self.forward, received);
+    }
+
+    fn combine(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let done = self.forward.clone();
+            self.forward = self.exchange(side, Phase::Combine, Direction::Combine, &done);
+        }
+    }
+
+    fn combine_backward(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let ready = self.backward.clone();
+            let received = self.exchange(side, Phase::CombineBackward, Direction::Dispatch, &ready);
+            // The shared expert's gradient does not travel.
+            self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
+            join(&mut self.backward, received);
+        }
+    }
+
+    fn ffn_input(&mut self, side: Side, block: Block) {
+        if block == Block::Dense {
+            self.step(side, Phase::FfnBackward, &self.kernels.dense_input());
+            self.over_tp(side);
+        } else {
+            self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
+        }
+    }
+
+    fn dispatch_backward(&mut self, side: Side, block: Block) {
+        if block == Block::Moe {
+            let done = self.backward.clone();
+            self.backward = self.exchange(side, Phase::DispatchBackward, Direction::Combine, &done);
+            // Gradients of the router do not travel, but are added to what comes back.
+        }
+    }
+
+    fn ffn_weights(&mut self, side: Side, block: Block) {
+        let kernels = match block {
+            Block::Dense => self.kernels.dense_weights(),
+            _ => self.kernels.expert_weights(),
+        };
+        self.aside(side, Phase::FfnWeights, &kernels);
+    }
+
+    fn attention_input(&mut self, side: Side) {
+        if self.chunk.model.moe.is_some() {
+            self.step(side, Phase::AttentionBackward, &self.kernels.gate_backward());
+        }
+        self.step(side, Phase::AttentionBackward, &self.kernels.attention_input());
+        self.over_tp(side);
+    }
+
+    fn attention_weights(&mut self, side: Side) {
+        self.aside(side, Phase::AttentionWeights, &self.kernels.attention_weights());
+    }
+
+    /// Kernels that the pass goes on from.
+    fn step(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        let front = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        let done = self.compute(side, phase, kernels, &front);
+        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = done;
+    }
+
+    /// Kernels that nothing in the chunk waits for: they only take their turn on the stream.
+    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        let nothing = vec![Vec::new(); self.streams.len()];
+        self.compute(side, phase, kernels, &nothing);
+    }
+
+    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Kernel], after: &Front) -> Front {
+        let label = label(phase, side);
+        let chain = |graph: &mut OpGraph, stream: StreamId, after: &Vec<OpId>| {
+            let mut after = after.clone();
+            for &kernel in kernels {
+                let op = Op { work: Work::Compute(kernel), label, stream: Some(stream), collective: None };
+                after = vec![graph.push(op, &after)];
+            }
+            after
+        };
+        self.streams.iter().zip(after).map(|(&stream, after)| chain(self.graph, stream, after)).collect()
+    }
+
+    /// An all-to-all, after the one before it.
+    fn exchange(&mut self, side: Side, phase: Phase, way: Direction, after: &Front) -> Front {
+        let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
+        let mut ready = after.clone();
+        join(&mut ready, self.exchanged.clone());
+        let label = label(phase, side);
+        let received = match &self.chunk.exchange {
+            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
+            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
+        };
+        self.exchanged = received.clone();
+        received
+    }
+
+    /// The all-to-all as communication kernels do it, on channels that all of them share.
+    fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
+        let mut front = vec![Vec::new(); self.chunk.gpus.len()];
+        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
+            front[rank].clone_from(ready);
+        }
+        let streams = std::mem::take(&mut self.channels);
+        let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
+        let mut received = kernels.pass(&mut desk, way, &front);
+        self.channels = desk.into_streams();
+        self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
+    }
+
+    /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
+    fn over_tp(&mut self, side: Side) {
+        let tp = self.chunk.tp as usize;
+        if tp == 1 {
+            return;
+        }
+        let label = label(Phase::TensorParallel, side);
+        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
+        let tag = self.graph.collective();
+        let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
+        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        for _ in 0..2 * (tp - 1) {
+            let mut received = vec![Vec::new(); held.len()];
+            for (place, &rank) in self.chunk.simulated.iter().enumerate() {
+                let next = rank - rank % tp + (rank + 1) % tp;
+                let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
+                let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
+                received[if folded { place } else { next }].push(sent);
+            }
+            held = received;
+        }
+        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
+    }
+}
+
+fn label(phase: Phase, side: Side) -> Label {
+    Label { phase, layer: side.layer, micro_batch: side.number }
+}
+
+/// Waits for `more` as well.
+fn join(front: &mut Front, more: Front) {
+    front.iter_mut().zip(more).for_each(|(front, more)| front.extend(more));
+}

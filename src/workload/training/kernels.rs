@@ -1,0 +1,420 @@
+//! The kernels of a training step, block by block: forward, gradient of the input, gradient of the weights.
+//!
+//! Which passes over memory there are follows a recorded chunk of DeepSeek-V3's training (h800_train_chunk_kernels.csv):
+//! operands in FP8 are cast before every product, and transposed for gradients of weights; norms add the residual; the
+//! router and its balancing run as dozens of small kernels. Shapes are those of one GPU of a tensor-parallel group, with
+//! sequence parallelism: passes over hidden states are divided, too. This module computes no durations.
+
+use crate::dtype::Dtype;
+use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
+use crate::parallelism::RecomputeSpec;
+use crate::units::Bytes;
+use crate::workload::inference::kernels::Shapes;
+use crate::workload::kernel::{Gemm, Kernel, Pass, PrefillAttention, values};
+
+/// Small kernels of the router, forward and backward: scores, groups, top-k, balancing loss (h800_train_chunk_kernels.csv).
+const ROUTER_PASSES: [usize; 2] = [40, 26];
+/// Values that share one FP32 scale factor (arXiv 2412.19437, section 3.3.2).
+const SCALE_GROUP: u64 = 128;
+
+/// The micro-batch and how its tokens meet experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Sequences.
+    pub sequences: u64,
+    /// Tokens per sequence.
+    pub length: u64,
+    /// Routed experts on a GPU.
+    pub experts: u64,
+    /// Rows that they work on.
+    pub rows: u64,
+    /// Tokens that a GPU receives for them, each once.
+    pub received: u64,
+}
+
+/// A matrix of weights: outputs and inputs.
+type Matrix = (u64, u64);
+
+/// Training kernels in terms of the shapes that all workloads share.
+pub(super) struct Training<'a> {
+    pub shapes: Shapes<'a>,
+    pub load: Load,
+    pub recompute: RecomputeSpec,
+}
+
+impl Training<'_> {
+    fn tokens(&self) -> u64 {
+        self.load.sequences * self.load.length
+    }
+
+    /// Tokens whose hidden states one GPU of a tensor-parallel group holds between products.
+    pub fn own_tokens(&self) -> u64 {
+        self.tokens() / self.shapes.tp
+    }
+
+    fn narrow(&self) -> bool {
+        self.shapes.precision.operands.bits() < Dtype::Bf16.bits()
+    }
+
+    /// Values in the format of operands, with their scale factors.
+    fn operand(&self, rows: u64, columns: u64) -> Bytes {
+        let scales = if self.narrow() { values(rows, columns.div_ceil(SCALE_GROUP), Dtype::Fp32) } else { Bytes::ZERO };
+        values(rows, columns, self.shapes.precision.operands) + scales
+    }
+
+    /// Casts to the format of operands and transposes the scale factors; nothing where operands are wide.
+    fn cast(&self, rows: u64, columns: u64) -> Vec<Kernel> {
+        if !self.narrow() {
+            return Vec::new();
+        }
+        let scales = values(rows, columns.div_ceil(SCALE_GROUP), Dtype::Fp32);
+        let read = values(rows, columns, Dtype::Bf16);
+        let cast = Kernel::Elementwise { read, written: self.operand(rows, columns) };
+        vec![cast, Kernel::Elementwise { read: scales, written: scales }]
+    }
+
+    /// Casts and transposes, so that a product can run over tokens.
+    fn cast_transposed(&self, rows: u64, columns: u64) -> Vec<Kernel> {
+        self.cast(rows, columns).into_iter().take(1).collect()
+    }
+
+    fn forward(&self, rows: u64, (outputs, inputs): Matrix) -> Vec<Kernel> {
+        let mut kernels = self.cast(rows, inputs);
+        kernels.push(self.shapes.gemm(rows, outputs, inputs));
+        kernels
+    }
+
+    /// Gradient of the input: the gradient of the output, cast, meets the transposed weights.
+    fn input(&self, rows: u64, (outputs, inputs): Matrix) -> Vec<Kernel> {
+        let mut kernels = self.cast(rows, outputs);
+        if self.narrow() {
+            kernels.push(even(self.operand(outputs, inputs)));
+        }
+        kernels.push(self.shapes.gemm(rows, inputs, outputs));
+        kernels
+    }
+
+    /// The gradient of `groups` matrices of weights over `rows` tokens together.
+    fn weight(&self, groups: u64, rows: u64, matrix: Matrix) -> Kernel {
+        gradient(groups, rows, matrix, self.shapes.precision.operands)
+    }
+
+    /// Norm that first adds what the block before it produced to the residual stream.
+    fn norm(&self, rows: u64, columns: u64) -> Kernel {
+        even(values(2 * rows, columns, Dtype::Bf16))
+    }
+
+    /// Reads the gradient, the input and the residual's gradient, and writes the sum.
+    fn norm_backward(&self, rows: u64, columns: u64) -> Kernel {
+        let row = values(rows, columns, Dtype::Bf16);
+        Kernel::Elementwise { read: row * 3, written: row }
+    }
+
+    fn attention(&self, pass: Pass) -> Kernel {
+        let (heads, kv_heads, key_dim, value_dim) = match &self.shapes.model.attention {
+            AttentionSpec::Mla(mla) => {
+                let heads = mla.heads.wide() / self.shapes.tp;
+                (heads, heads, mla.qk_head_dim(), mla.v_head_dim.wide())
+            }
+            AttentionSpec::Gqa(gqa) => {
+                let dim = gqa.head_dim.wide();
+                (gqa.heads.wide() / self.shapes.tp, gqa.kv_heads.wide().div_ceil(self.shapes.tp), dim, dim)
+            }
+        };
+        let Load { sequences, length, .. } = self.load;
+        Kernel::PrefillAttention(PrefillAttention {
+            requests: sequences,
+            queries: length,
+            context: 0,
+            heads,
+            key_heads: kv_heads,
+            key_dim,
+            value_dim,
+            latent: false,
+            operands: Dtype::Bf16,
+            pass,
+        })
+    }
+
+    /// Norm, projections, attention, output projection.
+    pub fn attention_forward(&self) -> Vec<Kernel> {
+        let (tokens, hidden) = (self.tokens(), self.shapes.hidden());
+        let mut kernels = vec![self.norm(self.own_tokens(), hidden)];
+        let output = match &self.shapes.model.attention {
+            AttentionSpec::Mla(mla) => {
+                let sizes = MlaSizes::new(mla, self.shapes.tp, hidden);
+                for down in sizes.down() {
+                    kernels.extend(self.forward(tokens, down));
+                }
+                kernels.extend(self.expand(&sizes));
+                sizes.output
+            }
+            AttentionSpec::Gqa(gqa) => {
+                let (joint, output) = self.gqa_sizes(gqa);
+                kernels.extend(self.forward(tokens, joint));
+                kernels.push(even(values(tokens, joint.0, Dtype::Bf16)));
+                output
+            }
+        };
+        kernels.push(self.attention(Pass::Forward));
+        // Kept for the backward pass in a narrower format (arXiv 2412.19437, section 3.3.3).
+        if self.narrow() {
+            kernels.push(even(values(tokens, output.1, Dtype::Bf16)));
+        }
+        kernels.extend(self.forward(tokens, output));
+        kernels
+    }
+
+    /// From the latents of MLA to queries, keys and values: norms, up-projections, rotary positions, copies into place.
+    fn expand(&self, sizes: &MlaSizes) -> Vec<Kernel> {
+        let tokens = self.tokens();
+        let mut kernels = Vec::new();
+        for up in sizes.up() {
+            kernels.push(even(values(tokens, up.1, Dtype::Bf16)));
+            kernels.extend(self.forward(tokens, up));
+        }
+        let row = |columns| values(tokens, columns, Dtype::Bf16);
+        kernels.push(Kernel::Elementwise { read: row(sizes.keys_plain), written: row(sizes.keys) });
+        kernels.push(even(row(sizes.values)));
+        kernels.push(even(row(sizes.queries)));
+        kernels
+    }
+
+    /// Gradients of the attention block's input, with what is computed again and what gradients of weights will need.
+    pub fn attention_input(&self) -> Vec<Kernel> {
+        let (tokens, hidden) = (self.tokens(), self.shapes.hidden());
+        let row = |columns| values(tokens, columns, Dtype::Bf16);
+        let mut kernels = vec![self.norm_backward(self.own_tokens(), hidden)];
+        let (projections, expanded) = match &self.shapes.model.attention {
+            AttentionSpec::Mla(mla) => {
+                let sizes = MlaSizes::new(mla, self.shapes.tp, hidden);
+                (sizes.all(), Some(sizes))
+            }
+            AttentionSpec::Gqa(gqa) => {
+                let (joint, output) = self.gqa_sizes(gqa);
+                (vec![joint, output], None)
+            }
+        };
+        let output = projections[projections.len() - 1];
+        if self.narrow() {
+            kernels.push(even(row(output.1)));
+        }
+        kernels.extend(self.input(tokens, output));
+        if self.recompute == RecomputeSpec::Selective {
+            kernels.extend(expanded.iter().flat_map(|sizes| self.expand(sizes)));
+        }
+        kernels.extend(self.attention_backward(output.1));
+        for &projection in projections[..projections.len() - 1].iter().rev() {
+            kernels.extend(self.input(tokens, projection));
+        }
+        if let Some(sizes) = &expanded {
+            // Rotary positions backward, and gradients of keys and values taken apart.
+            kernels.extend([sizes.queries, sizes.values, sizes.keys_plain].map(|columns| even(row(columns))));
+            kernels.extend([sizes.query_latent, sizes.latent].map(|columns| self.norm_backward(tokens, columns)));
+        }
+        for (outputs, inputs) in projections {
+            kernels.extend(self.cast_transposed(tokens, outputs));
+            kernels.extend(self.cast_transposed(tokens, inputs));
+        }
+        if self.recompute == RecomputeSpec::Selective {
+            kernels.push(self.norm(self.own_tokens(), hidden));
+        }
+        kernels.push(self.norm_backward(self.own_tokens(), hidden));
+        kernels
+    }
+
+    /// The attention kernel's gradient between the passes that prepare its sums in FP32 and round them.
+    fn attention_backward(&self, output: u64) -> Vec<Kernel> {
+        let backward = self.attention(Pass::Backward);
+        let Kernel::PrefillAttention(shape) = backward else { unreachable!("made above") };
+        let rows = self.tokens();
+        let queries = |dtype| values(rows, shape.heads * shape.key_dim, dtype);
+        let prepare =
+            Kernel::Elementwise { read: values(2 * rows, output, Dtype::Bf16), written: queries(Dtype::Fp32) };
+        let round = Kernel::Elementwise { read: queries(Dtype::Fp32), written: queries(Dtype::Bf16) };
+        vec![prepare, backward, round]
+    }
+
+    /// Gradients of the attention block's weights.
+    pub fn attention_weights(&self) -> Vec<Kernel> {
+        let projections = match &self.shapes.model.attention {
+            AttentionSpec::Mla(mla) => MlaSizes::new(mla, self.shapes.tp, self.shapes.hidden()).all(),
+            AttentionSpec::Gqa(gqa) => {
+                let (joint, output) = self.gqa_sizes(gqa);
+                vec![joint, output]
+            }
+        };
+        projections.into_iter().map(|projection| self.weight(1, self.tokens(), projection)).collect()
+    }
+
+    fn gqa_sizes(&self, gqa: &GqaSpec) -> (Matrix, Matrix) {
+        let (hidden, tp, dim) = (self.shapes.hidden(), self.shapes.tp, gqa.head_dim.wide());
+        let heads = gqa.heads.wide() / tp;
+        let kv_heads = gqa.kv_heads.wide().div_ceil(tp);
+        (((heads + 2 * kv_heads) * dim, hidden), (hidden, heads * dim))
+    }
+
+    /// Norm, router, and what it takes to pick experts and pack tokens for them.
+    pub fn gate_forward(&self) -> Vec<Kernel> {
+        let (tokens, hidden, experts) = (self.own_tokens(), self.shapes.hidden(), self.routed());
+        let mut kernels = vec![self.norm(tokens, hidden), self.wide_gemm(tokens, experts, hidden)];
+        kernels.extend(vec![even(values(tokens, experts, Dtype::Fp32)); ROUTER_PASSES[0]]);
+        kernels.extend(self.cast_transposed(tokens, hidden));
+        kernels
+    }
+
+    /// Gradients of router and norm.
+    pub fn gate_backward(&self) -> Vec<Kernel> {
+        let (tokens, hidden, experts) = (self.own_tokens(), self.shapes.hidden(), self.routed());
+        let mut kernels = vec![even(values(tokens, experts, Dtype::Fp32)); ROUTER_PASSES[1]];
+        kernels.push(self.wide_gemm(tokens, hidden, experts));
+        kernels.push(self.wide_weight(tokens, (experts, hidden)));
+        kernels
+    }
+
+    fn routed(&self) -> u64 {
+        self.shapes.model.moe.as_ref().map_or(0, |moe| moe.routed_experts.wide())
+    }
+
+    /// A product that stays in BF16 (arXiv 2412.19437, section 3.3.1: gate, embedding, head).
+    fn wide_gemm(&self, rows: u64, n: u64, k: u64) -> Kernel {
+        Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands: Dtype::Bf16, weights: self.shapes.precision.embedding })
+    }
+
+    fn wide_weight(&self, tokens: u64, matrix: Matrix) -> Kernel {
+        gradient(1, tokens, matrix, Dtype::Bf16)
+    }
+
+    /// Head, softmax in FP32 and loss.
+    pub fn head_forward(&self) -> Vec<Kernel> {
+        let (hidden, vocab) = (self.shapes.hidden(), self.vocab());
+        let logits = |dtype| values(self.tokens(), vocab, dtype);
+        vec![
+            self.norm(self.own_tokens(), hidden),
+            self.wide_gemm(self.tokens(), vocab, hidden),
+            Kernel::Elementwise { read: logits(Dtype::Bf16), written: logits(Dtype::Fp32) },
+            Kernel::Elementwise { read: logits(Dtype::Fp32), written: values(self.tokens(), 1, Dtype::Fp32) },
+        ]
+    }
+
+    /// Gradients of loss, head input and norm.
+    pub fn head_input(&self) -> Vec<Kernel> {
+        let (hidden, vocab) = (self.shapes.hidden(), self.vocab());
+        let logits = |dtype| values(self.tokens(), vocab, dtype);
+        vec![
+            Kernel::Elementwise { read: logits(Dtype::Fp32), written: logits(Dtype::Bf16) },
+            self.wide_gemm(self.tokens(), hidden, vocab),
+            self.norm_backward(self.own_tokens(), hidden),
+        ]
+    }
+
+    /// Gradient of the head.
+    pub fn head_weights(&self) -> Vec<Kernel> {
+        vec![self.wide_weight(self.tokens(), (self.vocab(), self.shapes.hidden()))]
+    }
+
+    fn vocab(&self) -> u64 {
+        self.shapes.model.vocab.wide().div_ceil(self.shapes.tp)
+    }
+
+    /// Looks up the rows of the embedding.
+    pub fn embedding_forward(&self) -> Vec<Kernel> {
+        vec![self.shapes.embedding(self.own_tokens())]
+    }
+
+    /// Adds the gradients of looked-up rows in FP32.
+    pub fn embedding_weights(&self) -> Vec<Kernel> {
+        let rows = |dtype| values(self.own_tokens(), self.shapes.hidden(), dtype);
+        vec![Kernel::Elementwise { read: rows(Dtype::Bf16) + rows(Dtype::Fp32), written: rows(Dtype::Fp32) }]
+    }
+
+    fn projection(&self) -> Matrix {
+        (self.shapes.hidden(), 2 * self.shapes.hidden())
+    }
+
+    /// Norms of the hidden state and of the next token's embedding, and the projection of both (arXiv 2412.19437, section 2.2).
+    pub fn projection_forward(&self) -> Vec<Kernel> {
+        let mut kernels = vec![even(values(self.own_tokens(), 2 * self.shapes.hidden(), Dtype::Bf16))];
+        kernels.extend(self.forward(self.own_tokens(), self.projection()));
+        kernels
+    }
+
+    /// Gradients of both.
+    pub fn projection_input(&self) -> Vec<Kernel> {
+        let mut kernels = self.input(self.own_tokens(), self.projection());
+        kernels.push(self.norm_backward(self.own_tokens(), 2 * self.shapes.hidden()));
+        kernels
+    }
+
+    /// Gradient of the projection.
+    pub fn projection_weights(&self) -> Vec<Kernel> {
+        let (outputs, inputs) = self.projection();
+        let mut kernels = self.cast_transposed(self.own_tokens(), outputs);
+        kernels.extend(self.cast_transposed(self.own_tokens(), inputs));
+        kernels.push(self.weight(1, self.own_tokens(), (outputs, inputs)));
+        kernels
+    }
+}
+
+mod ffn;
+
+/// The gradient of weights: outputs by inputs, summed over tokens.
+fn gradient(groups: u64, tokens: u64, (outputs, inputs): Matrix, operands: Dtype) -> Kernel {
+    let (rows, k) = (groups * outputs, tokens.div_ceil(groups));
+    Kernel::WeightGradient(Gemm { groups, rows, n: inputs, k, operands, weights: operands })
+}
+
+/// Reads and writes as much.
+fn even(bytes: Bytes) -> Kernel {
+    Kernel::Elementwise { read: bytes, written: bytes }
+}
+
+/// The matrices and widths of MLA on one GPU of a tensor-parallel group.
+struct MlaSizes {
+    query_down: Option<Matrix>,
+    query_up: Matrix,
+    latent_down: Matrix,
+    latent_up: Matrix,
+    output: Matrix,
+    query_latent: u64,
+    latent: u64,
+    queries: u64,
+    keys: u64,
+    keys_plain: u64,
+    values: u64,
+}
+
+impl MlaSizes {
+    fn new(mla: &MlaSpec, tp: u64, hidden: u64) -> MlaSizes {
+        let heads = mla.heads.wide() / tp;
+        let (plain, value) = (mla.qk_nope_head_dim.wide(), mla.v_head_dim.wide());
+        let latent = mla.kv_lora_rank.wide();
+        let queries = heads * mla.qk_head_dim();
+        MlaSizes {
+            query_down: mla.q_lora_rank.map(|rank| (rank.wide(), hidden)),
+            query_up: (queries, mla.q_lora_rank.map_or(hidden, |rank| rank.wide())),
+            latent_down: (latent + mla.qk_rope_head_dim.wide(), hidden),
+            latent_up: (heads * (plain + value), latent),
+            output: (hidden, heads * value),
+            query_latent: mla.q_lora_rank.map_or(0, |rank| rank.wide()),
+            latent,
+            queries,
+            keys: queries,
+            keys_plain: heads * plain,
+            values: heads * value,
+        }
+    }
+
+    fn down(&self) -> impl Iterator<Item = Matrix> {
+        self.query_down.into_iter().chain([self.latent_down])
+    }
+
+    fn up(&self) -> [Matrix; 2] {
+        [self.query_up, self.latent_up]
+    }
+
+    /// All matrices, the output projection last.
+    fn all(&self) -> Vec<Matrix> {
+        self.down().chain(self.up()).chain([self.output]).collect()
+    }
+}

@@ -1,0 +1,230 @@
+//! The two all-to-alls of a layer with experts where software costs nothing, as if hardware forwarded: over the fabric once per node that a token
+//! visits, to the GPU of the sender's index, which forwards it inside the node once per GPU (arXiv 2412.19437, section
+//! 3.2.2). The way back is the mirror image: results are summed inside the node before they cross the fabric.
+//!
+//! What each node gets is worked out from a sample of the gate, as an average over GPUs: routing is taken as balanced.
+
+use super::chunk::{Chunk, Front};
+use crate::dtype::Dtype;
+use crate::id::{CollectiveId, OpId};
+use crate::model::MoeSpec;
+use crate::rng::RandomStream;
+use crate::units::Bytes;
+use crate::workload::gate::sample_gate;
+use crate::workload::moe::Direction;
+use crate::workload::op::{Label, Op, OpGraph, Work};
+
+/// Tokens beyond which a sample of the gate adds nothing but time.
+const SAMPLE: usize = 1 << 14;
+
+/// What a token's trip to its experts takes, on average over tokens and GPUs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainingTraffic {
+    /// Other nodes that it visits.
+    pub remote_nodes: f64,
+    /// GPUs of those nodes that it visits beyond the one of its own GPU's index.
+    pub forwarded: f64,
+    /// Other GPUs of its own node that it visits.
+    pub local: f64,
+    /// GPUs that it visits, its own included.
+    pub devices: f64,
+}
+
+/// The traffic of an expert-parallel group of `ep` GPUs, `per_node` of them on each node; experts are spread evenly.
+pub fn training_traffic(moe: &MoeSpec, ep: u64, per_node: u64, rng: &mut RandomStream) -> TrainingTraffic {
+    let sample = sample_gate(moe, SAMPLE, rng);
+    let per_device = moe.routed_experts.wide().div_ceil(ep);
+    let (mut nodes, mut forwarded, mut local, mut all) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut devices, mut visited) = (Vec::new(), Vec::new());
+    for (token, experts) in (0..).zip(sample.tokens()) {
+        let home = token % ep;
+        devices.clear();
+        devices.extend(experts.iter().map(|&expert| u64::from(expert) / per_device));
+        devices.sort_unstable();
+        devices.dedup();
+        visited.clear();
+        visited.extend(devices.iter().map(|device| device / per_node));
+        visited.dedup();
+        nodes += visited.iter().filter(|&&node| node != home / per_node).count() as u64;
+        for device in &devices {
+            match (device / per_node == home / per_node, device % per_node == home % per_node) {
+                (true, false) => local += 1,
+                (false, false) => forwarded += 1,
+                (true | false, true) => {}
+            }
+        }
+        all += devices.len() as u64;
+    }
+    let average = |sum: u64| sum as f64 / sample.len() as f64;
+    TrainingTraffic {
+        remote_nodes: average(nodes),
+        forwarded: average(forwarded),
+        local: average(local),
+        devices: average(all),
+    }
+}
+
+impl TrainingTraffic {
+    /// Copies that cross the fabric, are forwarded, and stay in the node, of `tokens` tokens of one GPU, rounded up.
+    pub(super) fn copies(&self, tokens: u64) -> (u64, u64, u64) {
+        let of = |average: f64| (average * tokens as f64).ceil() as u64;
+        (of(self.remote_nodes), of(self.forwarded), of(self.local))
+    }
+
+    /// Tokens that a GPU receives, each once, when each GPU has `tokens`.
+    pub fn received(&self, tokens: u64) -> u64 {
+        (self.devices * tokens as f64).ceil() as u64
+    }
+}
+
+/// Adds one all-to-all of `tokens` tokens of every GPU.
+pub(super) fn exchange(
+    chunk: &Chunk,
+    graph: &mut OpGraph,
+    label: Label,
+    way: Direction,
+    traffic: TrainingTraffic,
+    tokens: u64,
+    ready: &Front,
+) -> Front {
+    let (precision, hidden) = (&chunk.precision, chunk.model.hidden.wide());
+    let row = match way {
+        Direction::Dispatch => {
+            let scales = precision.dispatch_scale_group.map_or(0, |group| hidden.div_ceil(group.wide()));
+            precision.dispatch.bytes(hidden) + Dtype::Fp32.bytes(scales)
+        }
+        Direction::Combine => precision.combine.bytes(hidden),
+    };
+    let (remote, forwarded, local) = traffic.copies(tokens);
+    let parts = Parts::new(chunk, row, [remote, forwarded, local]);
+    let tag = graph.collective();
+    let exchange = Exchange { chunk, graph, label, tag, parts };
+    match way {
+        Direction::Dispatch => exchange.dispatch(ready),
+        Direction::Combine => exchange.combine(ready),
+    }
+}
+
+/// What one GPU sends to each peer.
+#[derive(Clone, Copy)]
+struct Parts {
+    nodes: usize,
+    /// To the GPU of its index in another node.
+    across: Bytes,
+    /// Of what comes from one other node, to each GPU of its node.
+    forwarded: Bytes,
+    /// To each other GPU of its node.
+    local: Bytes,
+}
+
+impl Parts {
+    fn new(chunk: &Chunk, row: Bytes, [remote, forwarded, local]: [u64; 3]) -> Parts {
+        let nodes = chunk.gpus.len() / chunk.per_node;
+        let (others, peers) = ((nodes as u64 - 1).max(1), (chunk.per_node as u64 - 1).max(1));
+        let each = |copies: u64, among: u64| Bytes::new((copies * row.get()).div_ceil(among));
+        Parts {
+            nodes,
+            across: each(remote, others),
+            forwarded: each(forwarded, others * peers),
+            local: each(local, peers),
+        }
+    }
+}
+
+/// The sends of one all-to-all.
+struct Exchange<'a> {
+    chunk: &'a Chunk,
+    graph: &'a mut OpGraph,
+    label: Label,
+    tag: CollectiveId,
+    parts: Parts,
+}
+
+impl Exchange<'_> {
+    fn folded(&self) -> bool {
+        self.chunk.simulated.len() < self.chunk.gpus.len()
+    }
+
+    fn send(&mut self, from: usize, to: usize, bytes: Bytes, after: &[OpId]) -> OpId {
+        let work = Work::Send { from: self.chunk.gpus[from], to: self.chunk.gpus[to], bytes };
+        self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after)
+    }
+
+    /// The GPU of `rank`'s index in the node `hop` further on.
+    fn across(&self, rank: usize, hop: usize) -> usize {
+        (rank + hop * self.chunk.per_node) % self.chunk.gpus.len()
+    }
+
+    /// Sends `bytes` to every other GPU of the node; notes who receives them. Who stands for all receives when its likes do,
+    /// which is when what it sends arrives.
+    fn inside(&mut self, place: usize, rank: usize, bytes: Bytes, after: &[OpId], received: &mut Front) {
+        let per_node = self.chunk.per_node;
+        let node = rank - rank % per_node;
+        for turn in 1..per_node {
+            let peer = node + (rank + turn) % per_node;
+            let sent = self.send(rank, peer, bytes, after);
+            received[if self.folded() { place } else { peer }].push(sent);
+        }
+    }
+
+    /// Over the fabric first, then inside the node.
+    fn dispatch(mut self, after: &Front) -> Front {
+        let mut received = after.clone();
+        let simulated = self.chunk.simulated.clone();
+        for (place, &rank) in simulated.iter().enumerate() {
+            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        }
+        for hop in 1..self.parts.nodes {
+            for (place, &rank) in simulated.iter().enumerate() {
+                let there = self.across(rank, hop);
+                let sent = self.send(rank, there, self.parts.across, &after[place]);
+                let at = if self.folded() { place } else { there };
+                received[at].push(sent);
+                self.inside(at, simulated[at], self.parts.forwarded, &[sent], &mut received);
+            }
+        }
+        received
+    }
+
+    /// Inside the node first, then over the fabric.
+    fn combine(mut self, after: &Front) -> Front {
+        let mut received = after.clone();
+        let simulated = self.chunk.simulated.clone();
+        for hop in 1..self.parts.nodes {
+            let mut gathered = after.clone();
+            for (place, &rank) in simulated.iter().enumerate() {
+                self.inside(place, rank, self.parts.forwarded, &after[place], &mut gathered);
+            }
+            for (place, &rank) in simulated.iter().enumerate() {
+                let there = self.across(rank, hop);
+                let sent = self.send(rank, there, self.parts.across, &gathered[place]);
+                received[if self.folded() { place } else { there }].push(sent);
+            }
+        }
+        for (place, &rank) in simulated.iter().enumerate() {
+            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        }
+        received
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::published;
+    use crate::rng::Seed;
+
+    #[test]
+    fn node_limited_routing_crosses_the_fabric_at_most_four_times() {
+        let model = published::deepseek_v3();
+        let moe = model.moe.as_ref().expect("experts");
+        let traffic = training_traffic(moe, 64, 8, &mut Seed(1).stream("gate"));
+        // Between 3.5 and 4 of 8 nodes are visited, of which the own one is one in eight.
+        assert!((3.5 * 7.0 / 8.0..4.0 * 7.0 / 8.0).contains(&traffic.remote_nodes), "{traffic:?}");
+        // Each visited GPU is the own one, in the own node, at the own index of another node, or elsewhere.
+        let found = traffic.devices * 7.0 / 8.0;
+        assert!((traffic.local + traffic.forwarded - found).abs() < 0.05, "{traffic:?}");
+        let one_node = training_traffic(moe, 8, 8, &mut Seed(1).stream("gate"));
+        assert_eq!((one_node.remote_nodes, one_node.forwarded), (0.0, 0.0));
+    }
+}

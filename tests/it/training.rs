@@ -1,0 +1,217 @@
+//! Training steps against closed forms, against themselves under symmetry, and under changes whose effect can be bounded.
+
+use octoplane::metrics::{ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, TrainingMetrics};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
+use octoplane::timeline::Place;
+use octoplane::units::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec};
+use octoplane::workload::{Phase, Work};
+use std::path::Path;
+
+fn run(scenario: &str, sets: &[&str]) -> Outcome {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
+    let loaded = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}"));
+    simulate(&loaded.value).unwrap_or_else(|invalid| panic!("{}", loaded.error(&invalid)))
+}
+
+fn training(outcome: &Outcome) -> &TrainingMetrics {
+    let Metrics::Training(metrics) = &outcome.metrics else { panic!("a training step was asked for") };
+    metrics
+}
+
+fn pipeline(outcome: &Outcome) -> &PipelineMetrics {
+    let Metrics::Pipeline(metrics) = &outcome.metrics else { panic!("a pipeline was asked for") };
+    metrics
+}
+
+const STEP: &str = "training/v3_2048_h800_mpft.toml";
+/// Few layers on few GPUs, so that every GPU can be simulated: two stages of 16 GPUs.
+const SMALL: [&str; 7] = [
+    "nodes=4",
+    "parallelism.pp=2",
+    "parallelism.ep=16",
+    "parallelism.last_stage_layers=2",
+    "model.layers=6",
+    "workload.training.global_batch=128",
+    "model.moe.first_dense_layers=1",
+];
+
+/// The overlapped chunk that a step has most of.
+fn main_chunk(metrics: &TrainingMetrics) -> &ChunkTime {
+    let overlapped = metrics.chunks.iter().filter(|chunk| chunk.name.contains(" & "));
+    overlapped.max_by_key(|chunk| chunk.count).expect("DualPipe overlaps")
+}
+
+#[test]
+fn one_replica_stands_for_all_where_all_are_alike() {
+    let schedules = ["dual_pipe", "one_f_one_b", "zb1p", "dual_pipe_v", "{ interleaved = { chunks = 2 } }"];
+    for schedule in schedules {
+        let quoted = if schedule.starts_with('{') { schedule.to_owned() } else { format!("\"{schedule}\"") };
+        let schedule = format!("workload.training.schedule={quoted}");
+        let folded = run(STEP, &[&SMALL[..], &[&schedule]].concat());
+        let unfolded = run(STEP, &[&SMALL[..], &[&schedule, "symmetry=unfold"]].concat());
+        assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{schedule}");
+        let (one, all) = (training(&folded), training(&unfolded));
+        assert_eq!(one.step, all.step, "{schedule}");
+        assert_eq!(one.ranks, all.ranks, "{schedule}");
+        let times = |metrics: &TrainingMetrics| {
+            metrics.chunks.iter().map(|chunk| (chunk.name.clone(), chunk.time)).collect::<Vec<_>>()
+        };
+        assert_eq!(times(one), times(all), "{schedule}");
+        let sent = |outcome: &Outcome| outcome.timeline.bytes_sent().get();
+        // Two GPUs of a folded pipeline stand for 32.
+        assert_eq!(sent(&folded) * 16, sent(&unfolded), "{schedule}");
+    }
+}
+
+#[test]
+fn the_rows_of_a_step_add_up_to_it() {
+    let outcome = run(STEP, &[]);
+    let metrics = training(&outcome);
+    for rank in &metrics.ranks {
+        let busy = rank.forward + rank.backward + rank.weight + rank.overlapped;
+        assert_eq!(busy + rank.bubble + rank.optimizer, metrics.step);
+    }
+    // Chunks that are listed are those that ran.
+    let listed: usize = metrics.chunks.iter().map(|chunk| chunk.count).sum();
+    let ran: usize = metrics.ranks.iter().map(|rank| rank.counts.iter().sum::<usize>()).sum();
+    assert_eq!(listed, ran);
+    assert!(metrics.chunks.iter().all(|chunk| chunk.computing <= chunk.time && chunk.exposed <= chunk.communicating));
+}
+
+#[test]
+fn a_step_is_no_shorter_than_its_useful_work_at_peak() {
+    let metrics = run(STEP, &[]);
+    let metrics = training(&metrics);
+    // FP8 doubles the BF16 peak, against which MFU is defined.
+    assert!(metrics.mfu[0] < metrics.mfu[1] && metrics.mfu[1] < 2.0, "{:?}", metrics.mfu);
+    let per_day = 15360.0 * 4096.0 / metrics.step.as_secs() * 86400.0;
+    assert!((metrics.tokens_per_day / per_day - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn stages_exchange_hidden_states_and_replicas_their_gradients() {
+    let outcome = run(STEP, &[]);
+    let bytes = |phase: Phase| -> u64 {
+        let of = |span: &&octoplane::timeline::Span| span.label.phase == phase;
+        let sent = |span: &octoplane::timeline::Span| match span.work {
+            Work::Send { bytes, .. } => bytes.get(),
+            _ => 0,
+        };
+        outcome.timeline.spans.iter().filter(of).map(sent).sum()
+    };
+    // Each of 120 micro-batches crosses 15 boundaries forward and 15 backward, 4096 x 7168 values in BF16.
+    assert_eq!(bytes(Phase::Pipeline), 120 * 30 * 4096 * 7168 * 2);
+    // A ring over n members passes on n - 1 of n pieces of what each has, FP32 gradients and BF16 weights.
+    let (reduced, gathered) = (bytes(Phase::GradientReduce), bytes(Phase::ParameterGather));
+    assert!((reduced as f64 / gathered as f64 - 2.0).abs() < 1e-3);
+}
+
+#[test]
+fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() {
+    let with = run(STEP, &[]);
+    let without = run(STEP, &["workload.training.communication_sms=0"]);
+    let (with, without) = (training(&with), training(&without));
+    let (a, b) = (main_chunk(with), main_chunk(without));
+    assert_eq!(a.name, b.name);
+    // Between nothing (all of it bound by memory) and 132 / 112 (all bound by SMs).
+    let gain = a.computing / b.computing;
+    assert!(1.0 < gain && gain <= 132.0 / 112.0, "{gain}");
+    assert!(without.step < with.step);
+    assert!(with.step / without.step <= 132.0 / 112.0, "a step gains no more than its chunks");
+    // Chunks that overlap nothing had all SMs before; their transfers no longer wait for copies by SMs.
+    for (with, without) in with.chunks.iter().zip(&without.chunks).filter(|(chunk, _)| !chunk.name.contains(" & ")) {
+        assert_eq!(with.computing, without.computing, "{}", with.name);
+        assert!(without.time <= with.time, "{}", with.name);
+    }
+}
+
+#[test]
+fn faster_nics_shorten_what_is_exposed_and_nothing_else() {
+    let slow = run(STEP, &[]);
+    let sets = ["hardware.nics.nic.port_bandwidth_per_direction=800 Gb/s"];
+    // Its switches and the host's port have to keep up.
+    let more = ["topology.switch.port_bandwidth_per_direction=800 Gb/s"];
+    let host = ["hardware.gpu.host.bandwidth_per_direction=128 GB/s"];
+    let fast = run(STEP, &[&sets[..], &more, &host].concat());
+    let (slow, fast) = (training(&slow), training(&fast));
+    for (slow, fast) in slow.chunks.iter().zip(&fast.chunks) {
+        assert_eq!(slow.name, fast.name);
+        assert_eq!(slow.computing, fast.computing, "{}", slow.name);
+        assert!(fast.time <= slow.time, "{}", slow.name);
+        // Twice the rate takes at most half of the time on the way from what was exposed.
+        assert!(slow.time - fast.time <= slow.exposed, "{}", slow.name);
+        assert!(fast.communicating * 2 + Duration::from_ns(1) >= slow.communicating, "{}", slow.name);
+    }
+    assert!(fast.step < slow.step);
+}
+
+#[test]
+fn a_dense_model_trains_at_the_rate_of_its_kernels_and_its_pipeline() {
+    // 1F1B over 8 stages: (M + PP - 1) times the slowest stage bounds the step from above, M times it from below.
+    let outcome = run("training/llama405b_h100_1f1b.toml", &[]);
+    let metrics = training(&outcome);
+    let of = |kind: &str| {
+        let chunks = metrics.chunks.iter().filter(|chunk| chunk.name.starts_with(kind));
+        chunks.map(|chunk| chunk.time).max().expect("there are some")
+    };
+    let slowest = of("F of") + of("B of");
+    let pipeline = metrics.step - metrics.ranks[0].optimizer;
+    let micro_batches = metrics.ranks[0].counts[0] as u64;
+    let ranks = metrics.ranks.len() as u64;
+    assert!(pipeline >= slowest * micro_batches, "{pipeline}");
+    // Hidden states of a micro-batch cross each boundary twice on the way; a fill waits for that as well.
+    let sends = outcome.timeline.spans.iter().filter(|span| span.label.phase == Phase::Pipeline);
+    let hop = sends.map(|span| span.end - span.start).max().unwrap();
+    assert!(pipeline <= slowest * (micro_batches + ranks - 1) + hop * (2 * (ranks + micro_batches)), "{pipeline}");
+}
+
+#[test]
+fn bubbles_of_given_times_are_those_of_the_formulas() {
+    for (schedule, ranks) in [("one_f_one_b", 1), ("zb1p", 1), ("dual_pipe", 1), ("dual_pipe_v", 2)] {
+        let schedule = format!("workload.pipeline.schedule={schedule}");
+        let nodes = format!("nodes={}", 2 / ranks);
+        let outcome = run("training/pipeline.toml", &[&schedule, &nodes]);
+        let found = pipeline(&outcome);
+        assert_eq!(found.bubble.as_ps() as f64, found.formula, "{schedule}");
+        let spans = &outcome.timeline.spans;
+        assert!(spans.iter().all(|span| matches!(span.place, Place::Stream(_))), "nothing is sent");
+    }
+}
+
+#[test]
+fn handing_over_costs_every_stage_a_transfer() {
+    let free = run("training/pipeline.toml", &["workload.pipeline.schedule=one_f_one_b"]);
+    let bytes = Bytes::new(58_720_256);
+    let sets = ["workload.pipeline.schedule=one_f_one_b", "workload.pipeline.handed_over=58720256 B"];
+    let sent = run("training/pipeline.toml", &sets);
+    // There and back through 15 boundaries while the pipeline fills and drains.
+    let least = bytes / BytesPerSec::new(160_000_000_000) * 30;
+    assert!(pipeline(&sent).step >= pipeline(&free).step + least);
+}
+
+#[test]
+fn recomputing_everything_costs_a_forward_pass() {
+    let room = "hardware.gpu.memory.capacity=400 GB";
+    let none = run("training/llama405b_h100_1f1b.toml", &["workload.training.recompute=none", room]);
+    let full = run("training/llama405b_h100_1f1b.toml", &["workload.training.recompute=full", room]);
+    let find = |outcome: &Outcome, name: &str| {
+        training(outcome).chunks.iter().find(|chunk| chunk.name == name).expect("a middle stage").clone()
+    };
+    let (forward, kept) = (find(&none, "F of 8 dense"), find(&none, "B of 8 dense"));
+    let more = find(&full, "B of 8 dense").time - kept.time;
+    // Its computation cannot hide; its transfers may, behind gradients of weights.
+    assert!(forward.computing <= more && more <= forward.time, "{more} for {forward:?}");
+}
+
+#[test]
+fn work_of_a_forward_chunk_is_that_of_its_layers() {
+    // A forward pass of a dense stage cannot be faster than its products at peak.
+    let outcome = run("training/llama405b_h100_1f1b.toml", &[]);
+    let chunk = training(&outcome).chunks.iter().find(|chunk| chunk.name == "F of 8 dense").expect("a middle stage");
+    let layers: u128 = chunk.name.trim_start_matches("F of ").split(' ').next().unwrap().parse().unwrap();
+    let weights = 16384 * (128 + 2 * 8) * 128 + 128 * 128 * 16384 + 3 * 16384 * 53248_u128;
+    let flops = Flops::new(2 * 8192 * weights * layers / 8);
+    assert!(chunk.time > flops / FlopsPerSec::new(989_000_000_000_000), "{}", chunk.time);
+}
