@@ -40,6 +40,27 @@ impl RandomStream {
     pub fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
+
+    /// An exponentially distributed number with mean 1, by comparisons alone (von Neumann, "Various techniques used in connection
+    /// with random digits", 1951): a uniform number is taken where the falling run that it starts has odd length.
+    pub fn exponential(&mut self) -> f64 {
+        let mut whole = 0.0;
+        loop {
+            let first = self.unit();
+            let (mut last, mut length) = (first, 1);
+            loop {
+                let next = self.unit();
+                if next >= last {
+                    break;
+                }
+                (last, length) = (next, length + 1);
+            }
+            if length % 2 == 1 {
+                return whole + first;
+            }
+            whole += 1.0;
+        }
+    }
 }
 
 /// FNV-1a, 64 bit: a stable name-to-stream mapping that no library may change under us.

@@ -4,21 +4,26 @@
 
 mod build;
 mod exchange;
+mod inference;
 mod lower;
+mod serving;
 mod training;
 
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
+use crate::gpu::Beside;
 use crate::invalid::Invalid;
-use crate::metrics::MoeExchangeFacts;
-use crate::metrics::{DecodeFacts, Metrics, Outcome, collective_metrics, decode_metrics, moe_exchange_metrics};
+use crate::metrics::{
+    DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
+    moe_exchange_metrics, prefill_metrics,
+};
 use crate::network::{Tally, Watch};
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::Time;
-use crate::workload::DecodeStep;
+use crate::workload::{MtpSpec, Workload};
 
 /// Runs one experiment.
 ///
@@ -28,26 +33,42 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     simulate_watched(scenario, None)
 }
 
+/// Is told of the progress of a packet-level network now and then.
+type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
+
 /// Runs one experiment, and tells `watch` of the progress of a packet-level network now and then.
 ///
 /// # Errors
 /// As for [`simulate`].
 pub fn simulate_watched(scenario: &Scenario, watch: Option<&mut dyn FnMut(Time, Tally)>) -> Result<Outcome, Invalid> {
+    if let WorkloadSpec::Serving(spec) = &scenario.workload {
+        return serving::simulate(scenario, spec);
+    }
     let cluster = build::cluster(scenario)?;
     match &scenario.workload {
         WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster),
         WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster),
-        WorkloadSpec::Decode(_) | WorkloadSpec::Collective(_) | WorkloadSpec::MoeExchange(_) => {}
+        _ => {}
     }
     let job = lower::job(scenario, &cluster)?;
-    let mut kernels = build::kernels(scenario, &cluster)?;
-    let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
-    let mut network = build::watched_network(scenario, &cluster, watch)?;
     let mut workload = job.workload;
-    let timeline = engine::run(workload.as_mut(), kernels.as_mut(), network.as_mut(), &cluster.topology);
-    drop(network);
+    let timeline = timed(scenario, &cluster, workload.as_mut(), job.sms_taken, watch)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
+}
+
+/// Runs `workload` on the machines of the scenario, whose kernels have all SMs but `sms_taken`.
+fn timed(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    workload: &mut dyn Workload,
+    sms_taken: u64,
+    watch: Observer<'_>,
+) -> Result<Timeline, Invalid> {
+    let mut kernels = Beside { sms_taken, kernels: build::kernels(scenario, cluster)? };
+    let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
+    let mut network = build::watched_network(scenario, cluster, watch)?;
+    Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
 }
 
 fn measure(
@@ -60,11 +81,23 @@ fn measure(
         WorkloadSpec::Decode(spec) => {
             let facts = DecodeFacts {
                 requests_per_gpu: spec.requests_per_gpu.wide(),
-                tokens_per_step: DecodeStep::tokens_per_step(spec),
+                tokens_per_step: MtpSpec::tokens_per_step(spec.mtp.as_ref()),
+                gpus_per_node: u64::from(cluster.gpus_per_node),
                 rent: scenario.hardware.gpu.rent,
             };
             Metrics::Decode(decode_metrics(timeline, &facts))
         }
+        WorkloadSpec::Prefill(spec) => {
+            let facts = PrefillFacts {
+                tokens_per_gpu: spec.tokens_per_gpu.wide(),
+                prompt: spec.prompt.wide(),
+                cached: u64::from(spec.cached),
+                gpus_per_node: u64::from(cluster.gpus_per_node),
+                rent: scenario.hardware.gpu.rent,
+            };
+            Metrics::Prefill(prefill_metrics(timeline, &facts))
+        }
+        WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
         WorkloadSpec::Collective(spec) => {
             Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
         }

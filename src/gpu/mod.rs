@@ -53,3 +53,18 @@ pub trait KernelModel {
         self.cost_under(&Conditions::default(), device, kernel)
     }
 }
+
+/// The same kernels on a GPU of which communication takes some SMs.
+pub struct Beside {
+    /// SMs that communication takes.
+    pub sms_taken: u64,
+    /// How long kernels take.
+    pub kernels: Box<dyn KernelModel>,
+}
+
+impl KernelModel for Beside {
+    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
+        let sms_taken = conditions.sms_taken + self.sms_taken;
+        self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel)
+    }
+}

@@ -2,9 +2,10 @@
 
 use super::busy::{Breakdown, Intervals, breakdown};
 use crate::id::DeviceId;
-use crate::timeline::{Span, Timeline};
-use crate::units::{Duration, Flops, PS_PER_SEC, Time, UsdPerHour};
+use crate::timeline::{Place, Span, Timeline};
+use crate::units::{Duration, PS_PER_SEC, Time, UsdPerHour};
 use crate::workload::{Phase, Work};
+use std::collections::BTreeSet;
 
 /// What the step was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +14,8 @@ pub struct DecodeFacts {
     pub requests_per_gpu: u64,
     /// Tokens that a request gains per step, on average.
     pub tokens_per_step: f64,
+    /// GPUs of a node.
+    pub gpus_per_node: u64,
     /// What a GPU costs.
     pub rent: Option<UsdPerHour>,
 }
@@ -28,6 +31,8 @@ pub struct DecodeMetrics {
     pub tokens_per_sec_per_user: f64,
     /// Output tokens per second of one GPU: requests per GPU / TPOT.
     pub tokens_per_sec_per_gpu: f64,
+    /// Output tokens per second of one node.
+    pub tokens_per_sec_per_node: f64,
     /// Work that the simulated GPU did per second of the step, over all kernels.
     pub flops_per_sec: f64,
     /// Time that dispatch and combine of one micro-batch occupy the port of a GPU, in the first layer that has experts.
@@ -46,20 +51,26 @@ pub fn decode_metrics(timeline: &Timeline, facts: &DecodeFacts) -> DecodeMetrics
     let tpot = Duration::from_ps((step.as_ps() as f64 / facts.tokens_per_step) as u64);
     let per_user = if tpot == Duration::ZERO { f64::INFINITY } else { PS_PER_SEC as f64 / tpot.as_ps() as f64 };
     let per_gpu = per_user * facts.requests_per_gpu as f64;
-    let streams = timeline.streams.len().max(1) as f64;
-    let flops: Flops = timeline.flops();
     let usd = |rent: UsdPerHour| rent.as_f64() / 3600.0 / per_gpu * 1e6;
     DecodeMetrics {
         step,
         tpot,
         tokens_per_sec_per_user: per_user,
         tokens_per_sec_per_gpu: per_gpu,
-        flops_per_sec: flops.as_f64() / streams / step.as_secs(),
+        tokens_per_sec_per_node: per_gpu * facts.gpus_per_node as f64,
+        flops_per_sec: flops_per_sec(timeline),
         ep_step: expert_exchange(timeline, Some(0)),
         ep_layer: expert_exchange(timeline, None),
         usd_per_million_tokens: facts.rent.map(usd),
         breakdown: breakdown(timeline),
     }
+}
+
+/// Work of all kernels per second of the run and per processor that computes.
+pub(super) fn flops_per_sec(timeline: &Timeline) -> f64 {
+    let computes = |span: &&Span| matches!(span.work, Work::Compute(_));
+    let places: BTreeSet<Place> = timeline.spans.iter().filter(computes).map(|span| span.place).collect();
+    timeline.flops().as_f64() / places.len().max(1) as f64 / (timeline.end() - Time::ZERO).as_secs()
 }
 
 /// Time that dispatch and combine of the first layer with experts occupy the port of the first GPU (or of the CPU that

@@ -2,7 +2,7 @@
 //!
 //! JSON output, reproductions, sweeps and checks all name figures by these names.
 
-use super::{Breakdown, CollectiveMetrics, DecodeMetrics, MoeExchangeMetrics};
+use super::{Breakdown, CollectiveMetrics, DecodeMetrics, MoeExchangeMetrics, PrefillMetrics, ServingMetrics};
 use crate::units::Duration;
 
 /// One figure.
@@ -37,6 +37,7 @@ pub fn named_decode(m: &DecodeMetrics) -> Vec<Metric> {
         metric("tpot", ms(m.tpot), "ms", "time per output token: step / tokens that a request gains in it"),
         metric("tokens_per_s_per_user", m.tokens_per_sec_per_user, "tokens/s", "1 / tpot"),
         metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "requests per GPU / tpot"),
+        metric("tokens_per_s_per_node", m.tokens_per_sec_per_node, "tokens/s", "tokens_per_s_per_gpu * GPUs of a node"),
         metric("tflops_per_gpu", m.flops_per_sec / 1e12, "TFLOP/s", "work of all kernels of a GPU / step"),
     ];
     let dispatch = "dispatch + combine of one micro-batch in the first MoE layer: time on the GPU's port";
@@ -46,6 +47,84 @@ pub fn named_decode(m: &DecodeMetrics) -> Vec<Metric> {
     let usd = "rent of a GPU / its tokens per second, per million output tokens";
     named.extend(m.usd_per_million_tokens.map(|value| metric("usd_per_million_tokens", value, "USD", usd)));
     named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+/// The figures of a prefill step.
+pub fn named_prefill(m: &PrefillMetrics) -> Vec<Metric> {
+    let step = "start of the prefill step to the first token of its last prompt: what the step adds to TTFT";
+    let input = "the same with positions that are found in the cache";
+    let mut named = vec![
+        metric("step", ms(m.step), "ms", step),
+        metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "computed positions per GPU / step"),
+        metric("tokens_per_s_per_node", m.tokens_per_sec_per_node, "tokens/s", "computed positions per node / step"),
+        metric("input_tokens_per_s_per_node", m.input_tokens_per_sec_per_node, "tokens/s", input),
+        metric("tflops_per_gpu", m.flops_per_sec / 1e12, "TFLOP/s", "work of all kernels of a GPU / step"),
+    ];
+    let usd = "rent of a GPU / its computed positions per second, per million";
+    named.extend(m.usd_per_million_tokens.map(|value| metric("usd_per_million_tokens", value, "USD", usd)));
+    named.extend(named_breakdown(&m.breakdown));
+    named
+}
+
+/// The figures of serving over time.
+pub fn named_serving(m: &ServingMetrics) -> Vec<Metric> {
+    let facts = &m.facts;
+    let per_gpu = |rate: f64, gpus: u64| rate / gpus.max(1) as f64;
+    let node = facts.gpus_per_node as f64;
+    let out = "output tokens per second of all GPUs, while the middle three fifths of the requests are answered";
+    let input = "positions of prompts per second, those found in the cache included, in the same time";
+    let prompt_gpus = if facts.prefill_gpus > 0 { facts.prefill_gpus } else { facts.decode_gpus };
+    let mut named = vec![
+        metric("requests", m.requests as f64, "", "requests that were answered"),
+        metric("ttft", ms(m.ttft.mean), "ms", "time to first token from arrival, mean"),
+        metric("ttft_p50", ms(m.ttft.median), "ms", "the same, median"),
+        metric("ttft_p99", ms(m.ttft.p99), "ms", "the same, 99th percentile"),
+        metric("ttft_admitted", ms(m.ttft_admitted.mean), "ms", "time to first token from admission to a step, mean"),
+        metric("tpot", ms(m.tpot.mean), "ms", "(last token - first token) / (tokens - 1), mean over requests"),
+        metric("tpot_p99", ms(m.tpot.p99), "ms", "the same, 99th percentile"),
+        metric("itl_p50", ms(m.itl.median), "ms", "time between decode steps, median over tokens"),
+        metric("itl_p99", ms(m.itl.p99), "ms", "the same, 99th percentile"),
+        metric("tokens_per_s_per_user", m.tokens_per_sec_per_user, "tokens/s", "1 / tpot"),
+        metric("output_tokens_per_s", m.output_per_sec, "tokens/s", out),
+        metric(
+            "output_tokens_per_s_per_gpu",
+            per_gpu(m.output_per_sec, facts.decode_gpus),
+            "tokens/s",
+            "the same per GPU that decodes",
+        ),
+        metric(
+            "output_tokens_per_s_per_node",
+            per_gpu(m.output_per_sec, facts.decode_gpus) * node,
+            "tokens/s",
+            "the same per node that decodes",
+        ),
+        metric("input_tokens_per_s", m.input_per_sec, "tokens/s", input),
+        metric(
+            "input_tokens_per_s_per_node",
+            per_gpu(m.input_per_sec, prompt_gpus) * node,
+            "tokens/s",
+            "the same per node that computes prompts",
+        ),
+        metric(
+            "decode_utilisation",
+            m.decode_utilisation,
+            "",
+            "part of the time that a decoding instance is in a step",
+        ),
+        metric("prefill_utilisation", m.prefill_utilisation, "", "the same of one that computes prompts"),
+        metric(
+            "kwh_per_million_output",
+            m.kwh_per_million_output,
+            "kWh",
+            "power of all GPUs and nodes / output_tokens_per_s",
+        ),
+        metric("interpolation_error", facts.steps.1, "", "largest relative error of step times between simulated ones"),
+    ];
+    let usd = "GPU hours of the pool that computes prompts per million positions, those found in the cache included";
+    named.extend(m.usd_per_million_input.map(|value| metric("usd_per_million_input", value, "USD", usd)));
+    let usd = "GPU hours of the pool that decodes per million output tokens";
+    named.extend(m.usd_per_million_output.map(|value| metric("usd_per_million_output", value, "USD", usd)));
     named
 }
 

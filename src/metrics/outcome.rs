@@ -1,8 +1,9 @@
 //! The answer to an experiment, as it is handed to reports.
 
 use super::{
-    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, TrainingMetrics,
-    named_collective, named_decode, named_moe_exchange, named_pipeline, named_training,
+    Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, PrefillMetrics,
+    ServingMetrics, TrainingMetrics, named_collective, named_decode, named_moe_exchange, named_pipeline, named_prefill,
+    named_serving, named_training,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
@@ -60,6 +61,10 @@ pub struct Memory {
 pub enum Metrics {
     /// A decode step.
     Decode(DecodeMetrics),
+    /// A prefill step.
+    Prefill(PrefillMetrics),
+    /// Requests that were served over time.
+    Serving(Box<ServingMetrics>),
     /// A collective.
     Collective(CollectiveMetrics),
     /// A training step.
@@ -75,6 +80,8 @@ impl Metrics {
     pub fn named(&self) -> Vec<Metric> {
         match self {
             Metrics::Decode(metrics) => named_decode(metrics),
+            Metrics::Prefill(metrics) => named_prefill(metrics),
+            Metrics::Serving(metrics) => named_serving(metrics),
             Metrics::Collective(metrics) => named_collective(metrics),
             Metrics::Training(metrics) => named_training(metrics),
             Metrics::Pipeline(metrics) => named_pipeline(metrics),
@@ -82,10 +89,12 @@ impl Metrics {
         }
     }
 
-    /// Where the time went, and how much there was.
+    /// Where the time went, and how much there was; of serving, those of a full decode step.
     pub fn breakdown(&self) -> (&Breakdown, Duration) {
         match self {
             Metrics::Decode(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Prefill(metrics) => (&metrics.breakdown, metrics.step),
+            Metrics::Serving(metrics) => (&metrics.breakdown, metrics.step),
             Metrics::Collective(metrics) => (&metrics.breakdown, metrics.time),
             Metrics::Training(metrics) => (&metrics.breakdown, metrics.step),
             Metrics::Pipeline(metrics) => (&metrics.breakdown, metrics.step),

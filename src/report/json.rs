@@ -53,7 +53,7 @@ fn pipeline(metrics: &Metrics) -> Value {
     let (ranks, chunks): (&[RankTime], &[ChunkTime]) = match metrics {
         Metrics::Training(metrics) => (&metrics.ranks, &metrics.chunks),
         Metrics::Pipeline(metrics) => (&metrics.ranks, &[]),
-        Metrics::Decode(_) | Metrics::Collective(_) | Metrics::MoeExchange(_) => return Value::Null,
+        _ => return Value::Null,
     };
     let rank = |rank: &RankTime| {
         json!({

@@ -10,6 +10,7 @@ pub mod page;
 pub mod perfetto;
 pub mod plot;
 pub mod run_text;
+mod serving_text;
 mod sheet;
 pub mod table;
 mod topology_fold;

@@ -1,8 +1,11 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
+use super::serving_text::serving_summary;
 use super::table::{Align, Table};
 use super::training_text::{pipeline_text, training_text};
-use crate::metrics::{Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, cut_off, link_loads};
+use crate::metrics::{
+    Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics, cut_off, link_loads,
+};
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
@@ -40,6 +43,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     line(match &outcome.metrics {
         _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),
         Metrics::Decode(metrics) => decode_summary(metrics),
+        Metrics::Prefill(metrics) => prefill_summary(metrics),
+        Metrics::Serving(metrics) => serving_summary(metrics),
         Metrics::Collective(metrics) => {
             let (algbw, busbw) = (metrics.algbw / 1e9, metrics.busbw / 1e9);
             format!("  time {:.2}   algbw {algbw:.2} GB/s   busbw {busbw:.2} GB/s", metrics.time)
@@ -76,6 +81,23 @@ fn exchange_summary(m: &MoeExchangeMetrics) -> String {
     let copies = format!("  a token visits {:.2} GPUs in {:.2} nodes", m.gpus_per_token, m.nodes_per_token);
     write!(text, "\n{copies}").expect("writing to a string");
     text
+}
+
+fn prefill_summary(metrics: &PrefillMetrics) -> String {
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    let mut row =
+        |name: &str, value: String, meaning: &str| table.row(vec![name.to_owned(), value, meaning.to_owned()]);
+    let rate = |tokens: f64| format!("{tokens:.0} tokens/s");
+    row("step", format!("{:.2}", metrics.step), "what the step adds to the time to first token");
+    row("per GPU", rate(metrics.tokens_per_sec_per_gpu), "computed positions per GPU / step");
+    row("per node", rate(metrics.tokens_per_sec_per_node), "the same of a node");
+    if metrics.input_tokens_per_sec_per_node > metrics.tokens_per_sec_per_node {
+        row("with hits", rate(metrics.input_tokens_per_sec_per_node), "with positions that are found in the cache");
+    }
+    if let Some(usd) = metrics.usd_per_million_tokens {
+        row("cost", format!("{usd:.4} USD"), "per million computed positions, GPU rent only");
+    }
+    table.plain()
 }
 
 /// Who was cut off, since when.

@@ -1,6 +1,8 @@
 //! Works out every figure of a list.
 
-use super::spec::{FigureSpec, From, GroupSpec, ModelQuantity, PaperSpec, RunMetric, TopologyQuantity};
+use super::spec::{
+    FigureSpec, From, GroupSpec, ModelQuantity, NodeDays, PaperSpec, RunMetric, TokenRevenue, TopologyQuantity,
+};
 use crate::dtype::Dtype;
 use crate::hardware::GpuSpec;
 use crate::metrics::Outcome;
@@ -44,6 +46,11 @@ pub fn evaluate(paper: &PaperSpec, wanted: &[String], root: &Path) -> Result<Eva
     Ok(Evaluated { figures, assumptions })
 }
 
+/// Thousands of dollars: billions of tokens at dollars per million.
+fn revenue(earned: &TokenRevenue) -> f64 {
+    earned.billions.iter().zip(&earned.usd_per_million).map(|(billions, usd)| billions * usd).sum()
+}
+
 /// What has been worked out so far, so that nothing is simulated twice.
 struct Desk {
     root: PathBuf,
@@ -56,6 +63,7 @@ impl Desk {
         let how = match spec.from {
             From::Run(_) | From::Ratio { .. } | From::Plus { .. } | From::Accumulation { .. } => How::Simulation,
             From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
+            From::NodeDays(_) | From::CurveMean { .. } | From::TokenRevenue(_) | From::Margin { .. } => How::Arithmetic,
         };
         let simulated = self.value(&spec.from)?;
         Ok(FigureRow {
@@ -88,13 +96,27 @@ impl Desk {
             From::GpuHours { trillion_tokens, thousand_hours_per_trillion } => {
                 Ok(trillion_tokens * thousand_hours_per_trillion)
             }
-            From::Rent { gpu, thousand_hours } => {
-                let gpu: Loaded<GpuSpec> = load(&self.root.join(gpu), &[])?;
-                let rent =
-                    gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
-                Ok(thousand_hours.iter().sum::<f64>() * rent.as_f64() / 1e3)
+            From::Rent { gpu, thousand_hours } => Ok(thousand_hours.iter().sum::<f64>() * self.rent(gpu)? / 1e3),
+            From::NodeDays(spent) => self.node_days(spent),
+            From::CurveMean { hours, values } => {
+                let weighted: f64 = hours.iter().zip(values).map(|(hours, value)| hours * value).sum();
+                Ok(weighted / hours.iter().sum::<f64>())
             }
+            From::TokenRevenue(earned) => Ok(revenue(earned)),
+            From::Margin { earned, spent } => Ok(100.0 * (revenue(earned) / self.node_days(spent)? - 1.0)),
         }
+    }
+
+    /// Dollars per hour of the GPU of a file.
+    fn rent(&self, gpu: &str) -> Result<f64, UserError> {
+        let gpu: Loaded<GpuSpec> = load(&self.root.join(gpu), &[])?;
+        let rent = gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
+        Ok(rent.as_f64())
+    }
+
+    /// Thousands of dollars.
+    fn node_days(&self, spent: &NodeDays) -> Result<f64, UserError> {
+        Ok(24.0 * spent.nodes * spent.gpus_per_node * self.rent(&spent.gpu)? / 1e3)
     }
 
     fn run(&mut self, run: &RunMetric) -> Result<f64, UserError> {

@@ -6,4 +6,7 @@ mod evaluate;
 mod spec;
 
 pub use evaluate::{Evaluated, evaluate};
-pub use spec::{AssumptionSpec, FigureSpec, From, GroupSpec, ModelQuantity, PaperSpec, RunMetric, TopologyQuantity};
+pub use spec::{
+    AssumptionSpec, FigureSpec, From, GroupSpec, ModelQuantity, NodeDays, PaperSpec, RunMetric, TokenRevenue,
+    TopologyQuantity,
+};

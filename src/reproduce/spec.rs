@@ -94,6 +94,24 @@ pub enum From {
         /// Thousands of GPU hours per trillion tokens.
         thousand_hours_per_trillion: f64,
     },
+    /// Thousands of dollars for nodes during a day, at the rent of a GPU's file.
+    NodeDays(NodeDays),
+    /// A mean over stretches of time.
+    CurveMean {
+        /// How long each stretch lasts.
+        hours: Vec<f64>,
+        /// The value in each.
+        values: Vec<f64>,
+    },
+    /// Thousands of dollars for tokens.
+    TokenRevenue(TokenRevenue),
+    /// Per cent by which revenue exceeds the cost of the nodes that earn it during a day.
+    Margin {
+        /// What is sold.
+        earned: TokenRevenue,
+        /// What earns it.
+        spent: NodeDays,
+    },
     /// Millions of dollars for thousands of GPU hours, at the rent of a GPU's file.
     Rent {
         /// The GPU's file.
@@ -101,6 +119,28 @@ pub enum From {
         /// Thousands of GPU hours; several are added up.
         thousand_hours: Vec<f64>,
     },
+}
+
+/// Nodes during a day.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDays {
+    /// The GPU's file.
+    pub gpu: String,
+    /// GPUs of a node.
+    pub gpus_per_node: f64,
+    /// Nodes.
+    pub nodes: f64,
+}
+
+/// Tokens that are sold.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRevenue {
+    /// Tokens of each kind, in billions.
+    pub billions: Vec<f64>,
+    /// Price of each kind, in dollars per million.
+    pub usd_per_million: Vec<f64>,
 }
 
 /// A metric of a run.

@@ -44,6 +44,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         memory: None,
         folding: if fold { Folding::Exact } else { Folding::None },
         exchange: Some(facts),
+        sms_taken: 0,
     })
 }
 

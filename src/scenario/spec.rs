@@ -7,7 +7,9 @@ use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
-use crate::workload::{Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PipelineSpec, Protocol, TrainingSpec};
+use crate::workload::{
+    Algorithm, Collective, DecodeSpec, MoeExchangeSpec, PipelineSpec, PrefillSpec, Protocol, ServingSpec, TrainingSpec,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +67,10 @@ pub struct Scenario {
 pub enum WorkloadSpec {
     /// One decode step of a deployment.
     Decode(DecodeSpec),
+    /// One prefill step of a deployment.
+    Prefill(PrefillSpec),
+    /// Requests that are served over time.
+    Serving(Box<ServingSpec>),
     /// One collective over all GPUs.
     Collective(CollectiveSpec),
     /// One training step.

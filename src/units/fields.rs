@@ -62,6 +62,8 @@ pub struct Fraction(f64);
 impl Fraction {
     /// The whole.
     pub const ONE: Fraction = Fraction(1.0);
+    /// Nothing of it.
+    pub const ZERO: Fraction = Fraction(0.0);
 
     /// The part `value`; none outside 0..=1.
     pub fn new(value: f64) -> Option<Fraction> {

@@ -101,6 +101,11 @@ impl Duration {
         self.0 as f64 / PS_PER_SEC as f64
     }
 
+    /// `factor` times as long, to the next lower picosecond.
+    pub fn scaled(self, factor: f64) -> Duration {
+        Duration((self.0 as f64 * factor) as u64)
+    }
+
     /// `self - other`, or nothing when `other` is longer.
     pub fn saturating_sub(self, other: Duration) -> Duration {
         Duration(self.0.saturating_sub(other.0))

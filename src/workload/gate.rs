@@ -49,7 +49,8 @@ pub struct GateShape {
 }
 
 impl GateShape {
-    fn of(moe: &MoeSpec) -> GateShape {
+    /// The shape of a model's gate.
+    pub fn of(moe: &MoeSpec) -> GateShape {
         GateShape {
             experts: moe.routed_experts.index(),
             per_token: moe.experts_per_token.index(),
@@ -70,6 +71,12 @@ impl GateSample {
     /// The experts of each token.
     pub fn tokens(&self) -> impl Iterator<Item = &[u32]> {
         self.experts.chunks_exact(self.per_token)
+    }
+
+    /// The tokens of a part of the sample.
+    pub fn slice(&self, tokens: std::ops::Range<usize>) -> GateSample {
+        let part = tokens.start * self.per_token..tokens.end * self.per_token;
+        GateSample { per_token: self.per_token, experts: self.experts[part].to_vec() }
     }
 
     /// Tokens in the sample.
@@ -103,7 +110,7 @@ pub fn sample_choice(shape: GateShape, choice: &GateChoice, tokens: usize, rng: 
             None => scores.iter_mut().for_each(|score| *score = rng.unit()),
             // The largest of these is an expert with the chance of its weight, and so on among those that are left.
             Some(weights) => {
-                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + exponential(rng));
+                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + rng.exponential());
                 scores.iter_mut().zip(weights).for_each(|(at, &weight)| *at = score(weight, rng));
             }
         }
@@ -132,27 +139,6 @@ fn weights(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Opt
             }
             Some(weights)
         }
-    }
-}
-
-/// An exponentially distributed number with mean 1, by comparisons alone (von Neumann, "Various techniques used in connection
-/// with random digits", 1951): a uniform number is taken where the falling run that it starts has odd length.
-fn exponential(rng: &mut RandomStream) -> f64 {
-    let mut whole = 0.0;
-    loop {
-        let first = rng.unit();
-        let (mut last, mut length) = (first, 1);
-        loop {
-            let next = rng.unit();
-            if next >= last {
-                break;
-            }
-            (last, length) = (next, length + 1);
-        }
-        if length % 2 == 1 {
-            return whole + first;
-        }
-        whole += 1.0;
     }
 }
 

@@ -4,21 +4,28 @@
 //! network model will take them.
 
 mod collective;
-mod decode;
 mod gate;
+mod inference;
 mod kernel;
 mod moe;
 mod op;
+mod serving;
 mod training;
 
 pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
-pub use decode::{
-    Batch, CopyPer, DecodeSpec, DecodeStep, DecodeWorkload, ExpertTraffic, ExpertsSpec, MtpSpec, RunOn, expert_traffic,
-};
 pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
+pub use inference::{
+    BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
+    InferenceWorkload, LaunchChoice, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice, expert_traffic,
+    parts,
+};
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use serving::{
+    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, LengthsChoice, PrefillPoolSpec, Request, Requests,
+    ServingSpec, TraceRow,
+};
 pub use training::{
     Action, Chunk, ChunkWork, ChunkWorkload, MatrixKernels, Part, PipelineSpec, Ring, Schedule, ScheduleSpec,
     StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,

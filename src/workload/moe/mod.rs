@@ -41,7 +41,7 @@ pub struct MoeExchange {
 }
 
 /// The direction of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::workload) enum Direction {
     Dispatch,
     Combine,
@@ -85,6 +85,11 @@ impl MoeExchange {
     fn rail(&self, gpu: usize) -> impl Iterator<Item = usize> {
         let (all, step) = (self.group.len(), self.per_node);
         (1..self.nodes()).map(move |offset| (gpu + offset * step) % all)
+    }
+
+    /// Adds what precedes a dispatch, where that is a kernel of its own.
+    pub(super) fn prepare(&self, desk: &mut Desk<'_>, front: &Front) -> Front {
+        scale_up::prepare(self, desk, front)
     }
 
     /// Adds one pass of the kernels; each GPU joins when its operations in `front` have finished.

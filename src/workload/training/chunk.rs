@@ -13,7 +13,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::Time;
 use crate::workload::collective::desk::{Desk, Streams};
-use crate::workload::decode::kernels::Shapes;
+use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
 use crate::workload::{Kernel, Workload};

@@ -9,7 +9,7 @@ use crate::dtype::Dtype;
 use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::Bytes;
-use crate::workload::decode::kernels::Shapes;
+use crate::workload::inference::kernels::Shapes;
 use crate::workload::kernel::{Gemm, Kernel, Pass, PrefillAttention, values};
 
 /// Small kernels of the router, forward and backward: scores, groups, top-k, balancing loss (h800_train_chunk_kernels.csv).

@@ -1,30 +1,13 @@
-//! The kernels of one transformer layer in a decode step, as inference engines launch them.
+//! The kernels of one transformer layer, as inference engines launch them.
 //!
-//! `tokens` counts positions that pass through the layer (requests times queries per request); shapes are those of one GPU
-//! of a tensor-parallel group of `tp`.
+//! `tokens` counts positions that pass through the layer; shapes are those of one GPU of a tensor-parallel group of `tp`.
+
+mod attention;
 
 use crate::dtype::Dtype;
-use crate::model::{AttentionSpec, GqaSpec, MlaSpec, ModelSpec, PrecisionSpec};
+use crate::model::{ModelSpec, PrecisionSpec};
 use crate::units::Bytes;
-use crate::workload::kernel::{DecodeAttention, Gemm, Kernel, values};
-
-/// The batch of one micro-batch on one tensor-parallel group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Requests.
-    pub requests: u64,
-    /// Positions per request that pass through the model: one, or more when drafted tokens are verified.
-    pub queries: u64,
-    /// Cached positions per request.
-    pub context: u64,
-}
-
-impl Batch {
-    /// Positions that pass through the model.
-    pub fn tokens(&self) -> u64 {
-        self.requests * self.queries
-    }
-}
+use crate::workload::kernel::{Gemm, GroupedGemm, Kernel, RowLayout, values};
 
 /// Shapes that all kernels of a deployment share.
 pub(in crate::workload) struct Shapes<'a> {
@@ -55,67 +38,6 @@ impl Shapes<'_> {
         Kernel::Elementwise { read: bytes, written: bytes }
     }
 
-    /// Norm, projections, attention over the cache, output projection.
-    pub(super) fn attention(&self, batch: Batch) -> Vec<Kernel> {
-        match &self.model.attention {
-            AttentionSpec::Mla(mla) => self.mla(mla, batch),
-            AttentionSpec::Gqa(gqa) => self.gqa(gqa, batch),
-        }
-    }
-
-    /// MLA in its absorbed form (arXiv 2405.04434, section 2.1.2): all heads attend to the one cached latent.
-    fn mla(&self, mla: &MlaSpec, batch: Batch) -> Vec<Kernel> {
-        let tokens = batch.tokens();
-        let heads = mla.heads.wide() / self.tp;
-        let (nope, rope) = (mla.qk_nope_head_dim.wide(), mla.qk_rope_head_dim.wide());
-        let (latent, value) = (mla.kv_lora_rank.wide(), mla.v_head_dim.wide());
-        let mut kernels = vec![Self::pass(tokens, self.hidden())];
-        match mla.q_lora_rank {
-            Some(rank) => {
-                kernels.push(self.gemm(tokens, rank.wide() + latent + rope, self.hidden()));
-                kernels.push(self.gemm(tokens, heads * (nope + rope), rank.wide()));
-            }
-            None => kernels.push(self.gemm(tokens, heads * (nope + rope) + latent + rope, self.hidden())),
-        }
-        kernels.push(self.per_head(heads, tokens, latent, nope));
-        kernels.push(Kernel::DecodeAttention(DecodeAttention {
-            requests: batch.requests,
-            queries: batch.queries,
-            context: batch.context,
-            heads,
-            key_dim: latent + rope,
-            value_dim: latent,
-            cached_values: latent + rope,
-            cache: self.precision.kv_cache,
-        }));
-        kernels.push(self.per_head(heads, tokens, value, latent));
-        kernels.push(self.gemm(tokens, self.hidden(), heads * value));
-        kernels
-    }
-
-    fn gqa(&self, gqa: &GqaSpec, batch: Batch) -> Vec<Kernel> {
-        let tokens = batch.tokens();
-        let heads = gqa.heads.wide() / self.tp;
-        // Key-value heads are replicated when there are fewer of them than GPUs.
-        let kv_heads = gqa.kv_heads.wide().div_ceil(self.tp);
-        let dim = gqa.head_dim.wide();
-        vec![
-            Self::pass(tokens, self.hidden()),
-            self.gemm(tokens, (heads + 2 * kv_heads) * dim, self.hidden()),
-            Kernel::DecodeAttention(DecodeAttention {
-                requests: batch.requests,
-                queries: batch.queries,
-                context: batch.context,
-                heads,
-                key_dim: dim,
-                value_dim: dim,
-                cached_values: 2 * kv_heads * dim,
-                cache: self.precision.kv_cache,
-            }),
-            self.gemm(tokens, self.hidden(), heads * dim),
-        ]
-    }
-
     /// A SwiGLU network of `width`, shared by the tensor-parallel group, with its norm.
     pub(super) fn dense_ffn(&self, tokens: u64, width: u64) -> Vec<Kernel> {
         let mut kernels = vec![Self::pass(tokens, self.hidden())];
@@ -128,9 +50,19 @@ impl Shapes<'_> {
         self.swiglu(1, tokens, width, self.precision.experts)
     }
 
-    /// `groups` SwiGLU experts that work on `rows` rows together.
-    pub(super) fn experts(&self, groups: u64, rows: u64, width: u64) -> Vec<Kernel> {
-        self.swiglu(groups, rows, width, self.precision.experts)
+    /// SwiGLU experts of which each works on its entry of `rows`.
+    pub(super) fn experts(&self, layout: RowLayout, rows: &[u64], width: u64) -> Vec<Kernel> {
+        let (operands, weights) = (self.precision.operands, self.precision.experts);
+        let all: u64 = rows.iter().sum();
+        let product = |n: u64, k: u64| {
+            Kernel::GroupedGemm(GroupedGemm { weights, ..GroupedGemm::new(layout, rows, n, k, operands) })
+        };
+        let gate_up = values(all, 2 * width, Dtype::Bf16);
+        vec![
+            product(2 * width, self.hidden()),
+            Kernel::Elementwise { read: gate_up, written: values(all, width, operands) },
+            product(self.hidden(), width),
+        ]
     }
 
     pub(in crate::workload) fn swiglu(&self, groups: u64, rows: u64, width: u64, weights: Dtype) -> Vec<Kernel> {

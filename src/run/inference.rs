@@ -1,0 +1,291 @@
+//! From a scenario to one step of inference: plan, memory, symmetry, traffic.
+
+mod symmetry;
+
+use super::lower::Job;
+use crate::invalid::Invalid;
+use crate::metrics::{Folding, Memory};
+use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
+use crate::parallelism::{InferenceLoad, Plan, inference_memory};
+use crate::rng::Seed;
+use crate::scenario::Scenario;
+use crate::topology::{Cluster, DeviceKind};
+use crate::units::Count;
+use crate::workload::{
+    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, Group, InferenceStep, InferenceWorkload,
+    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
+    expert_traffic, parts,
+};
+use symmetry::{peer_orders, simulated};
+
+/// What decides a step beside the model, its plan and the cluster.
+#[derive(Clone, Debug)]
+pub(super) struct StepShape<'a> {
+    /// The batch of each micro-batch, of one tensor-parallel group.
+    pub(super) batches: Vec<Batch>,
+    /// Modules that draft.
+    pub(super) drafted: u32,
+    pub(super) schedule: ScheduleChoice,
+    pub(super) launch: LaunchChoice,
+    pub(super) experts: &'a ExpertsSpec,
+    /// The table that describes it, for messages.
+    pub(super) place: &'static str,
+}
+
+/// A model with its plan on a cluster.
+pub(super) struct Deployment<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) cluster: &'a Cluster,
+    pub(super) model: &'a ModelSpec,
+    pub(super) precision: PrecisionSpec,
+    pub(super) plan: Plan,
+}
+
+impl<'a> Deployment<'a> {
+    /// What the scenario deploys.
+    pub(super) fn of(scenario: &'a Scenario, cluster: &'a Cluster) -> Result<Deployment<'a>, Invalid> {
+        let model = scenario.model.as_ref().ok_or_else(|| {
+            let invalid = Invalid::at("", "a step of inference needs a [model] table, and there is none");
+            invalid.help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`")
+        })?;
+        let precision = scenario.precision.unwrap_or_default();
+        model.check().map_err(|invalid| invalid.under("model"))?;
+        let plan = scenario.parallelism.check(cluster.gpus.len() as u32, model);
+        let plan = plan.map_err(|invalid| invalid.under("parallelism"))?;
+        if plan.pp() > 1 {
+            let message = format!("pp = {}: a step of inference is not split into pipeline stages", plan.pp());
+            return Err(Invalid::at("parallelism.pp", message).help("use `pp = 1`, and more `ep` or `tp`"));
+        }
+        Ok(Deployment { scenario, cluster, model, precision, plan })
+    }
+
+    /// The step as operations will be made of it, and whether one GPU stands for all in it.
+    pub(super) fn step(&self, shape: &StepShape<'_>) -> Result<(InferenceStep, Folding), Invalid> {
+        self.check(shape)?;
+        let Deployment { scenario, cluster, plan, .. } = self;
+        let ep = plan.ep() as usize;
+        // A group of GPUs that share experts stands for all such groups; a dense model has one per tensor-parallel group.
+        let members = ep.max(plan.tp() as usize);
+        let gpus = cluster.gpus[..members].to_vec();
+        let orders = peer_orders(cluster, &gpus, ep);
+        let (simulated, folding) = simulated(scenario.symmetry, &orders);
+        let folded = simulated.len() < members;
+        // Where experts differ in load, the busiest GPU stands for all.
+        let uneven = folded && self.model.moe.is_some() && !shape.experts.gate.is_even();
+        let folding = if uneven { Folding::Farthest } else { folding };
+        let on_cpu = shape.experts.run_on == RunOn::Cpu;
+        let traffic = self.traffic(shape, folded);
+        let stands = folded.then(|| simulated[0]);
+        let exchanges = shape.batches.iter().zip(&traffic).map(|(batch, traffic)| {
+            self.exchange(shape.experts, batch.tokens().div_ceil(u64::from(plan.tp())), traffic.as_ref()?, stands)
+        });
+        let step = InferenceStep {
+            model: self.model.clone(),
+            precision: self.precision,
+            batches: shape.batches.clone(),
+            drafted: shape.drafted,
+            schedule: shape.schedule,
+            launch: shape.launch,
+            plan: *plan,
+            cpu: on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten(),
+            peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
+            experts_reduced: shape.experts.reach == ReachChoice::AllReduce && plan.ep() > 1,
+            exchanges: exchanges.collect(),
+            tensor_groups: simulated.iter().map(|&rank| self.tensor_group(rank)).collect(),
+            simulated,
+            traffic,
+            gpus,
+        };
+        Ok((step, folding))
+    }
+
+    /// SMs that the exchange of tokens takes from what is computed beside it.
+    pub(super) fn sms_taken(&self, shape: &StepShape<'_>) -> u64 {
+        let overlapped = shape.batches.len() > 1 && self.plan.ep() > 1;
+        let by_sms = shape.experts.kernels == Some(ExchangeKernels::Normal);
+        if overlapped && by_sms { shape.experts.sms.wide() } else { 0 }
+    }
+
+    /// Expert traffic of each micro-batch.
+    fn traffic(&self, shape: &StepShape<'_>, folded: bool) -> Vec<Option<ExpertTraffic>> {
+        let mut rng = Seed(self.scenario.seed).stream("gate");
+        let mut of = |batch: &Batch| {
+            let moe = self.model.moe.as_ref()?;
+            let per_node = self.cluster.gpus_per_node as usize;
+            let exchange = Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded };
+            Some(expert_traffic(exchange, batch.tokens().div_ceil(u64::from(self.plan.tp())), &mut rng))
+        };
+        shape.batches.iter().map(&mut of).collect()
+    }
+
+    /// The kernels that exchange the tokens of a micro-batch, where they are described.
+    fn exchange(
+        &self,
+        spec: &ExpertsSpec,
+        tokens: u64,
+        traffic: &ExpertTraffic,
+        folded: Option<usize>,
+    ) -> Option<MoeExchange> {
+        let (kernels, software) = (spec.kernels?, self.scenario.hardware.communication.as_ref()?);
+        let moe = self.model.moe.as_ref().filter(|_| self.plan.ep() > 1)?;
+        let precision = &self.precision;
+        let members: Vec<usize> = (0..self.plan.ep() as usize).collect();
+        let plain = |dtype| RowFormat { dtype, ..RowFormat::BF16 };
+        Some(MoeExchange {
+            spec: MoeExchangeSpec {
+                kernels,
+                tokens_per_gpu: Count::new(tokens as u32)?,
+                hidden: self.model.hidden,
+                experts: moe.routed_experts,
+                experts_per_token: moe.experts_per_token,
+                groups: moe.groups,
+                groups_per_token: moe.groups_per_token,
+                gate: spec.gate.clone(),
+                dispatch: RowFormat { scale_group: precision.dispatch_scale_group, ..plain(precision.dispatch) },
+                combine: plain(precision.combine),
+                sms: spec.sms,
+                scale_up: true,
+            },
+            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
+            per_node: self.cluster.gpus_per_node as usize,
+            copies: traffic.copies.clone(),
+            costs: software.experts.clone(),
+            folded,
+        })
+    }
+
+    /// The tensor-parallel group of a GPU, where the software of its collectives is described.
+    fn tensor_group(&self, rank: usize) -> Option<Group> {
+        let (software, tp) = (self.scenario.hardware.communication.as_ref()?, self.plan.tp() as usize);
+        let first = rank - rank % tp;
+        let members: Vec<usize> = (first..first + tp).collect();
+        (tp > 1).then(|| Group::of(self.cluster, &members, Some(&software.collectives)))
+    }
+
+    /// What the step, the node and the cluster must agree on.
+    fn check(&self, shape: &StepShape<'_>) -> Result<(), Invalid> {
+        let at = |key: &str, message: String, help: &str| {
+            Err(Invalid::at(&format!("{}.experts.{key}", shape.place), message).help(help))
+        };
+        let hardware = &self.scenario.hardware;
+        if shape.experts.run_on == RunOn::Cpu {
+            if self.cluster.gpus.len() > 1 {
+                let message = format!("experts on the CPU with {} GPUs", self.cluster.gpus.len());
+                return at("run_on", message, "experts run on the CPU beside a single GPU");
+            }
+            if hardware.cpu.is_none() {
+                let message = format!("the node `{}` describes no CPU", hardware.name);
+                return at("run_on", message, "add a [hardware.cpu] table");
+            }
+        }
+        let (tp, ep) = (self.plan.tp(), self.plan.ep());
+        if shape.experts.reach == ReachChoice::AllReduce && ep > 1 && tp != ep {
+            let message = format!("an all-reduce over tp = {tp} for experts over ep = {ep}");
+            return at("reach", message, "let tp equal ep, or exchange tokens");
+        }
+        let Some(kernels) = shape.experts.kernels else { return Ok(()) };
+        let Some(software) = &hardware.communication else {
+            let message = format!("the node `{}` describes no communication software", hardware.name);
+            return at("kernels", message, "add a [hardware.communication] table, or leave `kernels` out");
+        };
+        let described = match kernels {
+            ExchangeKernels::OneSided => software.experts.one_sided.is_some(),
+            ExchangeKernels::TwoSided => software.experts.two_sided.is_some(),
+            ExchangeKernels::Normal | ExchangeKernels::LowLatency => return Ok(()),
+        };
+        if !described {
+            return at("kernels", format!("`{}` does not describe them", software.name), "use other kernels");
+        }
+        if self.plan.ep() > self.cluster.gpus_per_node {
+            let message = format!("kernels of one scale-up domain for ep = {}", self.plan.ep());
+            return at("kernels", message, "use `normal` or `low_latency`, or experts within one node");
+        }
+        Ok(())
+    }
+
+    /// The memory of each GPU, checked against what there is.
+    pub(super) fn memory(&self, load: &InferenceLoad, place: &str) -> Result<Memory, Invalid> {
+        let used = inference_memory(self.model, &self.plan, &self.precision, load);
+        let capacity = self.scenario.hardware.gpu.memory.capacity;
+        let place = if used.kv_cache > used.weights { place } else { "parallelism" };
+        used.fits(capacity).map_err(|invalid| invalid.under(place))?;
+        Ok(Memory { used, capacity })
+    }
+
+    fn job(&self, shape: &StepShape<'_>, memory: Memory) -> Result<Job, Invalid> {
+        let (step, folding) = self.step(shape)?;
+        Ok(Job {
+            workload: Box::new(InferenceWorkload::new(step)),
+            memory: Some(memory),
+            folding,
+            exchange: None,
+            sms_taken: self.sms_taken(shape),
+        })
+    }
+}
+
+/// Lowers a decode step.
+pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+    let deployment = Deployment::of(scenario, cluster)?;
+    if spec.micro_batches.get() > spec.requests_per_gpu.get() {
+        let message = format!("{} micro-batches of {} requests per GPU", spec.micro_batches, spec.requests_per_gpu);
+        let invalid = Invalid::at("workload.decode.micro_batches", message);
+        return Err(invalid.help("a micro-batch holds at least one request"));
+    }
+    // Requests are counted per GPU, and a tensor-parallel group serves those of all its GPUs.
+    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
+    let batch = |requests: u64| Batch::decoding(requests * tp, spec.queries(), context);
+    let shape = StepShape {
+        batches: spec.requests().into_iter().map(batch).collect(),
+        drafted: spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get()),
+        schedule: spec.schedule,
+        launch: spec.launch,
+        experts: &spec.experts,
+        place: "workload.decode",
+    };
+    let requests = spec.requests_per_gpu.wide() * tp;
+    let load = InferenceLoad {
+        requests,
+        context,
+        step_tokens: requests * spec.queries(),
+        form: AttentionForm::Absorbed,
+        mtp: spec.mtp.is_some(),
+        experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
+    };
+    let memory = deployment.memory(&load, "workload.decode.requests_per_gpu")?;
+    deployment.job(&shape, memory)
+}
+
+/// Lowers a prefill step.
+pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+    let deployment = Deployment::of(scenario, cluster)?;
+    let (tp, prompt, cached) = (u64::from(deployment.plan.tp()), spec.prompt.wide(), u64::from(spec.cached));
+    let tokens = spec.tokens_per_gpu.wide() * tp;
+    let prompts = tokens / prompt;
+    if !tokens.is_multiple_of(prompt) || prompts < spec.micro_batches.wide() {
+        let message =
+            format!("{tokens} tokens of {tp} GPUs as prompts of {prompt} in {} micro-batches", spec.micro_batches);
+        let invalid = Invalid::at("workload.prefill.tokens_per_gpu", message);
+        return Err(invalid.help("tp x tokens_per_gpu is a multiple of `prompt`, with one prompt for each micro-batch"));
+    }
+    let batch = |prompts: u64| Batch::prompts(prompts, prompt, cached);
+    let shape = StepShape {
+        batches: parts(prompts, spec.micro_batches.wide()).into_iter().map(batch).collect(),
+        drafted: 0,
+        schedule: spec.schedule,
+        launch: spec.launch,
+        experts: &spec.experts,
+        place: "workload.prefill",
+    };
+    let load = InferenceLoad {
+        requests: prompts,
+        context: prompt + cached,
+        step_tokens: tokens,
+        form: AttentionForm::Expanded,
+        mtp: false,
+        experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
+    };
+    let memory = deployment.memory(&load, "workload.prefill.tokens_per_gpu")?;
+    deployment.job(&shape, memory)
+}

@@ -1,0 +1,194 @@
+//! All instances of all pools over time: events in one total order (time, kind, index).
+
+use super::instance::{Instance, Ticket};
+use crate::metrics::Served;
+use crate::units::{Bytes, BytesPerSec, Duration, Time};
+use crate::workload::{Request, Requests};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// How keys and values get from one pool to the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    /// Keys and values of one position, all GPUs of an instance that send it together.
+    pub(super) per_position: Bytes,
+    /// What the GPUs of a prefill instance send per second, when each sends its part of the prompts.
+    pub(super) rate: BytesPerSec,
+    /// What one prompt's GPUs send per second.
+    pub(super) own_rate: BytesPerSec,
+    /// Latency of the network.
+    pub(super) latency: Duration,
+}
+
+/// The pools.
+pub(super) struct Fleet {
+    /// Instances that decode; where there are no others, they compute prompts too.
+    pub(super) decode: Vec<Instance>,
+    /// Instances that only compute prompts.
+    pub(super) prefill: Vec<Instance>,
+    /// From these to those.
+    pub(super) transfer: Option<Transfer>,
+}
+
+/// What happens, in the order in which it happens at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    DecodeStep(usize),
+    PrefillStep(usize),
+    Moved(usize),
+    Arrival(usize),
+}
+
+struct Known {
+    request: Request,
+    admitted: Time,
+    first: Time,
+}
+
+struct Run<'a> {
+    fleet: Fleet,
+    source: Requests<'a>,
+    events: BinaryHeap<Reverse<(Time, Event)>>,
+    known: Vec<Known>,
+    /// When each prefill instance has sent what it has to.
+    sent: Vec<Time>,
+    served: Served,
+    admitted: Vec<usize>,
+}
+
+/// Serves all requests.
+pub(super) fn serve(fleet: Fleet, source: Requests<'_>) -> Served {
+    let sent = vec![Time::ZERO; fleet.prefill.len()];
+    let (events, known) = (BinaryHeap::new(), Vec::new());
+    let mut run = Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new() };
+    let users = run.source.users().map_or(1, |users| users.get());
+    (0..users).for_each(|_| run.draw(Time::ZERO));
+    while let Some(Reverse((now, event))) = run.events.pop() {
+        match event {
+            Event::Arrival(request) => run.arrive(now, request),
+            Event::Moved(request) => run.moved(now, request),
+            Event::PrefillStep(instance) => run.prefill_step(now, instance),
+            Event::DecodeStep(instance) => run.decode_step(now, instance),
+        }
+    }
+    let busy = |instances: &[Instance]| instances.iter().map(|instance| instance.busy).sum();
+    run.served.decode_busy = busy(&run.fleet.decode);
+    run.served.prefill_busy = busy(&run.fleet.prefill);
+    run.served
+}
+
+impl Run<'_> {
+    /// The next request, if there is one.
+    fn draw(&mut self, now: Time) {
+        if let Some(request) = self.source.next(now) {
+            let index = self.known.len();
+            self.known.push(Known { request, admitted: Time::ZERO, first: Time::ZERO });
+            self.events.push(Reverse((request.arrival, Event::Arrival(index))));
+        }
+    }
+
+    fn ticket(&self, request: usize) -> Ticket {
+        let Request { input, computed, output, .. } = self.known[request].request;
+        Ticket { request, input, computed, output }
+    }
+
+    fn arrive(&mut self, now: Time, request: usize) {
+        if self.source.users().is_none() {
+            self.draw(now);
+        }
+        let ticket = self.ticket(request);
+        self.served.input_tokens += u64::from(ticket.input);
+        self.served.computed_tokens += u64::from(ticket.computed);
+        if self.fleet.prefill.is_empty() {
+            let instance = least(&self.fleet.decode, |instance| (instance.load() as u64, instance.queued));
+            self.fleet.decode[instance].prompt(ticket);
+            self.start_decode(now, instance);
+        } else {
+            let instance = least(&self.fleet.prefill, |instance| (instance.queued, 0));
+            self.fleet.prefill[instance].prompt(ticket);
+            self.start_prefill(now, instance);
+        }
+    }
+
+    fn moved(&mut self, now: Time, request: usize) {
+        let ticket = self.ticket(request);
+        let instance = least(&self.fleet.decode, |instance| (instance.load() as u64, 0));
+        self.fleet.decode[instance].decode(ticket);
+        self.start_decode(now, instance);
+    }
+
+    fn prefill_step(&mut self, now: Time, instance: usize) {
+        let end = self.fleet.prefill[instance].end(now);
+        for ticket in end.prompted {
+            self.first_token(now, &ticket);
+            if ticket.output == 1 {
+                self.finish(now, &ticket);
+                continue;
+            }
+            let transfer = self.fleet.transfer.expect("pools are joined");
+            let bytes = transfer.per_position * u64::from(ticket.input);
+            // Prompts of an instance leave through its NICs in turn; one alone uses those of its own GPUs.
+            let free = self.sent[instance].max(now) + bytes / transfer.rate;
+            self.sent[instance] = free;
+            let there = free.max(now + bytes / transfer.own_rate) + transfer.latency;
+            self.served.moved.push(there - now);
+            self.events.push(Reverse((there, Event::Moved(ticket.request))));
+        }
+        self.start_prefill(now, instance);
+    }
+
+    fn decode_step(&mut self, now: Time, instance: usize) {
+        let end = self.fleet.decode[instance].end(now);
+        end.prompted.iter().for_each(|ticket| self.first_token(now, ticket));
+        end.finished.iter().for_each(|ticket| self.finish(now, ticket));
+        if let Some((gap, requests)) = end.gained {
+            self.served.gaps.push((gap, requests));
+        }
+        self.start_decode(now, instance);
+    }
+
+    fn first_token(&mut self, now: Time, ticket: &Ticket) {
+        let known = &mut self.known[ticket.request];
+        known.first = now;
+        self.served.ttft.push(now - known.request.arrival);
+        self.served.ttft_admitted.push(now - known.admitted);
+    }
+
+    fn finish(&mut self, now: Time, ticket: &Ticket) {
+        let known = &self.known[ticket.request];
+        if ticket.output > 1 {
+            self.served.tpot.push(Duration::from_ps((now - known.first).as_ps() / u64::from(ticket.output - 1)));
+        }
+        self.served.whole.push(now - known.request.arrival);
+        self.served.output_tokens += u64::from(ticket.output);
+        self.served.finished.push((now, ticket.input, ticket.output));
+        if self.source.users().is_some() {
+            self.draw(now);
+        }
+    }
+
+    fn start_prefill(&mut self, now: Time, instance: usize) {
+        if let Some(end) = self.fleet.prefill[instance].start(now, &mut self.admitted) {
+            self.events.push(Reverse((end, Event::PrefillStep(instance))));
+        }
+        self.note_admitted(now);
+    }
+
+    fn start_decode(&mut self, now: Time, instance: usize) {
+        if let Some(end) = self.fleet.decode[instance].start(now, &mut self.admitted) {
+            self.events.push(Reverse((end, Event::DecodeStep(instance))));
+        }
+        self.note_admitted(now);
+    }
+
+    fn note_admitted(&mut self, now: Time) {
+        for request in self.admitted.drain(..) {
+            self.known[request].admitted = now;
+        }
+    }
+}
+
+/// The instance with the least of something; the first of equals.
+fn least(instances: &[Instance], of: impl Fn(&Instance) -> (u64, u64)) -> usize {
+    (0..instances.len()).min_by_key(|&place| of(&instances[place])).expect("a pool has an instance")
+}

@@ -1,0 +1,274 @@
+//! One copy of a deployment that takes step after step: chunks of prompts, decoding requests, or both.
+
+use super::times::StepTimes;
+use crate::units::{Duration, Time};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+/// What an instance is able to do.
+#[derive(Clone, Debug)]
+pub(super) struct Ability {
+    /// GPUs.
+    pub(super) gpus: u64,
+    /// Tensor-parallel groups.
+    pub(super) groups: u64,
+    /// Decoding requests, at most; none where it only computes prompts.
+    pub(super) requests_max: u64,
+    /// Positions of prompts in a step, at most; none where it only decodes.
+    pub(super) prompt_tokens_max: u64,
+    /// Cached positions, at most.
+    pub(super) positions_max: u64,
+    /// Whether decoding requests wait while there are prompts.
+    pub(super) prompts_first: bool,
+    /// Tokens that a request gains in a step, on average.
+    pub(super) tokens_per_step: f64,
+    /// Time of the host between steps.
+    pub(super) overhead: Duration,
+    /// How long steps take.
+    pub(super) times: StepTimes,
+}
+
+/// A request as an instance sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// Which one.
+    pub(super) request: usize,
+    /// Positions of its prompt.
+    pub(super) input: u32,
+    /// Those of them that are computed.
+    pub(super) computed: u32,
+    /// Tokens of its answer.
+    pub(super) output: u32,
+}
+
+impl Ticket {
+    fn positions(&self) -> u64 {
+        u64::from(self.input) + u64::from(self.output)
+    }
+}
+
+/// What a step has brought about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepEnd {
+    /// Prompts whose first token is there.
+    pub(super) prompted: Vec<Ticket>,
+    /// Requests that have all their tokens.
+    pub(super) finished: Vec<Ticket>,
+    /// Decoding requests that gained tokens, and how long after their last ones.
+    pub(super) gained: Option<(Duration, u64)>,
+}
+
+/// What of prompts is in a step.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Prompts that end in it.
+    prompted: Vec<Ticket>,
+    /// Positions.
+    tokens: u64,
+    /// Positions of the prompt that has most.
+    largest: u64,
+    /// Positions that all of these attend to, added up.
+    attended: f64,
+}
+
+#[derive(Debug)]
+struct Running {
+    end: Time,
+    prompted: Vec<Ticket>,
+    decoding: u64,
+}
+
+/// One copy of a deployment.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) ability: Ability,
+    /// Prompts that wait, the first of them perhaps begun: positions of it that are still to be computed.
+    prompts: VecDeque<(Ticket, u32)>,
+    /// Positions of prompts that wait.
+    pub(super) queued: u64,
+    /// Prompts at the head of the queue that have their place.
+    admitted: usize,
+    /// Requests that wait to decode.
+    waiting: VecDeque<Ticket>,
+    /// Decoding requests by the step after which they are done.
+    decoding: BinaryHeap<Reverse<(u64, usize)>>,
+    tickets: Vec<Option<Ticket>>,
+    free: Vec<usize>,
+    /// Cached positions of the decoding requests, and positions that are set aside for all that are admitted.
+    context: f64,
+    reserved: u64,
+    steps: u64,
+    running: Option<Running>,
+    last_gain: Option<Time>,
+    /// Time in steps.
+    pub(super) busy: Duration,
+}
+
+impl Instance {
+    pub(super) fn new(ability: Ability) -> Instance {
+        Instance {
+            ability,
+            prompts: VecDeque::new(),
+            queued: 0,
+            admitted: 0,
+            waiting: VecDeque::new(),
+            decoding: BinaryHeap::new(),
+            tickets: Vec::new(),
+            free: Vec::new(),
+            context: 0.0,
+            reserved: 0,
+            steps: 0,
+            running: None,
+            last_gain: None,
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// Requests that decode or wait to.
+    pub(super) fn load(&self) -> usize {
+        self.decoding.len() + self.waiting.len()
+    }
+
+    /// A prompt to be computed.
+    pub(super) fn prompt(&mut self, ticket: Ticket) {
+        self.queued += u64::from(ticket.computed);
+        self.prompts.push_back((ticket, ticket.computed));
+    }
+
+    /// A request whose keys and values are there.
+    pub(super) fn decode(&mut self, ticket: Ticket) {
+        self.waiting.push_back(ticket);
+    }
+
+    fn fits(&self, ticket: &Ticket) -> bool {
+        let decodes = self.ability.requests_max > 0;
+        // An instance that holds nothing takes any request, so that none waits for ever.
+        let room = self.reserved == 0 || self.reserved + ticket.positions() <= self.ability.positions_max;
+        !decodes || room
+    }
+
+    /// Starts a step at `now` if there is something to do, and says when it ends and which prompts were admitted to it.
+    pub(super) fn start(&mut self, now: Time, admitted: &mut Vec<usize>) -> Option<Time> {
+        if self.running.is_some() {
+            return None;
+        }
+        if self.decoding.is_empty() {
+            self.last_gain = None;
+        }
+        self.admit(admitted);
+        let Taken { prompted, tokens, largest, attended } = self.take_prompts();
+        let wait = self.ability.prompts_first && tokens > 0;
+        let decoding = if wait { 0 } else { self.decoding.len() as u64 };
+        if decoding == 0 && tokens == 0 {
+            return None;
+        }
+        let groups = self.ability.groups;
+        let context = if decoding == 0 { 0.0 } else { self.context / decoding as f64 };
+        let keys = if tokens == 0 { 0.0 } else { attended / tokens as f64 };
+        // Work is spread evenly over groups, but a prompt stays on one; the group that has most decides.
+        let prompts = (tokens as f64 / groups as f64).max(largest as f64);
+        let load = [decoding.div_ceil(groups) as f64, context, prompts, keys];
+        let time = self.ability.times.at(load) + self.ability.overhead;
+        self.busy += time;
+        self.running = Some(Running { end: now + time, prompted, decoding });
+        Some(now + time)
+    }
+
+    /// Gives places to prompts and to waiting requests, in order.
+    fn admit(&mut self, admitted: &mut Vec<usize>) {
+        let most = self.ability.requests_max as usize;
+        while let Some(ticket) = self.waiting.front().copied()
+            && self.decoding.len() < most
+            && self.fits(&ticket)
+        {
+            self.waiting.pop_front();
+            self.reserved += ticket.positions();
+            self.join(ticket);
+        }
+        while let Some(&(ticket, _)) = self.prompts.get(self.admitted)
+            && (most == 0 || self.decoding.len() + self.admitted < most)
+            && self.fits(&ticket)
+        {
+            self.admitted += 1;
+            self.reserved += ticket.positions();
+            admitted.push(ticket.request);
+        }
+    }
+
+    /// Takes the next positions of admitted prompts, of each what a group can take.
+    fn take_prompts(&mut self) -> Taken {
+        let most = self.ability.prompt_tokens_max;
+        let mut taken = Taken::default();
+        let mut place = 0;
+        while place < self.admitted && taken.tokens < most {
+            let (ticket, left) = &mut self.prompts[place];
+            let part = u64::from(*left).min(most - taken.tokens).min(most / self.ability.groups);
+            let before = f64::from(ticket.input - *left);
+            taken.tokens += part;
+            taken.largest = taken.largest.max(part);
+            taken.attended += part as f64 * (before + part as f64 / 2.0);
+            *left -= part as u32;
+            if *left > 0 {
+                place += 1;
+                continue;
+            }
+            taken.prompted.push(*ticket);
+            self.prompts.remove(place);
+            self.admitted -= 1;
+        }
+        self.queued -= taken.tokens;
+        taken
+    }
+
+    /// Lets a request decode from the next step on; its first token is there.
+    fn join(&mut self, ticket: Ticket) {
+        let place = self.free.pop().unwrap_or(self.tickets.len());
+        if place == self.tickets.len() {
+            self.tickets.push(None);
+        }
+        self.tickets[place] = Some(ticket);
+        let steps = (f64::from(ticket.output - 1) / self.ability.tokens_per_step).ceil() as u64;
+        self.context += f64::from(ticket.input);
+        self.decoding.push(Reverse((self.steps + steps, place)));
+    }
+
+    /// Ends the step that ends at `now`.
+    pub(super) fn end(&mut self, now: Time) -> StepEnd {
+        let running = self.running.take().expect("a step ends once");
+        assert_eq!(running.end, now, "a step ends when it was said to");
+        let mut end = StepEnd { prompted: running.prompted, ..StepEnd::default() };
+        if running.decoding > 0 {
+            end.gained = self.last_gain.map(|last| (now - last, running.decoding));
+            self.last_gain = Some(now);
+            self.steps += 1;
+            self.context += running.decoding as f64 * self.ability.tokens_per_step;
+            while let Some(&Reverse((step, place))) = self.decoding.peek()
+                && step <= self.steps
+            {
+                self.decoding.pop();
+                let ticket = self.tickets[place].take().expect("who decodes has a ticket");
+                self.free.push(place);
+                let steps = (f64::from(ticket.output - 1) / self.ability.tokens_per_step).ceil();
+                self.context -= f64::from(ticket.input) + steps * self.ability.tokens_per_step;
+                self.reserved -= ticket.positions();
+                end.finished.push(ticket);
+            }
+        }
+        self.after_prompts(&mut end);
+        end
+    }
+
+    /// Prompts go on to decode here, or leave.
+    fn after_prompts(&mut self, end: &mut StepEnd) {
+        for &ticket in &end.prompted {
+            if self.ability.requests_max == 0 {
+                self.reserved -= ticket.positions();
+            } else if ticket.output > 1 {
+                self.join(ticket);
+            } else {
+                self.reserved -= ticket.positions();
+                end.finished.push(ticket);
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Serving over time: requests that arrive, and the pools of GPUs that serve them.
+//!
+//! This module draws requests and describes pools. It must not know how long a step takes, nor who serves what when.
+
+mod requests;
+mod spec;
+
+pub use requests::{Request, Requests};
+pub use spec::{
+    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, LengthsChoice, PrefillPoolSpec, ServingSpec, TraceRow,
+};

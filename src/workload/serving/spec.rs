@@ -1,0 +1,185 @@
+//! Serving as a scenario describes it.
+
+use crate::parallelism::PlanSpec;
+use crate::units::{Count, Duration, Fraction, Usd};
+use crate::workload::inference::{ExpertsSpec, LaunchChoice, MtpSpec, ScheduleChoice};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Requests that arrive over time, prompts that are computed and tokens that are decoded in batches that change at every step.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServingSpec {
+    /// Requests that are served.
+    pub requests: Count,
+    /// When they arrive.
+    pub arrivals: ArrivalsChoice,
+    /// How long they are.
+    pub lengths: LengthsChoice,
+    /// Part of each prompt whose keys and values are found in a cache.
+    #[serde(default = "no_part")]
+    pub prefix_hits: Fraction,
+    /// Who decodes: the plan of the scenario, on all its nodes.
+    pub decode: DecodePoolSpec,
+    /// Who computes prompts, where that is another pool, which then sends keys and values to the decoding one.
+    pub prefill: Option<PrefillPoolSpec>,
+    /// How prompts are computed beside decoding requests, where there is no other pool.
+    pub colocation: Option<ColocationSpec>,
+    /// Time of the host between steps: scheduling, sampling, sending out tokens.
+    #[serde(default)]
+    pub step_overhead: Duration,
+    /// What GPUs cost where they are owned; else the rent of the GPU's file counts.
+    pub capital: Option<CapitalSpec>,
+}
+
+/// When requests arrive.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrivalsChoice {
+    /// At random, independently of each other.
+    Poisson {
+        /// Mean time between two requests.
+        every: Duration,
+    },
+    /// At random with a rate that changes.
+    Curve {
+        /// Mean time between two requests where the load is 1.
+        every: Duration,
+        /// How long each load lasts; after the last one the curve begins again.
+        step: Duration,
+        /// Loads.
+        load: Vec<f64>,
+    },
+    /// From users who each send a request when the one before has been answered.
+    Closed {
+        /// Users.
+        users: Count,
+    },
+    /// As recorded, in order of arrival; lengths of the rows replace `lengths`.
+    Rows(Vec<TraceRow>),
+}
+
+/// One request of a trace: arrival after the start, positions in, tokens out.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TraceRow {
+    /// When it arrives.
+    pub arrival: Duration,
+    /// Positions of its prompt.
+    pub input: Count,
+    /// Tokens of its answer.
+    pub output: Count,
+}
+
+/// How long requests are.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthsChoice {
+    /// All alike.
+    Fixed {
+        /// Positions of a prompt.
+        input: Count,
+        /// Tokens of an answer.
+        output: Count,
+    },
+    /// Evenly between a part of these and these.
+    Uniform {
+        /// Positions of the longest prompt.
+        input: Count,
+        /// Tokens of the longest answer.
+        output: Count,
+        /// The least, as a part of the longest.
+        least: Fraction,
+    },
+    /// Exponentially distributed and independent.
+    Exponential {
+        /// Positions of a prompt, on average.
+        input: Count,
+        /// Tokens of an answer, on average.
+        output: Count,
+    },
+}
+
+/// A pool that decodes.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecodePoolSpec {
+    /// Copies of the whole cluster of the scenario.
+    #[serde(default = "one")]
+    pub instances: Count,
+    /// Requests in flight per GPU, at most; the cache may allow fewer.
+    pub requests_per_gpu: Count,
+    /// Parts of the batch whose computation and communication overlap.
+    #[serde(default = "one")]
+    pub micro_batches: Count,
+    /// In which order a GPU takes the parts of layers.
+    #[serde(default)]
+    pub schedule: ScheduleChoice,
+    /// How kernels are launched.
+    #[serde(default)]
+    pub launch: LaunchChoice,
+    /// How experts are reached and run.
+    #[serde(default)]
+    pub experts: ExpertsSpec,
+    /// Multi-token prediction, where it is used.
+    pub mtp: Option<MtpSpec>,
+}
+
+/// A pool that computes prompts, on nodes like those of the scenario.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrefillPoolSpec {
+    /// Copies of it.
+    #[serde(default = "one")]
+    pub instances: Count,
+    /// Nodes of each.
+    pub nodes: Count,
+    /// GPUs in use of each node; without it, all.
+    pub gpus: Option<Count>,
+    /// How the model is spread.
+    pub parallelism: PlanSpec,
+    /// Positions per GPU that a step computes, at most.
+    pub tokens_per_gpu: Count,
+    /// Parts of the batch whose computation and communication overlap.
+    #[serde(default = "one")]
+    pub micro_batches: Count,
+    /// How kernels are launched.
+    #[serde(default)]
+    pub launch: LaunchChoice,
+    /// How experts are reached and run.
+    #[serde(default)]
+    pub experts: ExpertsSpec,
+}
+
+/// Chunks of prompts in the steps of decoding requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColocationSpec {
+    /// Positions of prompts per GPU that a step computes, at most.
+    pub tokens_per_gpu: Count,
+    /// Whether decoding requests wait while prompts are computed; else a step takes both.
+    #[serde(default)]
+    pub prompts_first: bool,
+}
+
+/// What GPUs cost where they are owned.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CapitalSpec {
+    /// Price of a GPU with its share of node, network and building.
+    pub per_gpu: Usd,
+    /// Time over which that is written off.
+    pub lifetime: Duration,
+    /// Price of energy per kWh.
+    pub per_kwh: Usd,
+    /// Energy that enters the building over what the nodes draw.
+    pub overhead: f64,
+}
+
+const fn one() -> Count {
+    Count::ONE
+}
+
+const fn no_part() -> Fraction {
+    Fraction::ZERO
+}

@@ -1,0 +1,175 @@
+//! Prefill steps and serving over time against closed forms, bounds and themselves.
+
+use octoplane::metrics::{Folding, Metrics, Outcome, PrefillMetrics, ServingMetrics};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, WorkloadSpec, load};
+use octoplane::units::Duration;
+use octoplane::workload::{ArrivalsChoice, Phase};
+use std::path::Path;
+
+fn run(scenario: &str, sets: &[&str]) -> Outcome {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
+    let loaded = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}"));
+    simulate(&loaded.value).unwrap_or_else(|invalid| panic!("{}", loaded.error(&invalid)))
+}
+
+fn prefill(sets: &[&str]) -> (PrefillMetrics, Outcome) {
+    let outcome = run("h800_ep32_prefill.toml", sets);
+    let Metrics::Prefill(metrics) = &outcome.metrics else { panic!("a prefill step was asked for") };
+    (metrics.clone(), outcome)
+}
+
+fn serving(scenario: &str, sets: &[&str]) -> ServingMetrics {
+    let outcome = run(scenario, sets);
+    let Metrics::Serving(metrics) = &outcome.metrics else { panic!("serving was asked for") };
+    (**metrics).clone()
+}
+
+/// One node that serves a few users; steps are quick to simulate.
+fn colocated(sets: &[&str]) -> ServingMetrics {
+    serving("qwen72b_h800_serving.toml", sets)
+}
+
+const FEW_LAYERS: &str = "model.layers=5";
+
+#[test]
+fn one_gpu_stands_for_all_in_prefill() {
+    let small = [FEW_LAYERS, "nodes=2", "parallelism.ep=16", "workload.prefill.prompt=256"];
+    let tokens = "workload.prefill.tokens_per_gpu=512";
+    for kernels in ["normal", "low_latency"] {
+        let kernels = format!("workload.prefill.experts.kernels={kernels}");
+        let sets = [&small[..], &[tokens, kernels.as_str()]].concat();
+        let (one, folded) = prefill(&sets);
+        let (all, unfolded) = prefill(&[&sets[..], &["symmetry=unfold"]].concat());
+        assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None));
+        assert_eq!(one.step, all.step, "{kernels}");
+    }
+}
+
+#[test]
+fn a_prefill_step_does_the_work_of_its_model() {
+    let (metrics, outcome) = prefill(&[]);
+    // 16384 positions x (2 x 36.6e9 multiplied weights, head once per prompt, + causal attention over 4096:
+    // 2 x 128 heads x (192 + 128) x 2048.5 keys x 61 layers), expanded keys and values included in the weights.
+    let tokens = 16384.0;
+    let head = 2.0 * 7168.0 * 129_280.0;
+    let weights = 2.0 * 36.62e9 - head;
+    let attention = 2.0 * 128.0 * 320.0 * 2048.5 * 61.0;
+    let expected = tokens * (weights + attention) + 4.0 * head;
+    let found = outcome.timeline.flops().as_f64();
+    assert!((found / expected - 1.0).abs() < 0.01, "{found:e} against {expected:e}");
+    assert_eq!(metrics.tokens_per_sec_per_gpu, tokens / metrics.step.as_secs());
+}
+
+#[test]
+fn cached_positions_cost_attention_and_expansion_only() {
+    let (plain, _) = prefill(&[FEW_LAYERS]);
+    let (hits, _) = prefill(&[FEW_LAYERS, "workload.prefill.cached=4096"]);
+    assert!(hits.step > plain.step && hits.step < plain.step * 2, "{} {}", hits.step, plain.step);
+    let ratio = hits.input_tokens_per_sec_per_node / hits.tokens_per_sec_per_node;
+    assert!((ratio - 2.0).abs() < 1e-9, "{ratio}");
+}
+
+#[test]
+fn sms_that_communicate_do_not_compute() {
+    let experts = |sets: &[&str]| {
+        let (_, outcome) = prefill(&[&[FEW_LAYERS], sets].concat());
+        let busy = |span: &&octoplane::timeline::Span| span.label.phase == Phase::Experts;
+        outcome.timeline.spans.iter().filter(busy).map(|span| span.released - span.start).sum::<Duration>()
+    };
+    let ratio = experts(&["workload.prefill.experts.sms=20"]) / experts(&["workload.prefill.experts.sms=1"]);
+    // Products of whole waves are slower by 131 / 112 at most, up to a wave's rounding; what power limits is not.
+    assert!(ratio > 1.0 && ratio < 1.25, "{ratio}");
+}
+
+#[test]
+fn busy_experts_slow_a_step_down_and_balancing_helps() {
+    let step = |sets: &[&str]| prefill(&[&[FEW_LAYERS], sets].concat()).0.step;
+    let skew = "workload.prefill.experts.gate.zipf.offset=20";
+    let even = step(&[]);
+    let skewed = step(&[skew, "workload.prefill.experts.balance=in_order"]);
+    let balanced = step(&[skew, "workload.prefill.experts.balance=by_load"]);
+    assert!(even < balanced && balanced < skewed, "{even} {balanced} {skewed}");
+}
+
+#[test]
+fn five_stages_hide_more_than_two_and_no_more_than_everything() {
+    let step = |schedule: &str| {
+        let outcome = run("h800_ep128_decode.toml", &[&format!("workload.decode.schedule={schedule}")]);
+        let Metrics::Decode(metrics) = outcome.metrics else { panic!("a decode step was asked for") };
+        (metrics.step, metrics.breakdown.computing)
+    };
+    let ((two, computing), (five, same)) = (step("in_turn"), step("five_stage"));
+    assert_eq!(computing, same, "the order changes nothing about the work");
+    assert!(five < two && five >= computing, "{five} {two} {computing}");
+}
+
+#[test]
+fn a_host_that_launches_slowly_decides() {
+    let step = |launch: &str| {
+        let outcome = run("qwen72b_h800_decode.toml", &[FEW_LAYERS, launch]);
+        let Metrics::Decode(metrics) = outcome.metrics else { panic!("a decode step was asked for") };
+        let kernels =
+            outcome.timeline.spans.iter().filter(|span| matches!(span.work, octoplane::workload::Work::Compute(_)));
+        (metrics.step, kernels.count() as u64)
+    };
+    let (graph, kernels) = step("workload.decode.launch=graph");
+    let (slow, _) = step("workload.decode.launch.stream.per_kernel=1 ms");
+    assert!(slow >= Duration::from_ns(1_000_000) * kernels && slow <= Duration::from_ns(1_000_000) * kernels + graph);
+}
+
+#[test]
+fn a_single_user_waits_for_one_prompt_and_one_step_per_token() {
+    let alone = ["workload.serving.requests=5", "workload.serving.arrivals.closed.users=1"];
+    let one = colocated(&alone);
+    let slower = colocated(&[&alone[..], &["workload.serving.step_overhead=1 ms"]].concat());
+    let ms = Duration::from_ns(1_000_000);
+    // Each answer is 1 prompt step and output - 1 decode steps; the host adds its time to each.
+    assert_eq!(one.requests, 5);
+    assert_eq!(slower.tpot.mean.as_ps() / 1000, (one.tpot.mean + ms).as_ps() / 1000);
+    assert_eq!(slower.ttft.mean, one.ttft.mean + ms);
+    assert_eq!(one.ttft.mean, one.ttft_admitted.mean, "nobody is in front");
+}
+
+#[test]
+fn users_times_rate_is_time_in_the_system() {
+    // Little's law: requests in the system = answers per second x time of each.
+    let users = 24.0;
+    let m = colocated(&["workload.serving.requests=600", "workload.serving.arrivals.closed.users=24"]);
+    let in_system = m.requests as f64 / m.span.as_secs() * m.whole.mean.as_secs();
+    assert!((in_system / users - 1.0).abs() < 0.06, "{in_system}");
+    assert!(m.ttft.median <= m.ttft.p90 && m.ttft.p90 <= m.ttft.p99);
+}
+
+#[test]
+fn more_load_means_longer_waits_and_fuller_pools() {
+    let at = |milliseconds: u64| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/qwen72b_h800_serving.toml");
+        let mut scenario = load::<Scenario>(&path, &["workload.serving.requests=400".to_owned()]).unwrap().value;
+        let WorkloadSpec::Serving(spec) = &mut scenario.workload else { panic!("serving was described") };
+        spec.arrivals = ArrivalsChoice::Poisson { every: Duration::from_ns(milliseconds * 1_000_000) };
+        let Metrics::Serving(metrics) = simulate(&scenario).unwrap().metrics else { panic!("serving was asked for") };
+        *metrics
+    };
+    let (light, heavy) = (at(2000), at(100));
+    assert!(heavy.tpot.mean > light.tpot.mean && heavy.ttft.p99 > light.ttft.p99);
+    assert!(heavy.decode_utilisation > light.decode_utilisation && heavy.decode_utilisation <= 1.0);
+    assert!(heavy.output_per_sec > light.output_per_sec);
+}
+
+#[test]
+fn keys_and_values_take_their_time_between_pools() {
+    let few = ["workload.serving.requests=300", "model.layers=5", "workload.serving.arrivals.poisson.every=200 ms"];
+    let m = serving("h800_serving.toml", &[&few[..], &["workload.serving.lengths.exponential.input=100000"]].concat());
+    let transfer = m.transfer.expect("pools are apart");
+    // 5 layers x 576 BF16 values of 100,000 positions on average, over one NIC of 47.5 GB/s at most 50 GB/s.
+    let least = 5.0 * 576.0 * 2.0 * 80_000.0 / 50e9;
+    assert!(transfer.mean.as_secs() > least && transfer.mean.as_secs() < 3.0 * least, "{}", transfer.mean);
+}
+
+#[test]
+fn the_same_seed_serves_the_same() {
+    let runs = [colocated(&["workload.serving.requests=100"]), colocated(&["workload.serving.requests=100"])];
+    assert_eq!(runs[0], runs[1]);
+}
