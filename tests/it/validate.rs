@@ -30,7 +30,7 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("gemm", 0.063, 0.217),
     ("deepgemm", 0.050, 0.123),
     ("moe_grouped_gemm", 0.047, 0.173),
-    ("mla_attention", 0.044, 0.097),
+    ("mla_attention", 0.048, 0.128),
     ("h800_train_chunk_kernels", 0.083, 0.260),
     ("nccl_one_domain", 0.038, 0.116),
     ("deepep_published", 0.035, 0.168),
