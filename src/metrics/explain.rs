@@ -60,6 +60,15 @@ pub const EXPLANATIONS: &[Explanation] = &[
         hint: "What an operator is paid for. It rises with the batch until memory or links are full.",
     },
     Explanation {
+        name: "tokens_per_s_per_node",
+        of: "decode",
+        unit: "tokens/s",
+        definition: "Output tokens per second, by node.",
+        formula: "tokens_per_s_per_gpu * GPUs of a node",
+        source: OWN,
+        hint: "The form in which deployments of DeepSeek-V3 were published.",
+    },
+    Explanation {
         name: "tflops_per_gpu",
         of: "decode",
         unit: "TFLOP/s",

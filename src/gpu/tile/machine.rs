@@ -35,7 +35,7 @@ pub struct Machine {
     /// The fast model of the same GPU.
     pub roofline: Processor,
     /// Watts that the board may draw.
-    power: f64,
+    pub(super) power: f64,
     /// Peak operations per second of one SM, per format in the order of [`DTYPES`].
     peaks: [f64; DTYPES.len()],
 }

@@ -87,7 +87,9 @@ fn a_copy_takes_launch_latency_and_bandwidth() {
 
 #[test]
 fn a_wider_accumulator_alone_does_not_spare_promotion_but_scales_inside_do() {
-    let h800 = machine("h800_sxm");
+    // Without a limit of power, which makes up for part of the difference.
+    let mut h800 = machine("h800_sxm");
+    h800.power = 1e9;
     let kernel = gemm(4096, 7168, 16384, Dtype::Fp8);
     let with = |accumulator, group_scaling| {
         let mut changed = h800.clone();
@@ -102,7 +104,9 @@ fn a_wider_accumulator_alone_does_not_spare_promotion_but_scales_inside_do() {
 
 #[test]
 fn sms_taken_by_communication_slow_down_what_the_others_do() {
-    let h800 = machine("h800_sxm");
+    // Without a limit of power: the SMs that are left may then clock higher.
+    let mut h800 = machine("h800_sxm");
+    h800.power = 1e9;
     let left = h800.under(&Conditions { sms_taken: 20, ..Conditions::default() });
     let (busy, memory) = (gemm(8192, 7168, 7168, Dtype::Bf16), gemm(16, 7168, 16384, Dtype::Bf16));
     assert!(micros(&left, &busy) > 1.1 * micros(&h800, &busy));
@@ -141,7 +145,7 @@ fn time_follows_work_and_never_beats_peak_rates() {
                         let least = (kernel.flops().as_f64() / (gpu.peak(dtype) * sms as f64))
                             .max(kernel.bytes().get() as f64 / (gpu.memory * 1.001));
                         assert!(time >= least, "{name}, {sms} SMs: {kernel} takes {time} s, at least {least} s");
-                        assert!(time > before, "{name}, {sms} SMs: {kernel} takes {time} s, a smaller one {before} s");
+                        assert!(time >= before, "{name}, {sms} SMs: {kernel} takes {time} s, a smaller one {before} s");
                         before = time;
                     }
                 }

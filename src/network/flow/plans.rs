@@ -170,7 +170,7 @@ mod tests {
                 own[due.index()] = NO_PLAN;
             }
         }
-        let time = |n: usize| at(n, if n % 3 == 0 { 11 } else { 7 });
+        let time = |n: usize| at(n, if n.is_multiple_of(3) { 11 } else { 7 });
         let mut expected: Vec<_> = (0..1000).map(|n| (time(n), flow(n))).collect();
         expected.sort_unstable();
         came.sort_by_key(|&(at, flow)| (at, flow));

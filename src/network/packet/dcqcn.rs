@@ -32,7 +32,8 @@ impl Limiter {
             target: line,
             line,
             alpha: 1.0,
-            alpha_due: 0,
+            // The estimate falls only after the first notification has been heard.
+            alpha_due: u64::MAX,
             rise_due: 0,
             rise_bytes: 0,
             rises: [0; 2],
@@ -87,7 +88,7 @@ impl Limiter {
         }
         // The estimate matters at the next fall only, and what is left of it after so long is nothing.
         let mut steps = 0;
-        while self.notified.is_some() && self.alpha_due <= now && steps < 4096 {
+        while self.alpha_due <= now && steps < 4096 {
             self.alpha_due += spec.alpha_interval.as_ps();
             self.alpha *= 1.0 - spec.gain.get();
             steps += 1;

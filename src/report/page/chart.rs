@@ -51,7 +51,7 @@ impl Scale {
         let near_zero = low < 0.5 * high;
         let step = step(if near_zero { high } else { f64::max(high - low, 0.05 * high) });
         let from = if near_zero { 0.0 } else { (low / step).floor() * step };
-        Scale { from, to: (high / step).ceil() * step, step, start, end }
+        Scale { from, to: f64::max((high / step).ceil() * step, from + step), step, start, end }
     }
 
     fn at(&self, value: f64) -> i32 {
