@@ -140,6 +140,8 @@ fn broken_studies_get_one_clear_message() {
         let message = message.replace(&folder, "").replace(&format!("{}/", root().display()), "");
         let message: String =
             message.lines().filter(|line| !line.contains("points, ")).map(|line| format!("{line}\n")).collect();
+        // How far a path is underlined depends on where the repository lies.
+        let message = if *name == "study_missing_base" { message.replace('^', "") } else { message };
         let code = output.status.code();
         golden::check(&golden_file(&format!("broken/{name}.txt")), &format!("exit code {code:?}\n{message}"))
     };
