@@ -57,7 +57,7 @@ fn one_gpu_stands_for_all_where_all_are_alike() {
         assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
         // What the one sends stands for what it receives, whose arrivals are spread a little differently over peers.
-        let near = |a: Duration, b: Duration| (a.as_secs() / b.as_secs() - 1.0).abs() < 1e-3;
+        let near = |a: Duration, b: Duration| (a.as_secs() / b.as_secs() - 1.0).abs() < 1e-2;
         assert!(near(one.step, all.step), "{sets:?}: {} is not {}", one.step, all.step);
         assert!(near(one.ep_step.unwrap(), all.ep_step.unwrap()), "{sets:?}");
         let sends = |outcome: &Outcome| outcome.timeline.bytes_sent().get();
