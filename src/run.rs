@@ -12,7 +12,7 @@ mod training;
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
-use crate::gpu::Beside;
+use crate::gpu::{Beside, Library};
 use crate::invalid::Invalid;
 use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
@@ -22,7 +22,7 @@ use crate::network::{Tally, Watch};
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::Time;
+use crate::units::{Duration, Time};
 use crate::workload::{MtpSpec, Workload};
 
 /// Runs one experiment.
@@ -34,13 +34,13 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
 }
 
 /// Is told of the progress of a packet-level network now and then.
-type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
+pub type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
 
 /// Runs one experiment, and tells `watch` of the progress of a packet-level network now and then.
 ///
 /// # Errors
 /// As for [`simulate`].
-pub fn simulate_watched(scenario: &Scenario, watch: Option<&mut dyn FnMut(Time, Tally)>) -> Result<Outcome, Invalid> {
+pub fn simulate_watched(scenario: &Scenario, watch: Observer<'_>) -> Result<Outcome, Invalid> {
     if let WorkloadSpec::Serving(spec) = &scenario.workload {
         return serving::simulate(scenario, spec);
     }
@@ -65,7 +65,8 @@ fn timed(
     sms_taken: u64,
     watch: Observer<'_>,
 ) -> Result<Timeline, Invalid> {
-    let mut kernels = Beside { sms_taken, kernels: build::kernels(scenario, cluster)? };
+    let kernels = build::kernels(scenario, cluster)?;
+    let mut kernels = Beside { kernels, sms_taken, library: Library::Current, gap: Duration::ZERO };
     let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
     let mut network = build::watched_network(scenario, cluster, watch)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))

@@ -54,17 +54,23 @@ pub trait KernelModel {
     }
 }
 
-/// The same kernels on a GPU of which communication takes some SMs.
+/// The same kernels beside communication, on a stream that the host may feed too slowly.
 pub struct Beside {
-    /// SMs that communication takes.
-    pub sms_taken: u64,
     /// How long kernels take.
     pub kernels: Box<dyn KernelModel>,
+    /// SMs that communication takes.
+    pub sms_taken: u64,
+    /// Which kernels the software has.
+    pub library: Library,
+    /// What the host leaves empty after every kernel.
+    pub gap: Duration,
 }
 
 impl KernelModel for Beside {
     fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
         let sms_taken = conditions.sms_taken + self.sms_taken;
-        self.kernels.cost_under(&Conditions { sms_taken, ..*conditions }, device, kernel)
+        let beside = Conditions { sms_taken, library: self.library, ..*conditions };
+        let cost = self.kernels.cost_under(&beside, device, kernel);
+        Cost { time: cost.time + self.gap, ..cost }
     }
 }

@@ -3,7 +3,7 @@
 use super::Job;
 use crate::dtype::Dtype;
 use crate::engine;
-use crate::gpu::{Conditions, Cost, KernelModel, Library};
+use crate::gpu::{Beside, Library};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, breakdown};
@@ -14,8 +14,8 @@ use crate::scenario::SymmetryChoice;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Kernel, MatrixKernels,
-    MoeExchange, MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, MatrixKernels, MoeExchange,
+    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
 };
 use std::collections::BTreeMap;
 
@@ -191,8 +191,8 @@ impl<'a> Chunks<'a> {
             MatrixKernels::Current => Library::Current,
             MatrixKernels::Early2025 => Library::Early2025,
         };
-        let conditions = Conditions { sms_taken: u64::from(taken), library, ..Conditions::default() };
-        let mut kernels = Beside { kernels: build::kernels(scenario, self.cluster)?, conditions, gap: spec.launch_gap };
+        let kernels = build::kernels(scenario, self.cluster)?;
+        let mut kernels = Beside { kernels, sms_taken: u64::from(taken), library, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
         let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
@@ -206,22 +206,6 @@ impl<'a> Chunks<'a> {
             exposed: parts.exposed_communication,
             phases: parts.phases,
         })
-    }
-}
-
-/// Kernels of a stream that the host feeds, beside communication that holds some SMs.
-struct Beside {
-    kernels: Box<dyn KernelModel>,
-    conditions: Conditions,
-    gap: Duration,
-}
-
-impl KernelModel for Beside {
-    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
-        let Conditions { sms_taken, library, .. } = self.conditions;
-        let sms_taken = conditions.sms_taken + sms_taken;
-        let cost = self.kernels.cost_under(&Conditions { sms_taken, library, ..*conditions }, device, kernel);
-        Cost { time: cost.time + self.gap, ..cost }
     }
 }
 
