@@ -1,5 +1,6 @@
 //! Collectives and expert exchanges: closed forms, conservation of bytes, the tuner, and what must grow with what.
 
+use crate::cli::root;
 use octoplane::engine;
 use octoplane::gpu::Instant;
 use octoplane::hardware::{CollectiveCosts, NodeSpec, ProtocolSpec, on_wire};
@@ -11,11 +12,6 @@ use octoplane::timeline::Timeline;
 use octoplane::topology::{Cluster, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, Duration, Time};
 use octoplane::workload::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, choose};
-use std::path::Path;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 struct Machine {
     cluster: Cluster,

@@ -1,5 +1,6 @@
 //! Everything that is shipped beside the code loads, says where its figures come from, and is checked by a current schema.
 
+use crate::cli::root;
 use crate::golden;
 use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpec, NodeSpec, SwitchSpec};
 use octoplane::model::ModelSpec;
@@ -9,10 +10,6 @@ use octoplane::scenario::{Loaded, Scenario, UserError, load};
 use octoplane::topology::{TopologySpec, measure_spec};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn tomls(folder: &str) -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,5 +1,6 @@
 //! Simulated equals a closed form that is written out here.
 
+use crate::cli::root;
 use octoplane::engine;
 use octoplane::gpu::Instant;
 use octoplane::hardware::NodeSpec;
@@ -11,11 +12,6 @@ use octoplane::timeline::{Timeline, critical_path};
 use octoplane::topology::{Cluster, LinkKind, Topology, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
 use octoplane::workload::{Collective, CollectiveWorkload, Work};
-use std::path::Path;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// `nodes` nodes of one H100 and one NIC each, on a star or on a two-layer fat tree.
 fn cluster(nodes: u32, layers: u32) -> Cluster {

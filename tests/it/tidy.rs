@@ -1,5 +1,6 @@
 //! The code guards itself: layers, absences, sizes, and a map that matches the territory.
 
+use crate::cli::root;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -71,10 +72,6 @@ struct Source {
     /// The code without its unit tests and without comments.
     code: String,
     text: String,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 pub(crate) fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {

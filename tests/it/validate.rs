@@ -1,15 +1,12 @@
 //! Measurements against simulation: how far off it may be, and how tables of users are read.
 
+use crate::cli::root;
 use crate::golden;
 use octoplane::report::validation::{SetReport, validation_csv, validation_json};
 use octoplane::scenario::{KernelChoice, NetworkChoice};
 use octoplane::validate::{Request, Validated, names, validate};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn compare(data: &Path) -> Validated {
     let (kernel, network) = (KernelChoice::Tile, NetworkChoice::default());
