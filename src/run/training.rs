@@ -16,7 +16,7 @@ use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Duration, Watts};
-use crate::workload::{Action, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
+use crate::workload::{Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
 use chunks::Chunks;
 use std::ops::Range;
 
@@ -72,6 +72,13 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     let metrics = Metrics::Training(training_metrics(&timeline, facts));
     let folding = if chunk_folding == Folding::Farthest { Folding::Farthest } else { folding };
     Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster })
+}
+
+/// Runs one chunk of a training step by itself.
+pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
+    let cluster = build::cluster(scenario)?;
+    let job = Job::new(scenario, spec, &cluster)?;
+    Chunks::new(&job, &cluster).timeline(work)
 }
 
 /// Runs a pipeline schedule over given times, every GPU one rank.

@@ -6,6 +6,7 @@ use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
+use crate::model::ModelSpec;
 use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
@@ -59,11 +60,27 @@ impl Context {
         Ok(time)
     }
 
+    /// The language model that a table calls `name`.
+    pub(super) fn model(&self, name: &str) -> Result<&ModelSpec, Skip> {
+        self.library.model(name).ok_or_else(|| Skip::because(format!("unknown model `{name}`")))
+    }
+
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
+        simulate(&self.scenario(system, nodes, gpus, workload)?).map_err(Skip::because)
+    }
+
+    /// That as a scenario, for sets that say more of it.
+    pub(super) fn scenario(
+        &self,
+        system: &System,
+        nodes: u32,
+        gpus: u32,
+        workload: WorkloadSpec,
+    ) -> Result<Scenario, Skip> {
         // NICs of one node reach each other through the fabric.
         let over_nics = matches!(&workload, WorkloadSpec::MoeExchange(spec) if !spec.scale_up);
-        let scenario = Scenario {
+        Ok(Scenario {
             name: "validation".to_owned(),
             description: String::new(),
             seed: 1,
@@ -80,8 +97,7 @@ impl Context {
             routing: RoutingSpec::default(),
             packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
-        };
-        simulate(&scenario).map_err(Skip::because)
+        })
     }
 }
 

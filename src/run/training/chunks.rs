@@ -11,6 +11,7 @@ use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
 use crate::scenario::SymmetryChoice;
+use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Time};
 use crate::workload::{
@@ -168,7 +169,28 @@ impl<'a> Chunks<'a> {
         })
     }
 
+    /// What happens on the GPUs of pipeline rank 0 that are simulated while they do `work`.
+    pub(super) fn timeline(&mut self, work: ChunkWork) -> Result<Timeline, Invalid> {
+        let group = self.group(0);
+        let (simulated, _) = self.simulated(&group);
+        self.run(work, &group, &simulated)
+    }
+
     fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
+        let timeline = self.run(work, group, simulated)?;
+        let parts = breakdown(&timeline);
+        Ok(ChunkTime {
+            name: name(work),
+            count: 0,
+            time: timeline.end() - Time::ZERO,
+            computing: parts.computing,
+            communicating: parts.communicating,
+            exposed: parts.exposed_communication,
+            phases: parts.phases,
+        })
+    }
+
+    fn run(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let chunk = Chunk {
             model: model.clone(),
@@ -195,17 +217,7 @@ impl<'a> Chunks<'a> {
         let mut kernels = Beside { kernels, sms_taken: u64::from(taken), library, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
-        let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
-        let parts = breakdown(&timeline);
-        Ok(ChunkTime {
-            name: name(work),
-            count: 0,
-            time: timeline.end() - Time::ZERO,
-            computing: parts.computing,
-            communicating: parts.communicating,
-            exposed: parts.exposed_communication,
-            phases: parts.phases,
-        })
+        Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
     }
 }
 
