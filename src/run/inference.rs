@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
-    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, Group, InferenceStep, InferenceWorkload,
+    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep, InferenceWorkload,
     LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
     expert_traffic, parts,
 };
@@ -71,8 +71,12 @@ impl<'a> Deployment<'a> {
         let (simulated, folding) = simulated(scenario.symmetry, &orders);
         let folded = simulated.len() < members;
         // Where experts differ in load, the busiest GPU stands for all.
-        let uneven = folded && self.model.moe.is_some() && !shape.experts.gate.is_even();
-        let folding = if uneven { Folding::Farthest } else { folding };
+        let mixture = folded && self.model.moe.is_some();
+        let folding = match (&shape.experts.gate, folding) {
+            (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
+            (GateChoice::Uniform, Folding::Exact) if mixture && plan.ep() > 1 => Folding::Sampled,
+            (_, folding) => folding,
+        };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;
         let traffic = self.traffic(shape, folded);
         let stands = folded.then(|| simulated[0]);

@@ -16,7 +16,9 @@ use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Duration, Watts};
-use crate::workload::{Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
+use crate::workload::{
+    Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
+};
 use chunks::Chunks;
 use std::ops::Range;
 

@@ -40,28 +40,48 @@ fn the_idealised_step_is_the_papers_formula() {
     }
 }
 
+const ALIKE: &[&[&str]] = &[
+    &["nodes=1", "parallelism.ep=8"],
+    &["nodes=2", "parallelism.ep=16"],
+    &["nodes=2", "parallelism.ep=16", "workload.decode.micro_batches=1"],
+    &["nodes=2", "parallelism.ep=16", "parallelism.tp=2", "workload.decode.requests_per_gpu=3"],
+    &["nodes=2", "parallelism.ep=16", "kernel=instant", "workload.decode.requests_per_gpu=5"],
+];
+
+/// The same step with one GPU for all, and with all of them. Few layers, so that every GPU can be simulated, and little enough
+/// cache for few GPUs.
+fn folded_and_not(sets: &[&str], gate: &str) -> (Outcome, Outcome) {
+    let gate = format!("workload.decode.experts.gate={gate}");
+    let small = ["model.layers=5", "workload.decode.requests_per_gpu=16", gate.as_str()];
+    let folded = run("h800_ep128_decode.toml", &[&small[..], sets].concat());
+    let unfolded = run("h800_ep128_decode.toml", &[&small[..], sets, &["symmetry=unfold"]].concat());
+    (folded, unfolded)
+}
+
 #[test]
-fn one_gpu_stands_for_all_where_all_are_alike() {
-    let sets: &[&[&str]] = &[
-        &["nodes=1", "parallelism.ep=8"],
-        &["nodes=2", "parallelism.ep=16"],
-        &["nodes=2", "parallelism.ep=16", "workload.decode.micro_batches=1"],
-        &["nodes=2", "parallelism.ep=16", "parallelism.tp=2", "workload.decode.requests_per_gpu=3"],
-        &["nodes=2", "parallelism.ep=16", "kernel=instant", "workload.decode.requests_per_gpu=5"],
-    ];
-    for sets in sets {
-        // Few layers, so that every GPU can be simulated, and little enough cache for few GPUs.
-        let small = ["model.layers=5", "workload.decode.requests_per_gpu=16", "symmetry=unfold"];
-        let folded = run("h800_ep128_decode.toml", &[&small[..2], sets].concat());
-        let unfolded = run("h800_ep128_decode.toml", &[&small[..2], sets, &small[2..]].concat());
+fn one_gpu_is_exactly_all_under_a_balanced_gate() {
+    for sets in ALIKE {
+        let (folded, unfolded) = folded_and_not(sets, "balanced");
         assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{sets:?}");
+        let (one, all) = (decode(&folded), decode(&unfolded));
+        assert_eq!((one.step, one.ep_step), (all.step, all.ep_step), "{sets:?}");
+        let gpus = folded.cluster.gpus.len() as u64;
+        assert_eq!(folded.timeline.bytes_sent().get() * gpus, unfolded.timeline.bytes_sent().get(), "{sets:?}");
+    }
+}
+
+#[test]
+fn one_gpu_stands_for_all_under_a_sampled_gate_within_a_hundredth() {
+    for sets in ALIKE {
+        let (folded, unfolded) = folded_and_not(sets, "uniform");
+        assert_eq!((folded.folding, unfolded.folding), (Folding::Sampled, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
         // What the one sends stands for what it receives, whose arrivals are spread a little differently over peers.
         let near = |a: Duration, b: Duration| (a.as_secs() / b.as_secs() - 1.0).abs() < 1e-2;
         assert!(near(one.step, all.step), "{sets:?}: {} is not {}", one.step, all.step);
         assert!(near(one.ep_step.unwrap(), all.ep_step.unwrap()), "{sets:?}");
         let sends = |outcome: &Outcome| outcome.timeline.bytes_sent().get();
-        // The one is the GPU with the busiest experts of a sample of the gate, which in a small batch differ from the rest.
+        // The one is the GPU with the busiest experts of the sample, which in a small batch differ from the rest.
         let (one, all) = (sends(&folded) * folded.cluster.gpus.len() as u64, sends(&unfolded));
         assert!((all..=all * 3 / 2).contains(&one), "{sets:?}: {one} B and {all} B");
     }

@@ -132,7 +132,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
-    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
+    fn exchange(&self, group: &[DeviceId], simulated: &[usize], overlapped: bool) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let sms = Count::new(spec.communication_sms)?;
@@ -158,13 +158,17 @@ impl<'a> Chunks<'a> {
         let members: Vec<usize> = group.iter().map(place).collect();
         let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
+        let mut costs = software.experts.clone();
+        if overlapped {
+            costs.normal = costs.normal.while_computing();
+        }
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
             group: Group::of(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
-            costs: software.experts.clone(),
+            costs,
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
     }
@@ -192,6 +196,7 @@ impl<'a> Chunks<'a> {
 
     fn run(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
+        let overlapped = matches!(work, ChunkWork::Overlapped { .. });
         let chunk = Chunk {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),
@@ -199,16 +204,18 @@ impl<'a> Chunks<'a> {
             sequences: spec.micro_batch.wide(),
             length: spec.sequence.wide(),
             recompute: spec.recompute,
+            casts: spec.casts,
+            skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
             traffic: self.traffic,
             gpus: group.to_vec(),
             per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
             simulated: simulated.to_vec(),
-            exchange: self.exchange(group, simulated),
+            exchange: self.exchange(group, simulated, overlapped),
             work,
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
-        let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
+        let taken = if overlapped { spec.communication_sms } else { 0 };
         let library = match spec.matrix_kernels {
             MatrixKernels::Current => Library::Current,
             MatrixKernels::Early2025 => Library::Early2025,

@@ -15,7 +15,7 @@ use crate::run::simulate_chunk;
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::units::{Count, Duration, Time};
-use crate::workload::{ChunkWork, MatrixKernels, Phase, ScheduleSpec, StageShape, TrainingSpec};
+use crate::workload::{CastChoice, ChunkWork, MatrixKernels, Phase, ScheduleSpec, StageShape, TrainingSpec};
 use serde::Deserialize;
 
 /// GPUs of the group, and how many of them share a node.
@@ -26,6 +26,8 @@ const LAYERS: u32 = 4;
 const TOKENS: u32 = 4096;
 /// SMs that communication kernels hold (arXiv 2412.19437 section 3.2.2).
 const COMMUNICATION_SMS: u32 = 20;
+/// What the kernels that wait for peers take, median of h800_train_chunk_kernels.csv (`cached_notify`).
+const SKEW: Duration = Duration::from_ns(1_320_000);
 /// Values that share a scale factor (arXiv 2412.19437 section 3.3.2).
 const SCALE_GROUP: u32 = 128;
 
@@ -85,6 +87,8 @@ impl Row {
             launch_gap: Duration::from_ns(2000).saturating_sub(system.gpu.kernel_launch),
             matrix_kernels: MatrixKernels::Early2025,
             mtp: false,
+            casts: CastChoice::Separate,
+            skew: SKEW,
             optimizer: Default::default(),
             gathered: Dtype::Bf16,
             run_billion_tokens: None,

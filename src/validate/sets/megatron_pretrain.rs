@@ -4,7 +4,8 @@
 //! model chunks of a pipeline rank (`n/a` for one). A cell may hold a second figure in parentheses, for another setting of the same row: the
 //! first one counts. Replicas take what GPUs `tp` and `pp` leave. An empty `precision` is taken as FP8, in which the recipes of these models run.
 //!
-//! What the table does not say, from the recipes: interleaved 1F1B; norms, up-projections of MLA and activations computed again;
+//! What the table does not say, from the recipes: interleaved 1F1B; stages of as many layers as they must have, the last
+//! with what is left beside the head and multi-token prediction; narrow operands by Transformer Engine; norms, up-projections of MLA and activations computed again;
 //! multi-token prediction is trained unless the name says `w/o MTP`; tokens travel in BF16; FP32 gradients, BF16 moments.
 
 use super::{Context, Measured, Point, Skip};
@@ -17,7 +18,7 @@ use crate::run::simulate;
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::units::{Count, Duration};
 use crate::validate::systems::System;
-use crate::workload::{MatrixKernels, ScheduleSpec, TrainingSpec};
+use crate::workload::{CastChoice, MatrixKernels, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
 /// SMs of the kernels that exchange tokens, as DeepEP sets them by default.
@@ -83,6 +84,8 @@ impl Row {
             launch_gap: Duration::ZERO,
             matrix_kernels: MatrixKernels::Current,
             mtp: !self.model.contains("w/o MTP"),
+            casts: CastChoice::Joint,
+            skew: Duration::ZERO,
             optimizer: Default::default(),
             gathered: Dtype::Bf16,
             run_billion_tokens: None,
@@ -109,12 +112,16 @@ impl Row {
         if self.fsdp.as_deref().is_some_and(|cell| matches!(cell, "1" | "1.0")) {
             return Err(Skip::because("fully sharded weights are not modelled"));
         }
+        let stages = number(&self.pp)? * if number(&self.pp)? > 1 { number(&self.vp)? } else { 1 };
+        let each = model.layers.get().div_ceil(stages.max(1));
+        let last_stage_layers = model.layers.get().checked_sub(each * (stages - 1)).and_then(Count::new);
         let per_node = self.per_node(system)?;
         let workload = WorkloadSpec::Training(self.training()?);
         let scenario = Scenario {
             parallelism: PlanSpec {
                 tp: count(&self.tp)?,
                 pp: count(&self.pp)?,
+                last_stage_layers,
                 ep: if model.moe.is_some() { count(&self.ep)? } else { Count::ONE },
                 ..PlanSpec::default()
             },

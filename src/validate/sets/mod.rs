@@ -13,6 +13,7 @@ mod megatron_pretrain;
 mod mla_attention;
 mod moe_grouped_gemm;
 mod nccl_one_domain;
+mod serving_silicon;
 mod skew;
 
 use super::{Context, Measured, Point, Set, Skip};
@@ -33,6 +34,7 @@ pub(super) fn all() -> Vec<Set> {
         Set::of::<deepep_normal_sweep::Row>(),
         Set::of::<gb200_nvl72_alltoall::Row>(),
         Set::of::<megatron_pretrain::Row>(),
+        Set::of::<serving_silicon::Row>(),
     ]
 }
 

@@ -6,12 +6,13 @@
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
 use super::kernels::{Load, Training};
+use super::spec::CastChoice;
 use super::stage::{Block, StageShape};
 use super::wire::{self, TrainingTraffic};
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
-use crate::units::Time;
+use crate::units::{Duration, Time};
 use crate::workload::collective::desk::{Desk, Streams};
 use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
@@ -53,6 +54,10 @@ pub struct Chunk {
     pub length: u64,
     /// What the backward pass computes again.
     pub recompute: RecomputeSpec,
+    /// How values are narrowed for products.
+    pub casts: CastChoice,
+    /// How long a GPU waits for those that it exchanges tokens with, on average.
+    pub skew: Duration,
     /// Routed experts on a GPU.
     pub experts: u64,
     /// Where a token travels, for models with experts.
@@ -134,7 +139,7 @@ impl<'a> Lowering<'a> {
             rows: own * visits,
             received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
         };
-        let kernels = Training { shapes, load, recompute: chunk.recompute };
+        let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts };
         let nothing = vec![Vec::new(); streams.len()];
         let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
         Lowering {
@@ -401,11 +406,11 @@ impl<'a> Lowering<'a> {
     /// The all-to-all as communication kernels do it, on channels that all of them share.
     fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
         let mut front = vec![Vec::new(); self.chunk.gpus.len()];
-        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
-            front[rank].clone_from(ready);
-        }
         let streams = std::mem::take(&mut self.channels);
         let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
+        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
+            front[rank] = desk.software((rank, 0), self.chunk.skew, ready);
+        }
         let mut received = kernels.pass(&mut desk, way, &front);
         self.channels = desk.into_streams();
         self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()

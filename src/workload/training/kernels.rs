@@ -5,6 +5,7 @@
 //! router and its balancing run as dozens of small kernels. Shapes are those of one GPU of a tensor-parallel group, with
 //! sequence parallelism: passes over hidden states are divided, too. This module computes no durations.
 
+use super::spec::CastChoice;
 use crate::dtype::Dtype;
 use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::parallelism::RecomputeSpec;
@@ -40,6 +41,7 @@ pub(super) struct Training<'a> {
     pub shapes: Shapes<'a>,
     pub load: Load,
     pub recompute: RecomputeSpec,
+    pub casts: CastChoice,
 }
 
 impl Training<'_> {
@@ -62,10 +64,20 @@ impl Training<'_> {
         values(rows, columns, self.shapes.precision.operands) + scales
     }
 
+    /// Whether what the backward pass needs is kept in a narrow format.
+    fn keeps_narrow(&self) -> bool {
+        self.narrow() && self.casts == CastChoice::Separate
+    }
+
     /// Casts to the format of operands and transposes the scale factors; nothing where operands are wide.
     fn cast(&self, rows: u64, columns: u64) -> Vec<Kernel> {
         if !self.narrow() {
             return Vec::new();
+        }
+        if self.casts == CastChoice::Joint {
+            // Both directions at once, tile by tile.
+            let tile = self.operand(passes::TILE, passes::TILE);
+            return vec![passes::tile_by_tile(rows, columns, tile * 2)];
         }
         let scales = values(rows, columns.div_ceil(SCALE_GROUP), Dtype::Fp32);
         vec![passes::row_by_row(rows, values(1, columns, Dtype::Bf16), self.operand(1, columns)), even(scales)]
@@ -73,7 +85,7 @@ impl Training<'_> {
 
     /// Casts and transposes, so that a product can run over tokens.
     fn cast_transposed(&self, rows: u64, columns: u64) -> Vec<Kernel> {
-        if !self.narrow() {
+        if !self.keeps_narrow() {
             return Vec::new();
         }
         vec![passes::tile_by_tile(rows, columns, self.operand(passes::TILE, passes::TILE))]
@@ -81,7 +93,7 @@ impl Training<'_> {
 
     /// Weights whose products run over outputs are transposed first, where both operands have to lie along the sum.
     fn transposed(&self, (outputs, inputs): Matrix) -> Vec<Kernel> {
-        if self.narrow() { vec![even(self.operand(outputs, inputs))] } else { Vec::new() }
+        if self.keeps_narrow() { vec![even(self.operand(outputs, inputs))] } else { Vec::new() }
     }
 
     fn forward(&self, rows: u64, (outputs, inputs): Matrix) -> Vec<Kernel> {
@@ -165,7 +177,7 @@ impl Training<'_> {
         };
         kernels.push(self.attention(Pass::Forward));
         // Kept for the backward pass in a narrower format (arXiv 2412.19437, section 3.3.3).
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(even(values(tokens, output.1, Dtype::Bf16)));
         }
         kernels.extend(self.forward(tokens, output));
@@ -205,7 +217,7 @@ impl Training<'_> {
             }
         };
         let output = projections[projections.len() - 1];
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(even(row(output.1)));
         }
         kernels.extend(self.input(tokens, output));

@@ -53,7 +53,7 @@ impl Training<'_> {
             Kernel::Elementwise { read: halves, written: self.operand(network.rows, network.width) },
             self.product(network, hidden, network.width),
         ];
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(Kernel::Elementwise { read: halves, written: self.operand(network.rows, 2 * network.width) });
         }
         kernels
@@ -64,7 +64,7 @@ impl Training<'_> {
         let (hidden, Network { rows, width, .. }) = (self.shapes.hidden(), network);
         let halves = values(rows, 2 * width, Dtype::Bf16);
         let mut kernels = Vec::new();
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(Kernel::Elementwise { read: self.operand(rows, 2 * width), written: halves });
         }
         if network.groups == 1 {
