@@ -11,6 +11,7 @@ mod h800_train_chunk_kernels;
 mod mla_attention;
 mod moe_grouped_gemm;
 mod nccl_one_domain;
+mod serving_silicon;
 mod skew;
 
 use super::{Context, Measured, Point, Set, Skip};
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Set> {
         Set::of::<deepep_ll_sweep::Row>(),
         Set::of::<deepep_normal_sweep::Row>(),
         Set::of::<gb200_nvl72_alltoall::Row>(),
+        Set::of::<serving_silicon::Row>(),
     ]
 }
 
