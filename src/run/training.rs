@@ -131,6 +131,10 @@ impl<'a> Job<'a> {
         let plan = scenario.parallelism.check(cluster.gpus.len() as u32, model);
         let plan = plan.map_err(|invalid| invalid.under("parallelism"))?;
         let refuse = |place: &str, message: String, help: &str| Err(Invalid::at(place, message).help(help));
+        if plan.expert_tp() > 1 {
+            let message = format!("experts cut over {} GPUs are not trained", plan.expert_tp());
+            return refuse("parallelism.expert_tp", message, "leave `expert_tp` out");
+        }
         let per_micro_batch = u64::from(plan.dp()) * spec.micro_batch.wide();
         if !spec.global_batch.wide().is_multiple_of(per_micro_batch) {
             let message = format!(

@@ -12,14 +12,17 @@
 //!   grouped in reports, and `points`, which turns the row into measured values with a prediction beside each.
 //!
 //! and one line in [`sets::all`]. Predictions ask the [`Context`] alone: `system(name)` for the hardware, `kernel(system,
-//! kernel)` for one kernel with the chosen kernel model (memoised), `model(name)` for language models, `run(scenario)` for whatever takes the network. What a
+//! kernel)` for one kernel with the chosen kernel model (memoised), `run(scenario)` for whatever takes the network, `deploy` for
+//! what a model does on a system. What a
 //! row does is described there as kernels and collectives; how long these take is the business of `gpu` and `network`, so
 //! that a better model improves every set without a change here. No set may look at a measured value to predict it.
 
 mod context;
+mod names;
 mod sets;
 mod systems;
 
+pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec};
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 
@@ -27,6 +30,7 @@ use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
 use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
 use crate::units::Duration;
 use context::Context;
+use names::Names;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -70,11 +74,6 @@ trait Measured: DeserializeOwned + Send + Sync + 'static {
 
     /// The system that the row is about.
     fn system(&self) -> &str;
-
-    /// The language model that the row is about, where it runs one.
-    fn model(&self) -> Option<&str> {
-        None
-    }
 
     /// What identifies the row, by the names of its columns.
     fn key(&self) -> Key;
@@ -134,10 +133,9 @@ pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
     for set in chosen {
         read.push((set, (set.read)(&request.data.join(format!("{}.csv", set.id)))?));
     }
-    let names = read.iter().flat_map(|(_, rows)| rows.systems());
-    let models = read.iter().flat_map(|(_, rows)| rows.models());
-    let library = Library::load(request.root, names, models)?;
-    let context = Context::new(library, request.kernel, request.network);
+    let systems = read.iter().flat_map(|(_, rows)| rows.systems());
+    let library = Library::load(request.root, systems)?;
+    let context = Context::new(library, Names::load(request.root)?, request.kernel, request.network);
     let reports = read.iter().map(|(set, rows)| SetReport {
         id: set.id,
         title: set.title,
@@ -173,17 +171,12 @@ impl Set {
 /// Rows without their type.
 trait Rows {
     fn systems(&self) -> Vec<&str>;
-    fn models(&self) -> Vec<&str>;
     fn compare(&self, context: &Context) -> Vec<Comparison>;
 }
 
 impl<M: Measured> Rows for Vec<Row<M>> {
     fn systems(&self) -> Vec<&str> {
         self.iter().map(|row| row.value.system()).collect()
-    }
-
-    fn models(&self) -> Vec<&str> {
-        self.iter().filter_map(|row| row.value.model()).collect()
     }
 
     fn compare(&self, context: &Context) -> Vec<Comparison> {

@@ -1,7 +1,6 @@
-//! From the names of systems and language models in measurements to what they stand for.
+//! From the names of systems in measurements to the hardware that they stand for.
 
 use crate::hardware::{GpuSpec, NodeSpec};
-use crate::model::ModelSpec;
 use crate::scenario::{Loaded, UserError, load};
 use crate::topology::TopologySpec;
 use schemars::JsonSchema;
@@ -18,19 +17,6 @@ const SYSTEMS: &str = "validation/systems.toml";
 pub struct SystemsSpec {
     /// The systems.
     pub system: Vec<SystemSpec>,
-    /// The language models.
-    #[serde(default)]
-    pub model: Vec<NamedModelSpec>,
-}
-
-/// One language model.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NamedModelSpec {
-    /// Names under which tables know it, in whatever case.
-    pub names: Vec<String>,
-    /// Its file, from the repository's root.
-    pub file: String,
 }
 
 /// One system.
@@ -64,19 +50,13 @@ pub(super) struct Library {
     systems: Vec<System>,
     /// Which system a name (in lower case) stands for; none where nothing is known of it.
     by_name: BTreeMap<String, Option<usize>>,
-    /// Models by name (in lower case), where they are known.
-    models: BTreeMap<String, ModelSpec>,
 }
 
 impl Library {
     /// Loads what `names` stand for. A name that stands for nothing is no error: its rows are skipped.
-    pub(super) fn load<'n>(
-        root: &Path,
-        names: impl Iterator<Item = &'n str>,
-        models: impl Iterator<Item = &'n str>,
-    ) -> Result<Library, UserError> {
+    pub(super) fn load<'n>(root: &Path, names: impl Iterator<Item = &'n str>) -> Result<Library, UserError> {
         let listed: Loaded<SystemsSpec> = load(&root.join(SYSTEMS), &[])?;
-        let mut library = Library { systems: Vec::new(), by_name: BTreeMap::new(), models: BTreeMap::new() };
+        let mut library = Library { systems: Vec::new(), by_name: BTreeMap::new() };
         for name in names {
             let name = name.to_lowercase();
             if library.by_name.contains_key(&name) {
@@ -89,22 +69,7 @@ impl Library {
             };
             library.by_name.insert(name, found);
         }
-        for name in models.map(str::to_lowercase) {
-            let is_named = |model: &&NamedModelSpec| model.names.iter().any(|known| known.to_lowercase() == name);
-            let listed = listed.value.model.iter().find(is_named).map(|model| root.join(&model.file));
-            let own = || is_word(&name).then(|| root.join("models").join(format!("{name}.toml")));
-            let Some(file) = listed.or_else(|| own().filter(|file| file.is_file())) else { continue };
-            if !library.models.contains_key(&name) {
-                let loaded: Loaded<ModelSpec> = load(&file, &[])?;
-                library.models.insert(name, loaded.value);
-            }
-        }
         Ok(library)
-    }
-
-    /// The model that `name` stands for.
-    pub(super) fn model(&self, name: &str) -> Option<&ModelSpec> {
-        self.models.get(&name.to_lowercase())
     }
 
     /// The system that `name` stands for.
@@ -124,7 +89,7 @@ impl Library {
 
     /// A system that is named like a file of the library.
     fn unlisted(&mut self, root: &Path, name: &str) -> Result<Option<usize>, UserError> {
-        let is_word = is_word(name);
+        let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         let file = |folder: &str| root.join("hardware").join(folder).join(format!("{name}.toml"));
         if is_word && file("nodes").is_file() {
             let node = node(&file("nodes"))?;
@@ -142,11 +107,6 @@ impl Library {
         self.systems.push(System { index, gpu, node, fabric });
         index
     }
-}
-
-/// Whether `name` may be that of a file of the library.
-fn is_word(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 fn node(path: &Path) -> Result<NodeSpec, UserError> {

@@ -93,9 +93,9 @@ impl Row {
             gathered: Dtype::Bf16,
             run_billion_tokens: None,
         };
-        let scenario = context.scenario(system, gpus / per_node, per_node, WorkloadSpec::Training(training))?;
+        let scenario = context.scenario(system, [gpus / per_node, per_node], WorkloadSpec::Training(training))?;
         Ok(Scenario {
-            model: Some(context.model("deepseek_v3")?.clone()),
+            model: Some(context.model("DeepSeek-V3")?.clone()),
             parallelism: PlanSpec { ep: count(gpus), ..PlanSpec::default() },
             precision: Some(PrecisionSpec {
                 dispatch_scale_group: Count::new(SCALE_GROUP),
@@ -113,10 +113,6 @@ impl Measured for Row {
 
     fn system(&self) -> &str {
         "h800_sxm"
-    }
-
-    fn model(&self) -> Option<&str> {
-        Some("deepseek_v3")
     }
 
     fn key(&self) -> Key {

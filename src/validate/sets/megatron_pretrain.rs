@@ -8,16 +8,16 @@
 //! with what is left beside the head and multi-token prediction; narrow operands by Transformer Engine; norms, up-projections of MLA and activations computed again;
 //! multi-token prediction is trained unless the name says `w/o MTP`; tokens travel in BF16; FP32 gradients, BF16 moments.
 
+use super::super::context::Deployed;
+use super::super::systems::System;
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
 use crate::metrics::Metrics;
 use crate::model::PrecisionSpec;
 use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
-use crate::run::simulate;
-use crate::scenario::{Scenario, WorkloadSpec};
+use crate::scenario::WorkloadSpec;
 use crate::units::{Count, Duration};
-use crate::validate::systems::System;
 use crate::workload::{CastChoice, MatrixKernels, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
@@ -105,7 +105,8 @@ impl Row {
 
     fn simulated(&self, context: &Context) -> Result<f64, Skip> {
         let system = context.system(&self.system)?;
-        let model = context.model(&self.model)?.clone();
+        // Remarks on the run follow the name.
+        let model = context.model(self.model.split('(').next().unwrap_or_default().trim())?;
         if number(&self.cp)? > 1 {
             return Err(Skip::because("context parallelism is not modelled"));
         }
@@ -117,19 +118,15 @@ impl Row {
         let last_stage_layers = model.layers.get().checked_sub(each * (stages - 1)).and_then(Count::new);
         let per_node = self.per_node(system)?;
         let workload = WorkloadSpec::Training(self.training()?);
-        let scenario = Scenario {
-            parallelism: PlanSpec {
-                tp: count(&self.tp)?,
-                pp: count(&self.pp)?,
-                last_stage_layers,
-                ep: if model.moe.is_some() { count(&self.ep)? } else { Count::ONE },
-                ..PlanSpec::default()
-            },
-            model: Some(model),
-            precision: Some(self.precision()?),
-            ..context.scenario(system, self.gpus / per_node, per_node, workload)?
+        let plan = PlanSpec {
+            tp: count(&self.tp)?,
+            pp: count(&self.pp)?,
+            last_stage_layers,
+            ep: if model.moe.is_some() { count(&self.ep)? } else { Count::ONE },
+            ..PlanSpec::default()
         };
-        match simulate(&scenario).map_err(Skip::because)?.metrics {
+        let deployed = Deployed { model, plan, precision: self.precision()? };
+        match context.deploy(system, [self.gpus / per_node, per_node], deployed, workload)?.metrics {
             Metrics::Training(metrics) => Ok(metrics.tokens_per_sec_per_gpu),
             _ => unreachable!("a training step was simulated"),
         }
@@ -143,10 +140,6 @@ impl Measured for Row {
 
     fn system(&self) -> &str {
         &self.system
-    }
-
-    fn model(&self) -> Option<&str> {
-        Some(&self.model)
     }
 
     fn key(&self) -> Key {
