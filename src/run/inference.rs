@@ -74,7 +74,7 @@ impl<'a> Deployment<'a> {
         let mixture = folded && self.model.moe.is_some();
         let folding = match (&shape.experts.gate, folding) {
             (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
-            (GateChoice::Uniform, Folding::Exact) if mixture && plan.ep() > 1 => Folding::Sampled,
+            (_, Folding::Exact) if mixture && plan.ep() > 1 && !self.visits_alike(shape) => Folding::Sampled,
             (_, folding) => folding,
         };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;
@@ -106,6 +106,15 @@ impl<'a> Deployment<'a> {
     /// Whether an all-reduce over the tensor-parallel group adds up what experts yield.
     fn reduced(&self, experts: &ExpertsSpec) -> bool {
         experts.reach == ReachChoice::AllReduce && self.plan.ep() * self.plan.expert_tp() > 1
+    }
+
+    /// Whether the tokens of each GPU visit all experts equally often: tokens of a balanced gate take turns, and begin again
+    /// when each expert was visited once.
+    fn visits_alike(&self, shape: &StepShape<'_>) -> bool {
+        let Some(moe) = &self.model.moe else { return true };
+        let round = moe.routed_experts.wide().div_ceil(moe.experts_per_token.wide());
+        let whole = |batch: &Batch| batch.tokens().is_multiple_of(round * u64::from(self.plan.tp()));
+        shape.experts.gate == GateChoice::Balanced && shape.batches.iter().all(whole)
     }
 
     /// SMs that the exchange of tokens takes from what is computed beside it.

@@ -61,6 +61,8 @@ fn folded_and_not(sets: &[&str], gate: &str) -> (Outcome, Outcome) {
 #[test]
 fn one_gpu_is_exactly_all_under_a_balanced_gate() {
     for sets in ALIKE {
+        // 32 tokens of each GPU and micro-batch, or 64, visit each of 256 experts equally often.
+        let sets = &[sets, &["workload.decode.requests_per_gpu=64"][..]].concat();
         let (folded, unfolded) = folded_and_not(sets, "balanced");
         assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
@@ -68,6 +70,9 @@ fn one_gpu_is_exactly_all_under_a_balanced_gate() {
         let gpus = folded.cluster.gpus.len() as u64;
         assert_eq!(folded.timeline.bytes_sent().get() * gpus, unfolded.timeline.bytes_sent().get(), "{sets:?}");
     }
+    let (folded, _) =
+        folded_and_not(&["nodes=2", "parallelism.ep=16", "workload.decode.requests_per_gpu=20"], "balanced");
+    assert_eq!(folded.folding, Folding::Sampled, "ten tokens visit some experts only");
 }
 
 #[test]
