@@ -32,7 +32,8 @@ pub enum Folding {
     None,
     /// All GPUs see the same distances and are as busy, so that one shows what all do.
     Exact,
-    /// All GPUs see the same distances, and a sample of the gate makes them differ a little; the busiest one stood for all.
+    /// All GPUs see the same distances, but a sample of the gate, or the order in which near and far peers are heard of, makes
+    /// them differ a little; the busiest one stood for all.
     Sampled,
     /// Distances differ; the GPU with the longest ways stood for all, which is a bound from above.
     Farthest,

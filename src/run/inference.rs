@@ -74,7 +74,11 @@ impl<'a> Deployment<'a> {
         let mixture = folded && self.model.moe.is_some();
         let folding = match (&shape.experts.gate, folding) {
             (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
-            (_, Folding::Exact) if mixture && plan.ep() > 1 && !self.visits_alike(shape) => Folding::Sampled,
+            (_, Folding::Exact)
+                if mixture && plan.ep() > 1 && !(orders[0].is_rotation() && self.visits_alike(shape)) =>
+            {
+                Folding::Sampled
+            }
             (_, folding) => folding,
         };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;

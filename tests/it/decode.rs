@@ -59,20 +59,28 @@ fn folded_and_not(sets: &[&str], gate: &str) -> (Outcome, Outcome) {
 }
 
 #[test]
-fn one_gpu_is_exactly_all_under_a_balanced_gate() {
-    for sets in ALIKE {
+fn one_gpu_is_exactly_all_under_a_balanced_gate_among_equally_far_peers() {
+    let sets: [&[&str]; 3] = [
+        &["workload.decode.micro_batches=2"],
+        &["workload.decode.micro_batches=1"],
+        &["workload.decode.micro_batches=1", "kernel=instant"],
+    ];
+    for sets in sets {
         // 32 tokens of each GPU and micro-batch, or 64, visit each of 256 experts equally often.
-        let sets = &[sets, &["workload.decode.requests_per_gpu=64"][..]].concat();
-        let (folded, unfolded) = folded_and_not(sets, "balanced");
+        let whole = ["nodes=1", "parallelism.ep=8", "workload.decode.requests_per_gpu=64"];
+        let (folded, unfolded) = folded_and_not(&[sets, &whole[..]].concat(), "balanced");
         assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
         assert_eq!((one.step, one.ep_step), (all.step, all.ep_step), "{sets:?}");
         let gpus = folded.cluster.gpus.len() as u64;
         assert_eq!(folded.timeline.bytes_sent().get() * gpus, unfolded.timeline.bytes_sent().get(), "{sets:?}");
     }
-    let (folded, _) =
-        folded_and_not(&["nodes=2", "parallelism.ep=16", "workload.decode.requests_per_gpu=20"], "balanced");
+    let partly = ["nodes=1", "parallelism.ep=8", "workload.decode.requests_per_gpu=20"];
+    let (folded, _) = folded_and_not(&partly, "balanced");
     assert_eq!(folded.folding, Folding::Sampled, "ten tokens visit some experts only");
+    let far = ["nodes=2", "parallelism.ep=16", "workload.decode.requests_per_gpu=64"];
+    let (folded, _) = folded_and_not(&far, "balanced");
+    assert_eq!(folded.folding, Folding::Sampled, "near and far peers are heard of in another order");
 }
 
 #[test]
