@@ -36,7 +36,7 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("deepep_normal_sweep", 0.050, 0.206),
     ("gb200_nvl72_alltoall", 0.031, 0.086),
     ("megatron_pretrain", 0.114, 0.240),
-    ("serving_silicon", 0.302, 0.781),
+    ("serving_silicon", 0.285, 0.454),
 ];
 
 #[test]
