@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod comfort;
 mod communication;
+mod congestion;
 mod decode;
 mod flow;
 mod golden;

@@ -14,14 +14,14 @@ use octoplane::units::{Bytes, BytesPerSec, Duration, Fraction, Time};
 use proptest::prelude::*;
 use std::path::Path;
 
-const PACKET: u64 = 4096;
+pub(crate) const PACKET: u64 = 4096;
 
 /// Packets without headers, so that every fidelity moves the same bytes.
-fn bare() -> WireSpec {
+pub(crate) fn bare() -> WireSpec {
     WireSpec { payload: Bytes::new(PACKET), header: Bytes::ZERO }
 }
 
-fn routing(policy: RoutingChoice) -> RoutingSpec {
+pub(crate) fn routing(policy: RoutingChoice) -> RoutingSpec {
     RoutingSpec { policy, ..RoutingSpec::default() }
 }
 
@@ -30,15 +30,15 @@ fn packets<'t>(topology: &'t Topology, spec: &TopologySpec, routing: RoutingSpec
     PacketModel::new(topology, params, routing, 1, FaultSchedule::default())
 }
 
-fn nics(topology: &Topology) -> Vec<DeviceId> {
+pub(crate) fn nics(topology: &Topology) -> Vec<DeviceId> {
     topology.devices_of(DeviceKind::Nic).collect()
 }
 
 /// A transfer between two of the endpoints, in bytes.
-type Send = (usize, usize, u64);
+pub(crate) type Send = (usize, usize, u64);
 
 /// Starts all `sends` at once and runs to the end.
-fn run(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send]) -> Vec<Arrived> {
+pub(crate) fn run(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send]) -> Vec<Arrived> {
     for (id, &(from, to, bytes)) in sends.iter().enumerate() {
         let flow = Flow { id: FlowId::new(id), from: ends[from], to: ends[to], bytes: Bytes::new(bytes) };
         model.start(Time::ZERO, flow);
@@ -49,11 +49,11 @@ fn run(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send]) -> Vec<A
     arrived
 }
 
-fn makespan(arrived: &[Arrived]) -> Duration {
+pub(crate) fn makespan(arrived: &[Arrived]) -> Duration {
     arrived.iter().map(|arrived| arrived.end).max().unwrap() - Time::ZERO
 }
 
-fn line() -> BytesPerSec {
+pub(crate) fn line() -> BytesPerSec {
     BytesPerSec::new(50_000_000_000)
 }
 
@@ -141,7 +141,7 @@ fn incast_keeps_the_last_link_busy_and_shares_it_evenly() {
 }
 
 /// Every endpoint sends `bytes` to another, no two to the same.
-fn permutation(n: usize, bytes: u64, seed: u64) -> Vec<Send> {
+pub(crate) fn permutation(n: usize, bytes: u64, seed: u64) -> Vec<Send> {
     let mut to: Vec<usize> = (0..n).collect();
     let mut rng = octoplane::rng::Seed(seed).stream("permutation");
     for at in (1..n).rev() {
@@ -362,7 +362,7 @@ fn other_planes_do_not_notice_a_broken_one() {
     assert!((0..48).filter(|&at| crosses(at)).all(later));
 }
 
-fn shape() -> impl Strategy<Value = (&'static str, u32)> {
+pub(crate) fn shape() -> impl Strategy<Value = (&'static str, u32)> {
     prop_oneof![
         Just(("[shape.fat_tree]\nlayers = 1", 8)),
         Just(("[shape.fat_tree]\nlayers = 2", 4)),
@@ -388,13 +388,13 @@ fn any_routing() -> impl Strategy<Value = (RoutingChoice, DetourChoice)> {
     (policy, detour)
 }
 
-fn traffic() -> impl Strategy<Value = Vec<(u16, u16, u64)>> {
+pub(crate) fn traffic() -> impl Strategy<Value = Vec<(u16, u16, u64)>> {
     let bytes = prop_oneof![0_u64..200, 4000_u64..4200, 1_u64..400_000];
     proptest::collection::vec((any::<u16>(), any::<u16>(), bytes), 1..60)
 }
 
 /// The endpoints that random numbers stand for.
-fn sends_of(traffic: &[(u16, u16, u64)], n: usize) -> Vec<Send> {
+pub(crate) fn sends_of(traffic: &[(u16, u16, u64)], n: usize) -> Vec<Send> {
     let pair = |&(from, to, bytes): &(u16, u16, u64)| {
         let (from, to) = (usize::from(from) % n, usize::from(to) % (n - 1));
         (from, if to >= from { to + 1 } else { to }, bytes)

@@ -71,7 +71,7 @@ impl PacketModel<'_> {
             while !self.ports.is_empty(port, lane, input) {
                 let pool = &self.pool;
                 let packet = self.ports.dequeue(port, lane, input, |packet| pool.get(packet).next);
-                self.ports.all[port as usize].queued -= u32::from(self.pool.get(packet).bytes);
+                self.ports.loads[port as usize].queued -= u32::from(self.pool.get(packet).bytes);
                 self.lose(packet, now);
             }
         }

@@ -3,8 +3,9 @@
 /// No packet, no port, no flow.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// One packet.
+/// One packet: half a line of the cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Packet {
     /// When its tail has arrived in the buffer in which it is.
     pub(super) tail: u64,

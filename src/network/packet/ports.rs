@@ -17,22 +17,36 @@ use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
 /// The most virtual lanes; InfiniBand has 15 for data.
 pub(super) const LANES_MAX: u8 = 15;
 
-/// What changes about a port, and what is looked up whenever a packet passes.
-#[derive(Clone, Debug)]
-pub(super) struct Port {
+/// How loaded a port is: apart from the rest and next to that of its neighbours, among which adaptive routing compares it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
     /// When the tail of the last packet has left.
     pub(super) busy_until: u64,
-    pub(super) latency: u32,
-    /// How long a full packet takes, in ps.
-    pub(super) full: u32,
-    /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
-    pub(super) per_byte: u32,
-    /// The data of a full packet.
-    pub(super) full_bytes: u32,
     /// Data that waits for this port.
     pub(super) queued: u32,
     /// Data on its cable and in the buffer at the far end, over all lanes.
-    pub(super) ahead: u32,
+    ahead: u32,
+    /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
+    per_byte: u32,
+}
+
+impl Load {
+    /// How long the port is busy with what it sends, what waits for it, and what its credits say waits at the far end, in ps.
+    pub(super) fn until_idle(&self, now: u64) -> u64 {
+        let waiting = u64::from(self.queued + self.ahead) * u64::from(self.per_byte);
+        self.busy_until.saturating_sub(now) + waiting
+    }
+}
+
+/// What else changes about a port, and what is looked up whenever a packet passes: one line of the cache.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(super) struct Port {
+    pub(super) latency: u32,
+    /// How long a full packet takes, in ps.
+    pub(super) full: u32,
+    /// The data of a full packet.
+    pub(super) full_bytes: u32,
     /// The device at the far end.
     pub(super) to: u32,
     /// Where its queues and masks begin.
@@ -53,6 +67,9 @@ pub(super) struct Port {
     /// Whether an event is planned for when it becomes free.
     pub(super) planned: bool,
     pub(super) dead: bool,
+    /// Data that has left, and how long that kept it busy.
+    carried: u64,
+    busy: u64,
 }
 
 /// What a rate that changes is worked out from.
@@ -73,6 +90,7 @@ struct Queue {
 /// All ports, by place of their cable.
 pub(super) struct Ports {
     pub(super) all: Vec<Port>,
+    pub(super) loads: Vec<Load>,
     lanes: usize,
     rates: Vec<Rate>,
     queues: Vec<Queue>,
@@ -82,8 +100,6 @@ pub(super) struct Ports {
     turns: Vec<u16>,
     /// Filling of the far buffer and of the cable to it, per port and lane.
     used: Vec<u32>,
-    /// Data that has left by each port, and how long that kept it busy.
-    totals: Vec<(u64, u64)>,
 }
 
 impl Ports {
@@ -93,13 +109,13 @@ impl Ports {
         let (mut queues, mut masks) = (0, 0);
         let mut ports = Ports {
             all: Vec::with_capacity(cables.len()),
+            loads: vec![Load::default(); cables.len()],
             lanes,
             rates: Vec::with_capacity(cables.len()),
             queues: Vec::new(),
             masks: Vec::new(),
             turns: vec![0; cables.len() * lanes],
             used: vec![0; cables.len() * lanes],
-            totals: vec![(0, 0); cables.len()],
         };
         for (id, cable) in cables.iter() {
             let link = topology.link(cable.link);
@@ -113,13 +129,9 @@ impl Ports {
             let limit = |part: Bytes| u32::try_from(part.get() + in_flight).unwrap_or(u32::MAX / 2);
             ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0 });
             ports.all.push(Port {
-                busy_until: 0,
                 latency: u32::try_from(link.latency.as_ps()).expect("a link is shorter than 4 ms"),
                 full: 0,
-                per_byte: 0,
                 full_bytes: unit(link.kind, params).get() as u32,
-                queued: 0,
-                ahead: 0,
                 to: cable.to.index() as u32,
                 queues,
                 masks,
@@ -132,6 +144,8 @@ impl Ports {
                 lane: 0,
                 planned: false,
                 dead: false,
+                carried: 0,
+                busy: 0,
             });
             queues += ((inputs + 1) * lanes) as u32;
             masks += ((inputs + 1).div_ceil(64) * lanes) as u32;
@@ -151,7 +165,7 @@ impl Ports {
             let full = self.work_out(at, self.all[at].full_bytes, params);
             let port = &mut self.all[at];
             port.full = u32::try_from(full).unwrap_or(u32::MAX);
-            port.per_byte = (port.full / port.full_bytes.max(1)).max(1);
+            self.loads[at].per_byte = (port.full / port.full_bytes.max(1)).max(1);
         }
     }
 
@@ -226,6 +240,27 @@ impl Ports {
         Some((lane, input))
     }
 
+    /// What [`Ports::select`] would choose, and the first packet there if it is not to be drawn from a flow.
+    pub(super) fn foresee(&self, at: u32) -> Option<u32> {
+        let port = &self.all[at as usize];
+        let ready = port.waiting & !port.stopped;
+        if ready == 0 {
+            return None;
+        }
+        let lane = ready.trailing_zeros() as u8;
+        let (first, words) = (self.word(at, lane), self.words(at));
+        let turn = self.turns[at as usize * self.lanes + usize::from(lane)];
+        let input = next_bit(&self.masks[first..first + words], turn);
+        let packet = self.queues[self.place(at, lane, input)].head;
+        (packet != NONE).then_some(packet)
+    }
+
+    /// The last packet of a queue, if there is one.
+    pub(super) fn last(&self, at: u32, lane: u8, input: u16) -> Option<u32> {
+        let packet = self.queues[self.place(at, lane, input)].tail;
+        (packet != NONE).then_some(packet)
+    }
+
     /// Takes the first packet out of a queue; `next` tells which one follows it.
     pub(super) fn dequeue(&mut self, at: u32, lane: u8, input: u16, next: impl FnOnce(u32) -> u32) -> u32 {
         let queue = self.queue(at, lane, input);
@@ -252,7 +287,8 @@ impl Ports {
     /// What passed each link.
     pub(super) fn link_use(&self, cables: &Cables) -> Vec<LinkUse> {
         let mut uses: Vec<LinkUse> = Vec::new();
-        let mut of_links: Vec<_> = cables.iter().map(|(id, cable)| (cable.link, self.totals[id.index()])).collect();
+        let total = |id: CableId| (self.all[id.index()].carried, self.all[id.index()].busy);
+        let mut of_links: Vec<_> = cables.iter().map(|(id, cable)| (cable.link, total(id))).collect();
         of_links.sort_unstable();
         for (link, (carried, busy)) in of_links.into_iter().filter(|(_, (_, busy))| *busy > 0) {
             let (carried, busy) = (Bytes::new(carried), Duration::from_ps(busy));
@@ -269,13 +305,12 @@ impl Ports {
 
     /// Takes room for `bytes`, which keep the port busy for `busy`, in its far buffer.
     pub(super) fn take(&mut self, at: u32, lane: u8, bytes: u32, busy: u64) {
-        let (carried, total) = &mut self.totals[at as usize];
-        *carried += u64::from(bytes);
-        *total += busy;
+        self.loads[at as usize].ahead += bytes;
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used += bytes;
         let port = &mut self.all[at as usize];
-        port.ahead += bytes;
+        port.carried += u64::from(bytes);
+        port.busy += busy;
         port.stopped |= u16::from(*used > port.stop_at) << lane;
     }
 
@@ -283,8 +318,8 @@ impl Ports {
     pub(super) fn give(&mut self, at: u32, lane: u8, bytes: u32) -> bool {
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used -= bytes;
+        self.loads[at as usize].ahead -= bytes;
         let port = &mut self.all[at as usize];
-        port.ahead -= bytes;
         let bit = 1 << lane;
         let goes = port.stopped & bit != 0 && *used <= port.go_at;
         if goes {
@@ -313,9 +348,13 @@ impl Ports {
     }
 
     fn queue(&mut self, at: u32, lane: u8, input: u16) -> &mut Queue {
+        let place = self.place(at, lane, input);
+        &mut self.queues[place]
+    }
+
+    fn place(&self, at: u32, lane: u8, input: u16) -> usize {
         let port = &self.all[at as usize];
-        let place = usize::from(lane) * (usize::from(port.inputs) + 1) + usize::from(input);
-        &mut self.queues[port.queues as usize + place]
+        port.queues as usize + usize::from(lane) * (usize::from(port.inputs) + 1) + usize::from(input)
     }
 }
 
@@ -360,7 +399,12 @@ fn next_bit(words: &[u64], turn: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::next_bit;
+    use super::{Port, next_bit};
+
+    #[test]
+    fn a_port_is_one_line_of_the_cache() {
+        assert_eq!(size_of::<Port>(), 64);
+    }
 
     #[test]
     fn turns_go_round() {

@@ -1,7 +1,7 @@
 //! Which way a packet goes on: the policy of each device, with loads.
 
 use super::pool::{ASTRAY, DECIDED, Packet};
-use super::ports::{Port, Ports};
+use super::ports::Ports;
 use crate::id::{CableId, DeviceId};
 use crate::routing::{Chooser, DetourChoice, NextHops, RoutingChoice, RoutingSpec};
 use crate::topology::{DeviceKind, Topology};
@@ -136,7 +136,7 @@ impl<'t> Ways<'t> {
             return;
         }
         let better = self.spec.detour == DetourChoice::Valiant || {
-            let load = |hops: &[CableId]| hops.iter().map(|hop| load(&ports.all[hop.index()], now)).min().unwrap_or(0);
+            let load = |hops: &[CableId]| hops.iter().map(|hop| ports.loads[hop.index()].until_idle(now)).min().unwrap_or(0);
             let long = self.length(at, middle) + self.length(middle, target);
             load(direct) * u64::from(self.length(at, target)) > load(round) * u64::from(long)
         };
@@ -172,17 +172,11 @@ fn choice(kind: DeviceKind, spec: &RoutingSpec) -> Choice {
     }
 }
 
-/// How long a port is busy with what it sends, what waits for it, and what its credits say waits at the far end, in ps.
-fn load(port: &Port, now: u64) -> u64 {
-    port.busy_until.saturating_sub(now) + u64::from(port.queued + port.ahead) * u64::from(port.per_byte)
-}
-
 /// The port with the least load; of several, the first from `first` on.
 fn least_loaded(hops: &[CableId], first: usize, ports: &Ports, now: u64) -> CableId {
     let mut best = (u64::MAX, hops[first]);
     for &hop in hops[first..].iter().chain(&hops[..first]) {
-        let port = &ports.all[hop.index()];
-        let load = load(port, now);
+        let load = ports.loads[hop.index()].until_idle(now);
         if load == 0 {
             return hop;
         }

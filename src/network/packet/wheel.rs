@@ -1,7 +1,8 @@
 //! The queue of events: a timing wheel, in the one total order (time, class, order of planning).
 //!
 //! A slot of the wheel holds the events of 64 ps; what is due later than a turn of the wheel waits in a heap. Slots are
-//! lists in one pool, so that planning an event touches a slot's head and a pool entry and allocates nothing.
+//! lists of chunks in one pool, each chunk a line of the cache with several events, so that planning an event touches a slot's
+//! head and a chunk and allocates nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,19 +38,28 @@ pub(super) struct Due {
     pub(super) what: u32,
 }
 
+/// Some events of one slot: a line of the cache.
 #[derive(Clone, Copy)]
-struct Node {
-    key: u64,
-    what: u32,
+#[repr(align(64))]
+struct Chunk {
+    /// What of the key the slot does not tell, and what the event is about, oldest first.
+    events: [(u32, u32); CHUNK],
+    filled: u32,
+    /// The chunk with the older events of the slot, or the next free one.
     next: u32,
 }
+
+/// Events of a chunk.
+const CHUNK: usize = 7;
+/// What of a key the slot does not tell: the time within the slot, and the class.
+const WITHIN: u64 = (1 << (SHIFT + 2)) - 1;
 
 /// Events to come.
 pub(super) struct Wheel {
     heads: Vec<u32>,
     /// One bit per slot that holds events.
     filled: Vec<u64>,
-    nodes: Vec<Node>,
+    chunks: Vec<Chunk>,
     free: u32,
     /// The slot, counted from the start of time, whose events are being handed out.
     cursor: u64,
@@ -57,6 +67,8 @@ pub(super) struct Wheel {
     /// The events of the slot at the cursor, in order, and how many of them are gone.
     current: Vec<(u64, u32)>,
     gone: usize,
+    /// Whether the first of them has just been handed out.
+    turned: bool,
     /// What was planned for the slot at the cursor while its events were handed out.
     late: BinaryHeap<Reverse<(u64, u32, u32)>>,
     n_late: u32,
@@ -70,12 +82,13 @@ impl Wheel {
         Wheel {
             heads: vec![NONE; SLOTS],
             filled: vec![0; SLOTS / 64],
-            nodes: Vec::new(),
+            chunks: Vec::new(),
             free: NONE,
             cursor: 0,
             in_wheel: 0,
             current: Vec::new(),
             gone: 0,
+            turned: false,
             late: BinaryHeap::new(),
             n_late: 0,
             far: BinaryHeap::new(),
@@ -93,21 +106,43 @@ impl Wheel {
             self.n_late += 1;
         } else if slot - self.cursor < SLOTS as u64 {
             let slot = slot as usize % SLOTS;
-            let next = self.heads[slot];
-            let node = Node { key, what, next };
-            if self.free == NONE {
-                self.heads[slot] = self.nodes.len() as u32;
-                self.nodes.push(node);
-            } else {
-                self.heads[slot] = self.free;
-                self.free = std::mem::replace(&mut self.nodes[self.free as usize], node).next;
+            let mut head = self.heads[slot];
+            if head == NONE || self.chunks[head as usize].filled == CHUNK as u32 {
+                head = self.begin_chunk(head);
+                self.heads[slot] = head;
             }
+            let chunk = &mut self.chunks[head as usize];
+            chunk.events[chunk.filled as usize] = ((key & WITHIN) as u32, what);
+            chunk.filled += 1;
             self.filled[slot / 64] |= 1 << (slot % 64);
             self.in_wheel += 1;
         } else {
             self.far.push(Reverse((key, self.n_far, what)));
             self.n_far += 1;
         }
+    }
+
+    /// An empty chunk in front of `next`.
+    fn begin_chunk(&mut self, next: u32) -> u32 {
+        let at = self.free;
+        if at == NONE {
+            self.chunks.push(Chunk { events: [(0, 0); CHUNK], filled: 0, next });
+            return (self.chunks.len() - 1) as u32;
+        }
+        let chunk = &mut self.chunks[at as usize];
+        self.free = std::mem::replace(&mut chunk.next, next);
+        chunk.filled = 0;
+        at
+    }
+
+    /// Whether the event handed out last was the first of its slot.
+    pub(super) fn has_turned(&mut self) -> bool {
+        std::mem::take(&mut self.turned)
+    }
+
+    /// The events of the slot at the cursor that had been planned when it was reached.
+    pub(super) fn coming(&self) -> impl Iterator<Item = Due> {
+        self.current.iter().map(|&(key, what)| due(key, what))
     }
 
     /// Hands out the next event if it is due at `limit` or before.
@@ -131,7 +166,7 @@ impl Wheel {
                 } else {
                     self.gone += 1;
                 }
-                return Some(Due { at, class: CLASSES[(key & 3) as usize], what });
+                return Some(due(key, what));
             }
             let slot = self.next_slot().filter(|&slot| slot <= limit >> SHIFT)?;
             self.turn_to(slot);
@@ -163,6 +198,7 @@ impl Wheel {
         self.cursor = slot;
         self.current.clear();
         self.gone = 0;
+        self.turned = true;
         self.n_late = 0;
         // For the same instant, what went to the heap was planned before what went to the wheel.
         while let Some(&Reverse((key, _, what))) = self.far.peek()
@@ -175,9 +211,10 @@ impl Wheel {
         let from_wheel = self.current.len();
         let mut at = std::mem::replace(&mut self.heads[place], NONE);
         while at != NONE {
-            let node = &mut self.nodes[at as usize];
-            self.current.push((node.key, node.what));
-            let next = std::mem::replace(&mut node.next, self.free);
+            let chunk = &mut self.chunks[at as usize];
+            let events = chunk.events[..chunk.filled as usize].iter().rev();
+            self.current.extend(events.map(|&(within, what)| ((slot << (SHIFT + 2)) | u64::from(within), what)));
+            let next = std::mem::replace(&mut chunk.next, self.free);
             self.free = at;
             at = next;
         }
@@ -203,6 +240,10 @@ impl Wheel {
             events[at] = event;
         }
     }
+}
+
+fn due(key: u64, what: u32) -> Due {
+    Due { at: key >> 2, class: CLASSES[(key & 3) as usize], what }
 }
 
 #[cfg(test)]

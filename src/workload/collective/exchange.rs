@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, Front, piece};
 use crate::hardware::ExchangeSpec;
+use crate::id::OpId;
 use crate::units::{Bytes, Fraction};
 
 /// `bytes / n` from everyone to everyone else, at once.
@@ -9,12 +10,13 @@ pub(super) fn direct(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Exchan
     let n = desk.group.len();
     let ready = begin(desk, piece(bytes, n, 0), protocol, front);
     let mut received = ready.beside;
+    let mut posted: Vec<Option<Vec<OpId>>> = vec![None; n];
     for offset in 1..n {
         for (from, after) in ready.before.iter().enumerate() {
             let to = (from + offset) % n;
             let share = share(desk, (from, to), protocol);
-            let after = post(desk, (from, to), protocol, after);
-            received[to].push(desk.send((from, to), piece(bytes, n, to), share, &after));
+            let after = post(desk, (from, to), protocol, after, &mut posted[from]);
+            received[to].push(desk.send((from, to), piece(bytes, n, to), share, after));
         }
     }
     received
@@ -50,14 +52,16 @@ pub(super) fn by_rail(
                     gathered[(place + offset) % node.len()].push(sent);
                 }
             }
+            // Posted twice: by the GPU that has the data, and by the one whose NIC sends it.
+            let mut handed: Vec<Option<Vec<OpId>>> = vec![None; node.len()];
+            let mut posted = handed.clone();
             for offset in 1..nodes.len() {
                 for (place, &from) in node.iter().enumerate() {
                     let to = nodes[(home + offset) % nodes.len()][place];
                     let share = share(desk, (from, to), protocol);
-                    // Posted twice: by the GPU that has the data, and by the one whose NIC sends it.
-                    let handed = post(desk, (from, to), protocol, &gathered[place]);
-                    let after = post(desk, (from, to), protocol, &handed);
-                    received[to].push(desk.send((from, to), part * node.len() as u64, share, &after));
+                    let handed = post(desk, (from, to), protocol, &gathered[place], &mut handed[place]);
+                    let after = post(desk, (from, to), protocol, handed, &mut posted[place]);
+                    received[to].push(desk.send((from, to), part * node.len() as u64, share, after));
                 }
             }
         }
@@ -92,20 +96,21 @@ fn share(desk: &Desk<'_>, (from, to): (usize, usize), protocol: Option<&Exchange
     }
 }
 
-/// Posting to the NIC, which a proxy does beside everything else.
-fn post(
+/// Posting to the NIC, which a proxy does beside everything else. One channel per peer: transfers are posted without waiting for
+/// each other, so that all that wait for the same are posted at the same time. One operation stands for them, in `posted`.
+fn post<'p>(
     desk: &mut Desk<'_>,
     (from, to): (usize, usize),
     protocol: Option<&ExchangeSpec>,
-    after: &[crate::id::OpId],
-) -> Vec<crate::id::OpId> {
+    after: &'p [OpId],
+    posted: &'p mut Option<Vec<OpId>>,
+) -> &'p [OpId] {
     match (&desk.group.costs, protocol) {
         (Some(costs), Some(_)) if !desk.group.together(from, to) => {
             let step = costs.network.step;
-            // One channel per peer: transfers are posted without waiting for each other.
-            desk.software((from, 1 + to), step, after)
+            posted.get_or_insert_with(|| desk.software((from, 1), step, after))
         }
-        _ => after.to_vec(),
+        _ => after,
     }
 }
 
@@ -119,8 +124,9 @@ pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Excha
     let ready = desk.software((from, 0), before, &front[from]);
     let mut received = front.clone();
     let share = share(desk, (from, to), protocol);
-    let posted = post(desk, (from, to), protocol, &ready);
-    let sent = desk.send((from, to), bytes, share, &posted);
+    let mut posted = None;
+    let posted = post(desk, (from, to), protocol, &ready, &mut posted);
+    let sent = desk.send((from, to), bytes, share, posted);
     let copied = desk.software((from, 0), beside, &ready);
     received[to].push(sent);
     received[from] = copied;
