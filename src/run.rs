@@ -12,7 +12,7 @@ mod training;
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
-use crate::gpu::{Beside, Library};
+use crate::gpu::{Beside, Library, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
@@ -63,21 +63,21 @@ pub fn simulate_watched(scenario: &Scenario, watch: Observer<'_>) -> Result<Outc
     }
     let job = lower::job(scenario, &cluster)?;
     let mut workload = job.workload;
-    let timeline = timed(scenario, &cluster, workload.as_mut(), job.sms_taken, watch)?;
+    let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, watch)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
 }
 
-/// Runs `workload` on the machines of the scenario, whose kernels have all SMs but `sms_taken`.
+/// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.
 fn timed(
     scenario: &Scenario,
     cluster: &Cluster,
     workload: &mut dyn Workload,
-    sms_taken: u64,
+    taken: Taken,
     watch: Observer<'_>,
 ) -> Result<Timeline, Invalid> {
     let kernels = build::kernels(scenario, cluster)?;
-    let mut kernels = Beside { kernels, sms_taken, library: Library::Current, gap: Duration::ZERO };
+    let mut kernels = Beside { kernels, taken, library: Library::Current, gap: Duration::ZERO };
     let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
     let mut network = build::watched_network(scenario, cluster, watch)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))

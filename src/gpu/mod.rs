@@ -10,7 +10,7 @@ pub use tile::Attention;
 
 use crate::id::DeviceId;
 use crate::timeline::Bound;
-use crate::units::{Bytes, Duration};
+use crate::units::{Bytes, BytesPerSec, Duration};
 use crate::workload::Kernel;
 
 /// How long something takes, and why.
@@ -27,6 +27,8 @@ pub struct Cost {
 pub struct Conditions {
     /// Streaming multiprocessors that other kernels occupy, such as those of communication.
     pub sms_taken: u64,
+    /// Memory bandwidth that they use meanwhile.
+    pub memory_taken: BytesPerSec,
     /// Data touched since the kernel's operands were last used, where that is little enough to be still in cache.
     pub reused_after: Option<Bytes>,
     /// Which kernels the software has.
@@ -54,12 +56,21 @@ pub trait KernelModel {
     }
 }
 
+/// What communication takes from kernels that compute beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Streaming multiprocessors.
+    pub sms: u64,
+    /// Memory bandwidth.
+    pub memory: BytesPerSec,
+}
+
 /// The same kernels beside communication, on a stream that the host may feed too slowly.
 pub struct Beside {
     /// How long kernels take.
     pub kernels: Box<dyn KernelModel>,
-    /// SMs that communication takes.
-    pub sms_taken: u64,
+    /// What communication takes.
+    pub taken: Taken,
     /// Which kernels the software has.
     pub library: Library,
     /// What the host leaves empty after every kernel.
@@ -68,8 +79,9 @@ pub struct Beside {
 
 impl KernelModel for Beside {
     fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
-        let sms_taken = conditions.sms_taken + self.sms_taken;
-        let beside = Conditions { sms_taken, library: self.library, ..*conditions };
+        let sms_taken = conditions.sms_taken + self.taken.sms;
+        let memory_taken = conditions.memory_taken + self.taken.memory;
+        let beside = Conditions { sms_taken, memory_taken, library: self.library, ..*conditions };
         let cost = self.kernels.cost_under(&beside, device, kernel);
         Cost { time: cost.time + self.gap, ..cost }
     }

@@ -1,6 +1,7 @@
 //! From a scenario to an exchange of tokens with experts.
 
 use super::lower::Job;
+use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, MoeExchangeFacts};
 use crate::rng::Seed;
@@ -44,7 +45,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         memory: None,
         folding: if fold { Folding::Exact } else { Folding::None },
         exchange: Some(facts),
-        sms_taken: 0,
+        taken: Taken::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 mod symmetry;
 
 use super::lower::Job;
+use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
@@ -121,11 +122,14 @@ impl<'a> Deployment<'a> {
         shape.experts.gate == GateChoice::Balanced && shape.batches.iter().all(whole)
     }
 
-    /// SMs that the exchange of tokens takes from what is computed beside it.
-    pub(super) fn sms_taken(&self, shape: &StepShape<'_>) -> u64 {
+    /// What the exchange of tokens takes from what is computed beside it.
+    pub(super) fn taken(&self, shape: &StepShape<'_>) -> Taken {
         let overlapped = shape.batches.len() > 1 && self.plan.ep() > 1;
         let by_sms = shape.experts.kernels == Some(ExchangeKernels::Normal);
-        if overlapped && by_sms { shape.experts.sms.wide() } else { 0 }
+        if !overlapped || !by_sms {
+            return Taken::default();
+        }
+        Taken { sms: shape.experts.sms.wide(), memory: self.scenario.hardware.exchange_memory() }
     }
 
     /// Expert traffic of each micro-batch.
@@ -248,7 +252,7 @@ impl<'a> Deployment<'a> {
             memory: Some(memory),
             folding,
             exchange: None,
-            sms_taken: self.sms_taken(shape),
+            taken: self.taken(shape),
         })
     }
 }

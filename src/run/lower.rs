@@ -1,6 +1,7 @@
 //! From a scenario to what its GPUs are to do.
 
 use super::{exchange, inference};
+use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, MoeExchangeFacts};
 use crate::scenario::{CollectiveSpec, Scenario, WorkloadSpec};
@@ -14,8 +15,8 @@ pub(super) struct Job {
     pub(super) folding: Folding,
     /// What an exchange of tokens moves, for workloads that are one.
     pub(super) exchange: Option<MoeExchangeFacts>,
-    /// SMs that communication takes from what is computed beside it.
-    pub(super) sms_taken: u64,
+    /// What communication takes from what is computed beside it.
+    pub(super) taken: Taken,
 }
 
 /// Lowers the scenario's workload.
@@ -45,5 +46,11 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
         Invalid::at("workload.collective", message).help("leave `algorithm` and `protocol` out to see what is chosen")
     })?;
     let workload = CollectiveWorkload::chosen(spec.kind, choice, group, spec.bytes);
-    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None, exchange: None, sms_taken: 0 })
+    Ok(Job {
+        workload: Box::new(workload),
+        memory: None,
+        folding: Folding::None,
+        exchange: None,
+        taken: Taken::default(),
+    })
 }

@@ -257,7 +257,7 @@ impl<'a> Pool<'a> {
         let (step, folding) = deployment.step(&shape)?;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
         let mut workload = InferenceWorkload::new(step);
-        Ok((timed(scenario, cluster, &mut workload, deployment.sms_taken(&shape), None)?, folding))
+        Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), None)?, folding))
     }
 
     fn load(&self, requests: u64, context: u64) -> InferenceLoad {

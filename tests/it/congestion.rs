@@ -54,7 +54,8 @@ fn pauses_lose_nothing_and_keep_the_last_link_busy() {
     let bytes = 1000 * PACKET;
     for senders in [2, 7, 31] {
         let sends: Vec<Send> = (1..=senders).map(|from| (from, 0, bytes)).collect();
-        let (arrived, tally) = outcome(&topology, ethernet(&spec, false), routing(RoutingChoice::Static), &ends, &sends);
+        let (arrived, tally) =
+            outcome(&topology, ethernet(&spec, false), routing(RoutingChoice::Static), &ends, &sends);
         assert_eq!((tally.delivered, tally.lost), (bytes * senders as u64, 0));
         let path = Routes::new(&topology).path(ends[1], ends[0]).unwrap();
         let closed = path.latency + Bytes::new(bytes * senders as u64) / line();
@@ -69,9 +70,8 @@ fn end_points_do_not_slow_down_what_nobody_is_in_the_way_of() {
     // A shift under static routing: every cable carries one flow at most.
     let half = ends.len() / 2;
     let sends: Vec<Send> = (0..ends.len()).map(|from| (from, (from + half) % ends.len(), 500 * PACKET)).collect();
-    let outcome = |controlled| {
-        outcome(&topology, ethernet(&spec, controlled), routing(RoutingChoice::Static), &ends, &sends)
-    };
+    let outcome =
+        |controlled| outcome(&topology, ethernet(&spec, controlled), routing(RoutingChoice::Static), &ends, &sends);
     let ((free, free_tally), (controlled, tally)) = (outcome(false), outcome(true));
     assert_eq!((free, free_tally.marked), (controlled, tally.marked));
     assert_eq!(tally.marked, 0);

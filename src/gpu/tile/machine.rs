@@ -40,6 +40,9 @@ pub struct Machine {
     peaks: [f64; DTYPES.len()],
 }
 
+/// Part of the memory bandwidth that kernels keep at least, whatever communication asks for: controllers share fairly.
+const LEFT: f64 = 0.5;
+
 const DTYPES: [Dtype; 7] = [Dtype::Fp64, Dtype::Fp32, Dtype::Bf16, Dtype::Fp8, Dtype::Int8, Dtype::Fp4, Dtype::Int4];
 
 impl Machine {
@@ -71,8 +74,9 @@ impl Machine {
     /// The same GPU as a kernel finds it under `conditions`.
     pub fn under(&self, conditions: &Conditions) -> Machine {
         let sms = self.sms.saturating_sub(conditions.sms_taken).max(1);
+        let memory = (self.memory - conditions.memory_taken.get() as f64).max(self.memory * LEFT);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
-        Machine { sms, warm, library: conditions.library, ..self.clone() }
+        Machine { sms, memory, warm, library: conditions.library, ..self.clone() }
     }
 
     /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none

@@ -136,7 +136,8 @@ impl<'t> Ways<'t> {
             return;
         }
         let better = self.spec.detour == DetourChoice::Valiant || {
-            let load = |hops: &[CableId]| hops.iter().map(|hop| ports.loads[hop.index()].until_idle(now)).min().unwrap_or(0);
+            let load =
+                |hops: &[CableId]| hops.iter().map(|hop| ports.loads[hop.index()].until_idle(now)).min().unwrap_or(0);
             let long = self.length(at, middle) + self.length(middle, target);
             load(direct) * u64::from(self.length(at, target)) > load(round) * u64::from(long)
         };

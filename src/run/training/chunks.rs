@@ -3,7 +3,7 @@
 use super::Job;
 use crate::dtype::Dtype;
 use crate::engine;
-use crate::gpu::{Beside, Library};
+use crate::gpu::{Beside, Library, Taken};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, breakdown};
@@ -215,13 +215,17 @@ impl<'a> Chunks<'a> {
             work,
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
-        let taken = if overlapped { spec.communication_sms } else { 0 };
+        let taken = if overlapped {
+            Taken { sms: u64::from(spec.communication_sms), memory: scenario.hardware.exchange_memory() }
+        } else {
+            Taken::default()
+        };
         let library = match spec.matrix_kernels {
             MatrixKernels::Current => Library::Current,
             MatrixKernels::Early2025 => Library::Early2025,
         };
         let kernels = build::kernels(scenario, self.cluster)?;
-        let mut kernels = Beside { kernels, sms_taken: u64::from(taken), library, gap: spec.launch_gap };
+        let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))

@@ -12,6 +12,7 @@
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
 use crate::gpu::{Conditions, Library};
+use crate::hardware::NodeSpec;
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
@@ -36,8 +37,12 @@ impl Row {
         let kernel = self.kernel()?;
         let left = system.gpu.sms.wide().saturating_sub(COMMUNICATION_SMS);
         let beside = if self.op_inferred.starts_with("routed down wgrad") { left / 2 } else { 0 };
-        let conditions =
-            Conditions { sms_taken: COMMUNICATION_SMS + beside, library: Library::Early2025, ..Conditions::default() };
+        let conditions = Conditions {
+            sms_taken: COMMUNICATION_SMS + beside,
+            memory_taken: system.node.as_ref().map(NodeSpec::exchange_memory).unwrap_or_default(),
+            library: Library::Early2025,
+            ..Conditions::default()
+        };
         Ok(context.kernel_under(&conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
     }
 
