@@ -131,9 +131,8 @@ pub struct NormalCosts {
     pub combine_forward_rate_per_sm: BytesPerSec,
     /// What all rates keep while kernels compute on the other SMs, with which these share memory and L2.
     pub beside_compute: Fraction,
-    /// How often a byte that crosses a NIC passes the memory of GPUs on its way, per GPU: while an exchange runs, kernels beside
-    /// it lack that bandwidth.
-    pub memory_passes: Count,
+    /// Memory bandwidth of a GPU that an exchange uses on average, which kernels beside it lack.
+    pub memory_beside: BytesPerSec,
     /// Tokens that pass through all stages before the stages overlap.
     pub fill_tokens: Count,
     /// Data per byte on the scale-up link.

@@ -65,13 +65,9 @@ impl NodeSpec {
         stated.or_else(|| self.gpu.scale_up.as_ref().map(|port| port.bandwidth_per_direction))
     }
 
-    /// Memory bandwidth of a GPU that the kernels of an exchange of tokens over NICs use while they run.
+    /// Memory bandwidth of a GPU that an exchange of tokens between nodes takes from kernels beside it.
     pub fn exchange_memory(&self) -> BytesPerSec {
-        let (Some(nics), Some(software)) = (&self.nics, &self.communication) else { return BytesPerSec::default() };
-        let ports = nics.nic.ports.wide() * nics.count.wide();
-        let rate = nics.nic.port_bandwidth_per_direction.achieved(nics.nic.efficiency);
-        let each = BytesPerSec::new(rate.get() * ports / self.gpus.wide());
-        BytesPerSec::new(each.get() * software.experts.normal.memory_passes.wide())
+        self.communication.as_ref().map(|software| software.experts.normal.memory_beside).unwrap_or_default()
     }
 
     /// Checks what single fields cannot say.
