@@ -9,6 +9,7 @@ mod cli;
 mod comfort;
 mod communication;
 mod decode;
+mod fit;
 mod flow;
 mod golden;
 mod library;
