@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dtype;
 pub mod engine;
+pub mod fit;
 pub mod gpu;
 pub mod hardware;
 pub mod id;

@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod fit;
 mod import;
 mod manual;
 mod new;
@@ -63,6 +64,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Compare with published measurements: measured, simulated, error statistics
     Validate(validate::ValidateArgs),
+    /// Work out calibrated constants of hardware files again from measurements
+    Fit(fit::FitArgs),
     /// Put results on one page for a browser: the answers, plots, tables that sort
     Report(report::ReportArgs),
     /// Look at fabrics: counts, bisection, diameter, cost; a table of several; a picture
@@ -111,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Validate(args)) => validate::main(&args, &root),
+        Some(Command::Fit(args)) => fit::main(&args, &root),
         Some(Command::Report(args)) => report::main(&args),
         Some(Command::Topo(args)) => topo::main(&args),
         Some(Command::Explain(args)) => explain::main(&args),

@@ -111,47 +111,114 @@ pub struct Validated {
 /// # Errors
 /// For unknown sets, missing files and columns, and cells that make no sense.
 pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
-    let known = sets::all();
-    for wanted in request.sets {
-        if !known.iter().any(|set| set.id == wanted) {
-            return Err(UserError::unknown("set of measurements", wanted, &names()));
+    let measurements = Measurements::read(request.sets, request.data)?;
+    let models = Models { root: request.root, kernel: request.kernel, network: request.network };
+    let report = measurements.compare(&models, &[], &|_, _, _| true)?;
+    Ok(Validated { report, unread: measurements.unread })
+}
+
+/// The models that simulate, and the folder that holds the hardware that they simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Models<'a> {
+    /// The folder that holds hardware/, topologies/ and validation/.
+    pub root: &'a Path,
+    /// How kernels are timed.
+    pub kernel: KernelChoice,
+    /// How data moves.
+    pub network: NetworkChoice,
+}
+
+/// Another value for a constant of a hardware file, in memory only. It holds wherever the file's own value would: a file that
+/// extends this one and sets the same key keeps its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The file, from the root.
+    pub file: PathBuf,
+    /// Dotted place in the file.
+    pub key: String,
+    /// The value, as TOML.
+    pub value: String,
+}
+
+/// Which rows are simulated: by set, system and number of the row in its table, from 0.
+pub type Keep<'k> = &'k (dyn Fn(&str, &str, usize) -> bool + Sync);
+
+/// Tables of measurements that were read once, to be compared any number of times.
+pub struct Measurements {
+    sets: Vec<(Set, Box<dyn Rows>)>,
+    folder: PathBuf,
+    /// Files of the folder that no set reads, where none was asked for by name.
+    unread: Vec<PathBuf>,
+}
+
+impl Measurements {
+    /// Reads the tables of `sets` from `folder`; those of every set that it has a file for, if `sets` is empty.
+    ///
+    /// # Errors
+    /// For unknown sets, missing files and columns, and cells that make no sense.
+    pub fn read(sets: &[String], folder: &Path) -> Result<Measurements, UserError> {
+        let known = sets::all();
+        for wanted in sets {
+            if !known.iter().any(|set| set.id == wanted) {
+                return Err(UserError::unknown("set of measurements", wanted, &names()));
+            }
         }
+        let found = tables(folder)?;
+        let named = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+        let is_read = |path: &PathBuf| known.iter().any(|set| named(path).as_deref() == Some(set.id));
+        let unread =
+            if sets.is_empty() { found.iter().filter(|path| !is_read(path)).cloned().collect() } else { Vec::new() };
+        let is_wanted = |set: &Set| match sets {
+            [] => found.iter().any(|path| named(path).as_deref() == Some(set.id)),
+            wanted => wanted.iter().any(|name| name == set.id),
+        };
+        let chosen: Vec<Set> = known.into_iter().filter(is_wanted).collect();
+        if chosen.is_empty() {
+            let names = names().join(".csv, ");
+            return Err(UserError::plain(format!(
+                "{} holds no table that a set reads; there may be {names}.csv",
+                folder.display()
+            )));
+        }
+        let mut read = Vec::with_capacity(chosen.len());
+        for set in chosen {
+            let rows = (set.read)(&folder.join(format!("{}.csv", set.id)))?;
+            read.push((set, rows));
+        }
+        Ok(Measurements { sets: read, folder: folder.to_owned(), unread })
     }
-    let found = tables(request.data)?;
-    let named = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
-    let is_wanted = |set: &&Set| match request.sets {
-        [] => found.iter().any(|path| named(path).as_deref() == Some(set.id)),
-        wanted => wanted.iter().any(|name| name == set.id),
-    };
-    let chosen: Vec<&Set> = known.iter().filter(is_wanted).collect();
-    if chosen.is_empty() {
-        let folder = request.data.display();
-        let names = names().join(".csv, ");
-        return Err(UserError::plain(format!("{folder} holds no table that a set reads; there may be {names}.csv")));
+
+    /// Simulates the rows that `keep` keeps, with the hardware as its files and `overrides` say. With overrides, only rows of
+    /// systems that one of them changes.
+    ///
+    /// # Errors
+    /// For hardware that does not load.
+    pub fn compare(
+        &self,
+        models: &Models<'_>,
+        overrides: &[Override],
+        keep: Keep<'_>,
+    ) -> Result<ValidationReport, UserError> {
+        let names = self.sets.iter().flat_map(|(_, rows)| rows.systems());
+        let library = Library::load(models.root, names, overrides)?;
+        let context = Context::new(library, Names::load(models.root)?, models.kernel, models.network);
+        let concerned = |set: &str, system: &str, row: usize| {
+            let changed = overrides.is_empty() || context.system(system).is_ok_and(|system| system.overridden);
+            changed && keep(set, system, row)
+        };
+        let reports = self.sets.iter().map(|(set, rows)| SetReport {
+            id: set.id,
+            title: set.title,
+            file: self.folder.join(format!("{}.csv", set.id)).display().to_string(),
+            group_by: set.group_by,
+            comparisons: rows.compare(&context, &concerned),
+        });
+        Ok(ValidationReport {
+            kernel: choice_name(&models.kernel),
+            network: choice_name(&models.network),
+            sets: reports.collect(),
+        })
     }
-    let mut read = Vec::with_capacity(chosen.len());
-    for set in chosen {
-        read.push((set, (set.read)(&request.data.join(format!("{}.csv", set.id)))?));
-    }
-    let systems = read.iter().flat_map(|(_, rows)| rows.systems());
-    let library = Library::load(request.root, systems)?;
-    let context = Context::new(library, Names::load(request.root)?, request.kernel, request.network);
-    let reports = read.iter().map(|(set, rows)| SetReport {
-        id: set.id,
-        title: set.title,
-        file: request.data.join(format!("{}.csv", set.id)).display().to_string(),
-        group_by: set.group_by,
-        comparisons: rows.compare(&context),
-    });
-    let report = ValidationReport {
-        kernel: choice_name(&request.kernel),
-        network: choice_name(&request.network),
-        sets: reports.collect(),
-    };
-    let is_read = |path: &PathBuf| known.iter().any(|set| named(path).as_deref() == Some(set.id));
-    let unread =
-        if request.sets.is_empty() { found.into_iter().filter(|path| !is_read(path)).collect() } else { Vec::new() };
-    Ok(Validated { report, unread })
 }
 
 /// A set without the type of its rows.
@@ -169,9 +236,9 @@ impl Set {
 }
 
 /// Rows without their type.
-trait Rows {
+trait Rows: Sync {
     fn systems(&self) -> Vec<&str>;
-    fn compare(&self, context: &Context) -> Vec<Comparison>;
+    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison>;
 }
 
 impl<M: Measured> Rows for Vec<Row<M>> {
@@ -179,8 +246,10 @@ impl<M: Measured> Rows for Vec<Row<M>> {
         self.iter().map(|row| row.value.system()).collect()
     }
 
-    fn compare(&self, context: &Context) -> Vec<Comparison> {
-        let rows: Vec<Vec<Comparison>> = self.par_iter().map(|row| compared(row, context)).collect();
+    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison> {
+        let kept = |(number, row): &(usize, &Row<M>)| keep(M::ID, row.value.system(), *number);
+        let rows: Vec<Vec<Comparison>> =
+            self.par_iter().enumerate().filter(kept).map(|(_, row)| compared(row, context)).collect();
         rows.into_iter().flatten().collect()
     }
 }

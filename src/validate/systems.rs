@@ -1,10 +1,12 @@
 //! From the names of systems in measurements to the hardware that they stand for.
 
+use super::Override;
 use crate::hardware::{GpuSpec, NodeSpec};
 use crate::scenario::{Loaded, UserError, load};
 use crate::topology::TopologySpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -36,6 +38,8 @@ pub struct SystemSpec {
 pub(super) struct System {
     /// Its place in the library, which identifies it in memos.
     pub(super) index: usize,
+    /// Whether an override changes something of it.
+    pub(super) overridden: bool,
     /// Its GPU.
     pub(super) gpu: GpuSpec,
     /// The node around the GPU, where one is described.
@@ -54,7 +58,11 @@ pub(super) struct Library {
 
 impl Library {
     /// Loads what `names` stand for. A name that stands for nothing is no error: its rows are skipped.
-    pub(super) fn load<'n>(root: &Path, names: impl Iterator<Item = &'n str>) -> Result<Library, UserError> {
+    pub(super) fn load<'n>(
+        root: &Path,
+        names: impl Iterator<Item = &'n str>,
+        overrides: &[Override],
+    ) -> Result<Library, UserError> {
         let listed: Loaded<SystemsSpec> = load(&root.join(SYSTEMS), &[])?;
         let mut library = Library { systems: Vec::new(), by_name: BTreeMap::new() };
         for name in names {
@@ -64,8 +72,8 @@ impl Library {
             }
             let is_named = |system: &&SystemSpec| system.names.iter().any(|known| known.to_lowercase() == name);
             let found = match listed.value.system.iter().find(is_named) {
-                Some(spec) => Some(library.listed(root, spec)?),
-                None => library.unlisted(root, &name)?,
+                Some(spec) => Some(library.listed(root, spec, overrides)?),
+                None => library.unlisted(root, &name, overrides)?,
             };
             library.by_name.insert(name, found);
         }
@@ -78,39 +86,80 @@ impl Library {
         Some(&self.systems[index])
     }
 
-    fn listed(&mut self, root: &Path, spec: &SystemSpec) -> Result<usize, UserError> {
-        let node = node(&root.join(&spec.node))?;
+    fn listed(&mut self, root: &Path, spec: &SystemSpec, overrides: &[Override]) -> Result<usize, UserError> {
+        let (node, overridden) = node(root, &root.join(&spec.node), overrides)?;
         let fabric = match &spec.fabric {
             Some(file) => Some(load::<TopologySpec>(&root.join(file), &[])?.value),
             None => None,
         };
-        Ok(self.add(node.gpu.clone(), Some(node), fabric))
+        Ok(self.add(node.gpu.clone(), overridden, Some(node), fabric))
     }
 
     /// A system that is named like a file of the library.
-    fn unlisted(&mut self, root: &Path, name: &str) -> Result<Option<usize>, UserError> {
+    fn unlisted(&mut self, root: &Path, name: &str, overrides: &[Override]) -> Result<Option<usize>, UserError> {
         let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         let file = |folder: &str| root.join("hardware").join(folder).join(format!("{name}.toml"));
         if is_word && file("nodes").is_file() {
-            let node = node(&file("nodes"))?;
-            return Ok(Some(self.add(node.gpu.clone(), Some(node), None)));
+            let (node, overridden) = node(root, &file("nodes"), overrides)?;
+            return Ok(Some(self.add(node.gpu.clone(), overridden, Some(node), None)));
         }
         if is_word && file("gpus").is_file() {
-            let gpu: Loaded<GpuSpec> = load(&file("gpus"), &[])?;
-            return Ok(Some(self.add(gpu.value, None, None)));
+            let (gpu, overridden) = load_overridden::<GpuSpec>(root, &file("gpus"), overrides)?;
+            return Ok(Some(self.add(gpu.value, overridden, None, None)));
         }
         Ok(None)
     }
 
-    fn add(&mut self, gpu: GpuSpec, node: Option<NodeSpec>, fabric: Option<TopologySpec>) -> usize {
+    fn add(
+        &mut self,
+        gpu: GpuSpec,
+        overridden: bool,
+        node: Option<NodeSpec>,
+        fabric: Option<TopologySpec>,
+    ) -> usize {
         let index = self.systems.len();
-        self.systems.push(System { index, gpu, node, fabric });
+        self.systems.push(System { index, overridden, gpu, node, fabric });
         index
     }
 }
 
-fn node(path: &Path) -> Result<NodeSpec, UserError> {
-    let loaded: Loaded<NodeSpec> = load(path, &[])?;
+fn node(root: &Path, path: &Path, overrides: &[Override]) -> Result<(NodeSpec, bool), UserError> {
+    let (loaded, overridden) = load_overridden::<NodeSpec>(root, path, overrides)?;
     loaded.value.check().map_err(|invalid| loaded.error(&invalid))?;
-    Ok(loaded.value)
+    Ok((loaded.value, overridden))
+}
+
+/// The places of a node's file at which other files are extended.
+const EXTENDED_AT: &[&str] = &["", "gpu.", "communication.", "nics.nic.", "cpu."];
+
+/// Loads a file with those overrides of which it takes the value from the file that they name, and says whether there are any.
+fn load_overridden<T: DeserializeOwned>(
+    root: &Path,
+    path: &Path,
+    overrides: &[Override],
+) -> Result<(Loaded<T>, bool), UserError> {
+    let loaded: Loaded<T> = load(path, &[])?;
+    if overrides.is_empty() {
+        return Ok((loaded, false));
+    }
+    let leaves = loaded.leaves();
+    let mut sets = Vec::new();
+    for change in overrides {
+        let file = root.join(&change.file).display().to_string();
+        for start in EXTENDED_AT {
+            let place = format!("{start}{}", change.key);
+            let comes_from = |origin: &str| origin.rsplit_once(':').is_some_and(|(from, _)| same_file(from, &file));
+            if leaves.iter().any(|(path, _, origin)| *path == place && comes_from(origin)) {
+                sets.push(format!("{place} = {}", change.value));
+            }
+        }
+    }
+    if sets.is_empty() { Ok((loaded, false)) } else { Ok((load(path, &sets)?, true)) }
+}
+
+/// Whether two spellings lead to the same file.
+fn same_file(a: &str, b: &str) -> bool {
+    let is_step = |part: &std::path::Component<'_>| *part != std::path::Component::CurDir;
+    let parts = |path: &str| Path::new(path).components().filter(is_step).collect::<std::path::PathBuf>();
+    parts(a) == parts(b)
 }

@@ -10,6 +10,7 @@ mod comfort;
 mod communication;
 mod congestion;
 mod decode;
+mod fit;
 mod flow;
 mod golden;
 mod library;

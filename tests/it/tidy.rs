@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["check", "reproduce", "sweep", "validate"],
+    &["check", "fit", "reproduce", "sweep", "validate"],
     &["lib", "main", "cli"],
 ];
 

@@ -1,0 +1,113 @@
+//! `octoplane fit`: constants of hardware files, worked out again from measurements.
+
+use super::output::say;
+use super::{Done, Ending};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use octoplane::fit::{Fit, GROUPS, Group, Request, fit};
+use octoplane::report::table::{Align, Table};
+use octoplane::scenario::{KernelChoice, NetworkChoice, UserError};
+use octoplane::validate::Models;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(
+    after_help = "Files are left as they are: the table says what to change. A constant whose loss hardly rises when it is moved \
+    by a tenth is not determined by these rows.\nExamples:\n  octoplane fit gemm_hopper --data my_measurements\n  octoplane fit \
+    gemm_hopper --data my_measurements --only sm.epilogue --leave-out h800_sxm"
+)]
+pub(super) struct FitArgs {
+    /// Groups of constants; without it their names are listed
+    groups: Vec<String>,
+    /// Folder of tables, as for `octoplane validate`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Move this constant only; may be repeated
+    #[arg(long, value_name = "KEY")]
+    only: Vec<String>,
+    /// Let the rows of this system not decide, and print their errors apart
+    #[arg(long, value_name = "SYSTEM")]
+    leave_out: Option<String>,
+}
+
+pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
+    if args.groups.is_empty() {
+        for group in GROUPS {
+            say(&format!("{:22} {} constants of {}\n", group.name, group.constants.len(), group.file))?;
+        }
+        return Ok(Done::Answered);
+    }
+    let names: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+    let built_in = root.join("validation/measurements");
+    for name in &args.groups {
+        let found = GROUPS.iter().find(|group| group.name == name);
+        let group = found.ok_or_else(|| UserError::unknown("group of constants", name, &names))?;
+        let request = Request {
+            group,
+            only: &args.only,
+            data: args.data.as_deref().unwrap_or(&built_in),
+            models: Models { root, kernel: KernelChoice::Tile, network: NetworkChoice::default() },
+            leave_out: args.leave_out.as_deref(),
+        };
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {pos} comparisons, {msg}, {elapsed} gone");
+            ProgressBar::new_spinner().with_style(style.expect("a legal template"))
+        });
+        let result = fit(&request, &mut |asked, loss| {
+            if let Some(bar) = &bar {
+                bar.set_position(asked);
+                bar.set_message(format!("loss {loss:.6}"));
+            }
+        });
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        say(&text(group, &result?))?;
+    }
+    Ok(Done::Answered)
+}
+
+fn text(group: &Group, fit: &Fit) -> String {
+    let percent = |part: f64| format!("{:.1} %", part * 100.0);
+    let mut constants = Table::new(&[
+        ("constant", Align::Left),
+        ("unit", Align::Left),
+        ("in file", Align::Right),
+        ("fitted", Align::Right),
+        ("loss at -10 %", Align::Right),
+        ("at +10 %", Align::Right),
+        ("what it is", Align::Left),
+    ]);
+    for found in &fit.constants {
+        let rises = found.rises.map(|rise| format!("{:+.2} %", rise * 100.0));
+        let values = [found.before, found.after].map(|value| format!("{value:.4}"));
+        let [before, after] = values.map(|v| v.trim_end_matches('0').trim_end_matches('.').to_owned());
+        let [low, high] = rises;
+        let (key, meaning) = (found.key.to_owned(), found.meaning.to_owned());
+        constants.row(vec![key, found.unit.clone(), before, after, low, high, meaning]);
+    }
+    let mut errors = Table::new(&[
+        ("set", Align::Left),
+        ("rows", Align::Right),
+        ("median before", Align::Right),
+        ("after", Align::Right),
+        ("p90 before", Align::Right),
+        ("after", Align::Right),
+    ]);
+    for found in &fit.errors {
+        let set = if found.left_out { format!("{}, left out", found.set) } else { found.set.to_owned() };
+        let (old, new) = (found.before, found.after);
+        errors.row(vec![
+            set,
+            old.rows.to_string(),
+            percent(old.median_abs_error),
+            percent(new.median_abs_error),
+            percent(old.p90_abs_error),
+            percent(new.p90_abs_error),
+        ]);
+    }
+    let [before, after] = fit.loss;
+    let title = format!("{}: {}, loss {before:.6} before, {after:.6} after", group.name, group.file);
+    format!("{title}\n{}\n{}\n", constants.headed(), errors.headed())
+}

@@ -1,0 +1,70 @@
+//! Constants that are worked out again from measurements.
+
+use crate::cli::root;
+use octoplane::fit::{Fit, GROUPS, Group, Request, fit};
+use octoplane::scenario::{KernelChoice, NetworkChoice};
+use octoplane::validate::{Measurements, Models, Override};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn models() -> Models<'static> {
+    Models { root: root(), kernel: KernelChoice::Tile, network: NetworkChoice::default() }
+}
+
+fn group(name: &str) -> &'static Group {
+    GROUPS.iter().find(|group| group.name == name).unwrap()
+}
+
+/// The rows of the shipped table of products on H100 as they would be were the epilogue of Hopper another.
+fn planted(value: &str) -> PathBuf {
+    let shipped = root().join("validation/measurements");
+    let measurements = Measurements::read(&["gemm".to_owned()], &shipped).unwrap();
+    let file = PathBuf::from("hardware/architectures/hopper.toml");
+    let change = Override { file, key: "sm.epilogue".to_owned(), value: format!("\"{value}\"") };
+    let report = measurements.compare(&models(), &[change], &|_, _, _| true).unwrap();
+    let rows = &report.sets[0].comparisons;
+    assert!(rows.len() > 5, "rows of H100");
+    let mut table = "system,gemm_dtype,m,n,k,time_us\n".to_owned();
+    for row in rows {
+        let cells: Vec<&str> = row.key.iter().map(|(_, cell)| cell.as_str()).collect();
+        assert_eq!(cells[0], "h100_sxm", "no row of another architecture changes");
+        writeln!(table, "{},{}", cells.join(","), row.simulated.clone().unwrap()).unwrap();
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fit");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("gemm.csv"), table).unwrap();
+    folder
+}
+
+fn fitted(data: &Path) -> Fit {
+    // The group without the tables that the folder does not hold.
+    let group = Group { sets: &[("gemm", 1.0)], ..*group("gemm_hopper") };
+    let only = ["sm.epilogue".to_owned()];
+    let request = Request { group: &group, only: &only, data, models: models(), leave_out: None };
+    fit(&request, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_planted_constant_is_found_again() {
+    let found = fitted(&planted("1.7 us"));
+    let [constant] = &found.constants[..] else { panic!("one constant") };
+    assert!((constant.after - 1.7).abs() < 0.03, "planted 1.7 us, found {constant:?}");
+    assert!((constant.before - 1.7).abs() > 0.1, "the file says something else");
+    assert!(found.loss[1] < found.loss[0] / 20.0, "{:?}", found.loss);
+    assert!(constant.rises.iter().all(|rise| *rise > 0.0), "rows determine it: {:?}", constant.rises);
+}
+
+/// Every constant of every group is where the group says, and within its bounds.
+#[test]
+fn every_constant_that_can_be_fitted_exists() {
+    for group in GROUPS {
+        let text = fs::read_to_string(root().join(group.file)).unwrap();
+        for constant in group.constants {
+            let (value, _) = octoplane::fit::value_in(&text, constant.key)
+                .unwrap_or_else(|| panic!("{} holds no {}", group.file, constant.key));
+            let inside = (constant.low..=constant.high).contains(&value);
+            assert!(inside, "{}: {} is {value}, out of bounds", group.file, constant.key);
+        }
+    }
+}
