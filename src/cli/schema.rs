@@ -10,7 +10,7 @@ use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
 use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
-use octoplane::validate::SystemsSpec;
+use octoplane::validate::{EnginesSpec, ModelsSpec, SystemsSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -66,6 +66,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("study", schema_for::<StudySpec>("Octoplane study")),
         ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
+        ("models", schema_for::<ModelsSpec>("Octoplane names of models in measurements")),
+        ("engines", schema_for::<EnginesSpec>("Octoplane serving engines of measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }
