@@ -110,9 +110,12 @@ fn measure(
             Metrics::Prefill(prefill_metrics(timeline, &facts))
         }
         WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
-        WorkloadSpec::Collective(spec) => {
-            Metrics::Collective(collective_metrics(timeline, spec.kind, cluster.gpus.len(), spec.bytes))
-        }
+        WorkloadSpec::Collective(spec) => Metrics::Collective(collective_metrics(
+            timeline,
+            spec.kind,
+            cluster.gpus.len() / spec.groups.index(),
+            spec.bytes,
+        )),
         WorkloadSpec::Training(_) | WorkloadSpec::Pipeline(_) => unreachable!("measured where they are simulated"),
         WorkloadSpec::MoeExchange(_) => {
             let facts = exchange.expect("an exchange was lowered with its facts");

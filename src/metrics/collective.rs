@@ -1,16 +1,18 @@
 //! A collective as nccl-tests reports it.
 
 use super::busy::{Breakdown, breakdown};
+use crate::id::CollectiveId;
 use crate::timeline::Timeline;
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::Collective;
+use std::collections::BTreeMap;
 
 /// A collective in the terms of nccl-tests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectiveMetrics {
     /// From the start to the last arrival.
     pub time: Duration,
-    /// Size over time, in bytes per second.
+    /// Size over time, in bytes per second; the mean over groups that run side by side, each over its own time.
     pub algbw: f64,
     /// Algorithm bandwidth times the collective's bus factor, in bytes per second.
     pub busbw: f64,
@@ -18,7 +20,19 @@ pub struct CollectiveMetrics {
     pub breakdown: Breakdown,
 }
 
-/// Measures a collective of `bytes` among `ranks` ranks.
+/// One over the time of a group: the mean over all groups, which all begin at once.
+fn rate(timeline: &Timeline) -> f64 {
+    let mut ends: BTreeMap<CollectiveId, Time> = BTreeMap::new();
+    for span in &timeline.spans {
+        if let Some(group) = span.collective {
+            let end = ends.entry(group).or_insert(span.end);
+            *end = span.end.max(*end);
+        }
+    }
+    ends.values().map(|&end| 1.0 / (end - Time::ZERO).as_secs()).sum::<f64>() / ends.len().max(1) as f64
+}
+
+/// Measures a collective of `bytes` among `ranks` ranks of each group.
 pub fn collective_metrics(
     timeline: &Timeline,
     collective: Collective,
@@ -26,6 +40,6 @@ pub fn collective_metrics(
     bytes: Bytes,
 ) -> CollectiveMetrics {
     let time = timeline.end() - Time::ZERO;
-    let algbw = bytes.get() as f64 / time.as_secs();
+    let algbw = bytes.get() as f64 * rate(timeline);
     CollectiveMetrics { time, algbw, busbw: algbw * collective.bus_factor(ranks), breakdown: breakdown(timeline) }
 }

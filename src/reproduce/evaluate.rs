@@ -120,7 +120,16 @@ impl Desk {
     }
 
     fn run(&mut self, run: &RunMetric) -> Result<f64, UserError> {
-        let metrics = self.metrics(&run.scenario, &run.set)?;
+        let Some(seeds) = run.seeds else { return self.seeded(run, &run.set) };
+        let mut sum = 0.0;
+        for seed in 1..=seeds {
+            sum += self.seeded(run, &[run.set.as_slice(), &[format!("seed={seed}")]].concat())?;
+        }
+        Ok(sum / f64::from(seeds))
+    }
+
+    fn seeded(&mut self, run: &RunMetric, set: &[String]) -> Result<f64, UserError> {
+        let metrics = self.metrics(&run.scenario, set)?;
         metrics.get(run.metric.as_str()).copied().ok_or_else(|| {
             let known: Vec<&str> = metrics.keys().copied().collect();
             UserError::plain(format!("{} has no metric `{}`; it has {}", run.scenario, run.metric, known.join(", ")))

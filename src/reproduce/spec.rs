@@ -154,6 +154,8 @@ pub struct RunMetric {
     /// Overlays, as `--set` takes them.
     #[serde(default)]
     pub set: Vec<String>,
+    /// Runs, with seeds from 1 on, whose mean is taken; without it, the scenario's own seed alone.
+    pub seeds: Option<u32>,
 }
 
 /// A property of a model.

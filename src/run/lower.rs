@@ -32,25 +32,30 @@ pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid
 }
 
 fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> Result<Job, Invalid> {
-    if cluster.gpus.len() < 2 {
+    let (gpus, groups) = (cluster.gpus.len(), spec.groups.index());
+    if gpus < 2 {
         let invalid = Invalid::at("nodes", "a collective needs at least two GPUs, and the cluster has one");
         return Err(invalid.help("add nodes, or use a node with more GPUs"));
     }
-    let members: Vec<usize> = (0..cluster.gpus.len()).collect();
+    if !gpus.is_multiple_of(groups) || gpus / groups < 2 {
+        let message = format!("{gpus} GPUs in {groups} groups");
+        let invalid = Invalid::at("workload.collective.groups", message);
+        return Err(invalid.help("groups are equally large, and hold at least two GPUs each"));
+    }
     let costs = scenario.hardware.communication.as_ref().map(|software| &software.collectives);
-    let group = Group::of(cluster, &members, costs);
-    let choice = choose(spec.kind, &group, spec.bytes, spec.algorithm, spec.protocol).ok_or_else(|| {
-        let wanted = [spec.algorithm.map(Algorithm::name), spec.protocol.map(Protocol::name)];
-        let wanted: Vec<&str> = wanted.into_iter().flatten().collect();
-        let message = format!("{} cannot run as {} here", spec.kind.name(), wanted.join(" with "));
-        Invalid::at("workload.collective", message).help("leave `algorithm` and `protocol` out to see what is chosen")
-    })?;
-    let workload = CollectiveWorkload::chosen(spec.kind, choice, group, spec.bytes);
-    Ok(Job {
-        workload: Box::new(workload),
-        memory: None,
-        folding: Folding::None,
-        exchange: None,
-        taken: Taken::default(),
-    })
+    let mut chosen = Vec::new();
+    for first in 0..groups {
+        let members: Vec<usize> = (first..gpus).step_by(groups).collect();
+        let group = Group::of(cluster, &members, costs);
+        let choice = choose(spec.kind, &group, spec.bytes, spec.algorithm, spec.protocol).ok_or_else(|| {
+            let wanted = [spec.algorithm.map(Algorithm::name), spec.protocol.map(Protocol::name)];
+            let wanted: Vec<&str> = wanted.into_iter().flatten().collect();
+            let message = format!("{} cannot run as {} here", spec.kind.name(), wanted.join(" with "));
+            let invalid = Invalid::at("workload.collective", message);
+            invalid.help("leave `algorithm` and `protocol` out to see what is chosen")
+        })?;
+        chosen.push((choice, group));
+    }
+    let workload = CollectiveWorkload::side_by_side(spec.kind, chosen, spec.bytes);
+    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None, exchange: None, taken: Taken::default() })
 }

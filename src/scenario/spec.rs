@@ -93,6 +93,10 @@ pub struct CollectiveSpec {
     pub algorithm: Option<Algorithm>,
     /// The protocol; without it, the one whose predicted time is shortest. `bare` leaves software out.
     pub protocol: Option<Protocol>,
+    /// Groups of GPUs that run it side by side, each with all `bytes`: GPU `i` belongs to group `i` modulo this, as the
+    /// data-parallel groups of a plan with so much tensor parallelism do.
+    #[serde(default = "one")]
+    pub groups: Count,
 }
 
 /// How kernels are timed.

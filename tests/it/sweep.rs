@@ -153,7 +153,7 @@ fn broken_studies_get_one_clear_message() {
 fn the_shipped_studies_hold() {
     let mut paths = Vec::new();
     files(&root().join("scenarios/studies"), "toml", &mut paths);
-    assert!(paths.len() >= 8, "{} studies", paths.len());
+    assert!(paths.len() >= 12, "{} studies", paths.len());
     for path in paths {
         let loaded: Loaded<StudySpec> = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
         let plan =

@@ -8,7 +8,7 @@ use super::{Context, Measured, Point, Skip};
 use crate::metrics::Metrics;
 use crate::report::validation::Key;
 use crate::scenario::{CollectiveSpec, WorkloadSpec};
-use crate::units::{Bytes, Duration};
+use crate::units::{Bytes, Count, Duration};
 use crate::workload::Collective;
 use serde::Deserialize;
 
@@ -31,7 +31,8 @@ impl Row {
             "alltoall" | "all_to_all" => Collective::AllToAll,
             other => return Err(Skip::because(format!("unsupported op_name `{other}`"))),
         };
-        let spec = CollectiveSpec { kind, bytes: Bytes::new(self.size_bytes), algorithm: None, protocol: None };
+        let bytes = Bytes::new(self.size_bytes);
+        let spec = CollectiveSpec { kind, bytes, algorithm: None, protocol: None, groups: Count::ONE };
         let outcome = context.run(system, 1, self.num_gpus, WorkloadSpec::Collective(spec))?;
         let Metrics::Collective(metrics) = outcome.metrics else { unreachable!("a collective was asked for") };
         Ok(metrics.time)

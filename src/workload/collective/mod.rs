@@ -131,11 +131,10 @@ fn start(desk: &mut Desk<'_>, choice: Choice, after: &[Vec<OpId>]) -> Front {
     after.iter().enumerate().map(|(rank, after)| desk.software((rank, 0), time, after)).collect()
 }
 
-/// One collective, run once.
+/// One collective, run once by each of some groups, side by side.
 pub struct CollectiveWorkload {
     collective: Collective,
-    choice: Choice,
-    group: Group,
+    groups: Vec<(Choice, Group)>,
     bytes: Bytes,
     started: bool,
 }
@@ -150,7 +149,12 @@ impl CollectiveWorkload {
 
     /// `collective` of `bytes` in a group, as chosen.
     pub fn chosen(collective: Collective, choice: Choice, group: Group, bytes: Bytes) -> CollectiveWorkload {
-        CollectiveWorkload { collective, choice, group, bytes, started: false }
+        CollectiveWorkload::side_by_side(collective, vec![(choice, group)], bytes)
+    }
+
+    /// `collective` of `bytes` in each of `groups`, as chosen there.
+    pub fn side_by_side(collective: Collective, groups: Vec<(Choice, Group)>, bytes: Bytes) -> CollectiveWorkload {
+        CollectiveWorkload { collective, groups, bytes, started: false }
     }
 }
 
@@ -160,10 +164,12 @@ impl Workload for CollectiveWorkload {
     }
 
     fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
-        if !std::mem::replace(&mut self.started, true) {
-            let after = vec![Vec::new(); self.group.len()];
-            let what = (self.collective, self.choice);
-            expand(graph, what, &self.group, self.bytes, &after, Label::of(Phase::Collective));
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        for (choice, group) in &self.groups {
+            let after = vec![Vec::new(); group.len()];
+            expand(graph, (self.collective, *choice), group, self.bytes, &after, Label::of(Phase::Collective));
         }
     }
 }
