@@ -15,6 +15,7 @@ mod library;
 mod oracle;
 mod packet;
 mod routing;
+mod search;
 mod serving;
 mod sweep;
 mod tidy;

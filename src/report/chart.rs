@@ -34,6 +34,32 @@ pub(super) struct Chart<'a> {
     pub series: &'a [Series],
 }
 
+/// Points by what is to be had of two quantities that trade off against each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trade {
+    /// What it shows.
+    pub title: String,
+    /// Along the horizontal axis.
+    pub x: String,
+    /// Along the vertical axis.
+    pub y: String,
+    /// Clouds of points with their names, and whether the points of each are joined; later ones lie above.
+    pub clouds: Vec<(String, Vec<(f64, f64)>, bool)>,
+}
+
+impl Trade {
+    /// The picture as SVG.
+    pub fn svg(&self) -> String {
+        let series = |(name, points, joined): &(String, Vec<(f64, f64)>, bool)| Series {
+            name: name.clone(),
+            points: points.clone(),
+            joined: *joined,
+        };
+        let series: Vec<Series> = self.clouds.iter().map(series).collect();
+        curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &series })
+    }
+}
+
 /// Values along an axis, and where they lie.
 struct Scale {
     from: f64,
