@@ -17,8 +17,11 @@ const LABELS_MAX: usize = 9;
 const COLORS: [RGBColor; CURVES_MAX] = [BLUE, ORANGE, GREEN, VIOLET, RED, INK];
 
 /// One curve or cloud.
-pub(super) struct Series {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// What the legend calls it.
     pub name: String,
+    /// Its points.
     pub points: Vec<(f64, f64)>,
     /// Whether its points are joined.
     pub joined: bool,
@@ -43,20 +46,14 @@ pub struct Trade {
     pub x: String,
     /// Along the vertical axis.
     pub y: String,
-    /// Clouds of points with their names, and whether the points of each are joined; later ones lie above.
-    pub clouds: Vec<(String, Vec<(f64, f64)>, bool)>,
+    /// Clouds of points; later ones lie above.
+    pub clouds: Vec<Series>,
 }
 
 impl Trade {
     /// The picture as SVG.
     pub fn svg(&self) -> String {
-        let series = |(name, points, joined): &(String, Vec<(f64, f64)>, bool)| Series {
-            name: name.clone(),
-            points: points.clone(),
-            joined: *joined,
-        };
-        let series: Vec<Series> = self.clouds.iter().map(series).collect();
-        curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &series })
+        curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &self.clouds })
     }
 }
 

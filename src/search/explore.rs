@@ -76,14 +76,14 @@ pub fn search(
     let library = Library::default();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().expect("threads can be started");
     threads.install(|| {
-        let looked: Vec<Result<Candidate, Seen>> =
+        let looked: Vec<Result<Candidate, Box<Seen>>> =
             plan.points.par_iter().map(|point| look(plan, point, &aims, &library)).collect();
         let mut search = Search { plan, aims, library, everything, seen: vec![None; plan.points.len()] };
         let mut waiting = Vec::new();
         for (at, looked) in looked.into_iter().enumerate() {
             match looked {
                 Ok(candidate) => waiting.push((at, candidate)),
-                Err(seen) => search.seen[at] = Some(seen),
+                Err(seen) => search.seen[at] = Some(*seen),
             }
         }
         search.seen.iter().flatten().for_each(|_| tick());
@@ -93,9 +93,9 @@ pub fn search(
 }
 
 /// What can be said of a point before it is simulated.
-fn look(plan: &Plan, point: &Point, aims: &Aims, library: &Library) -> Result<Candidate, Seen> {
+fn look(plan: &Plan, point: &Point, aims: &Aims, library: &Library) -> Result<Candidate, Box<Seen>> {
     let loaded: Result<Loaded<Scenario>, UserError> = load_with(&plan.base, &point.overlays, library);
-    let none = |fate: Fate, message: String| Seen { fate, record: refused(point, message), bound: None };
+    let none = |fate: Fate, message: String| Box::new(Seen { fate, record: refused(point, message), bound: None });
     let loaded = loaded.map_err(|error| none(Fate::Senseless, error.to_string()))?;
     let forecast = forecast(&loaded.value);
     let forecast = forecast.map_err(|invalid| none(Fate::Senseless, loaded.error(&invalid).to_string()))?;

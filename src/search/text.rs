@@ -3,7 +3,7 @@
 use super::aim::{Aims, of};
 use super::explore::{Fate, Found, Seen};
 use super::spec::{GoalSpec, ObjectiveSpec};
-use crate::report::chart::Trade;
+use crate::report::chart::{Series, Trade};
 use crate::report::table::{Align, Table, number};
 use crate::sweep::{Answer, Kept, Plan};
 use std::fmt::Write;
@@ -182,11 +182,12 @@ pub fn front_chart(goal: &GoalSpec, found: &Found) -> Option<Trade> {
         chosen.filter_map(|seen| point(seen, sides)).filter(|point| !front.contains(point)).collect()
     };
     let best = found.best.and_then(|best| point(&found.seen[best], sides));
+    let series = |name: &str, points, joined| Series { name: name.to_owned(), points, joined };
     let clouds = vec![
-        ("misses a target".to_owned(), of_fate(false), false),
-        ("meets the targets".to_owned(), of_fate(true), false),
-        ("Pareto front".to_owned(), front.clone(), true),
-        ("best".to_owned(), best.into_iter().collect(), false),
+        series("misses a target", of_fate(false), false),
+        series("meets the targets", of_fate(true), false),
+        series("Pareto front", front.clone(), true),
+        series("best", best.into_iter().collect(), false),
     ];
     let [x, y] = sides.map(|name| format!("{name} [tokens/s]"));
     Some(Trade { title: goal.name.clone(), x, y, clouds })
