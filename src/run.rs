@@ -25,7 +25,7 @@ use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Duration, Time};
-use crate::workload::{MtpSpec, Workload};
+use crate::workload::{ChunkWork, MtpSpec, Workload};
 
 /// Runs one experiment.
 ///
@@ -33,6 +33,17 @@ use crate::workload::{MtpSpec, Workload};
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
     simulate_watched(scenario, None)
+}
+
+/// Runs one chunk of the training step that the scenario describes: what happens on one of its GPUs, or on all.
+///
+/// # Errors
+/// As for [`simulate`], and where the scenario describes no training step.
+pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Timeline, Invalid> {
+    let WorkloadSpec::Training(spec) = &scenario.workload else {
+        return Err(Invalid::at("workload", "only a training step has chunks"));
+    };
+    training::simulate_chunk(scenario, spec, work)
 }
 
 /// Is told of the progress of a packet-level network now and then.

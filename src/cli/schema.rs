@@ -11,7 +11,7 @@ use octoplane::scenario::{Scenario, UserError, schema_for};
 use octoplane::search::GoalSpec;
 use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
-use octoplane::validate::SystemsSpec;
+use octoplane::validate::{EnginesSpec, ModelsSpec, SystemsSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -68,6 +68,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("goal", schema_for::<GoalSpec>("Octoplane goal")),
         ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
+        ("models", schema_for::<ModelsSpec>("Octoplane names of models in measurements")),
+        ("engines", schema_for::<EnginesSpec>("Octoplane serving engines of measurements")),
         ("figures", schema_for::<PaperSpec>("Octoplane list of published figures")),
     ]
 }

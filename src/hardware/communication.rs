@@ -129,12 +129,30 @@ pub struct NormalCosts {
     pub combine_copy_rate_per_sm: BytesPerSec,
     /// The same where a combine crosses nodes.
     pub combine_forward_rate_per_sm: BytesPerSec,
+    /// What all rates keep while kernels compute on the other SMs, with which these share memory and L2.
+    pub beside_compute: Fraction,
     /// Tokens that pass through all stages before the stages overlap.
     pub fill_tokens: Count,
     /// Data per byte on the scale-up link.
     pub scale_up_share: Fraction,
     /// Data per byte on the NIC's link.
     pub scale_out_share: Fraction,
+}
+
+impl NormalCosts {
+    /// The costs while kernels compute beside the exchange: every rate is `beside_compute` of its own.
+    pub fn while_computing(self) -> NormalCosts {
+        let part = self.beside_compute;
+        let share = |share: Fraction| Fraction::new(share.get() * part.get()).expect("a part of a part");
+        NormalCosts {
+            dispatch_copy_rate_per_sm: self.dispatch_copy_rate_per_sm.achieved(part),
+            combine_copy_rate_per_sm: self.combine_copy_rate_per_sm.achieved(part),
+            combine_forward_rate_per_sm: self.combine_forward_rate_per_sm.achieved(part),
+            scale_up_share: share(self.scale_up_share),
+            scale_out_share: share(self.scale_out_share),
+            ..self
+        }
+    }
 }
 
 /// Low-latency kernels.

@@ -30,8 +30,11 @@ pub struct Outcome {
 pub enum Folding {
     /// Every GPU was simulated.
     None,
-    /// All GPUs see the same distances, so that one shows what all do.
+    /// All GPUs see the same distances and are as busy, so that one shows what all do.
     Exact,
+    /// All GPUs see the same distances, but a sample of the gate, or the order in which near and far peers are heard of, makes
+    /// them differ a little; the busiest one stood for all.
+    Sampled,
     /// Distances differ; the GPU with the longest ways stood for all, which is a bound from above.
     Farthest,
 }
@@ -42,6 +45,7 @@ impl Folding {
         match self {
             Folding::None => "none",
             Folding::Exact => "exact",
+            Folding::Sampled => "sampled",
             Folding::Farthest => "farthest",
         }
     }

@@ -220,7 +220,7 @@ impl Share {
             head: last,
             weights: layers * model.attention_parameters_on(tp) + dense_layers * ffn + projection,
             shared_experts: moe_layers * shared * expert,
-            routed_experts: moe_layers * u64::from(plan.experts_per_gpu(model)) * expert,
+            routed_experts: moe_layers * u64::from(plan.experts_per_gpu(model)) * expert / u64::from(plan.expert_tp()),
             embedding: tables * table + moe_layers * model.gate_parameters() + norms,
         }
     }

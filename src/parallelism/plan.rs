@@ -15,8 +15,11 @@ pub struct PlanSpec {
     pub tp: Count,
     /// Pipeline parallelism: stages that the layers are cut into.
     pub pp: Count,
-    /// Expert parallelism: GPUs that share the routed experts of a layer; experts are never cut.
+    /// Expert parallelism: GPUs, or groups of `expert_tp` of them, that share the routed experts of a layer.
     pub ep: Count,
+    /// GPUs that each routed expert is cut over, as `tp` cuts a dense feed-forward network. More than one only where attention
+    /// is tensor parallel over the same GPUs: `ep` x `expert_tp` = `tp`.
+    pub expert_tp: Count,
     /// Layers of the last pipeline stage, which may be fewer because it also holds the head; the other stages share the rest.
     /// Without it, all stages share all layers.
     pub last_stage_layers: Option<Count>,
@@ -50,6 +53,7 @@ pub struct Plan {
     pp: u32,
     last_stage_layers: Option<Count>,
     ep: u32,
+    expert_tp: u32,
     dp: u32,
     redundant_experts: u32,
     shared_copies: Option<Count>,
@@ -63,6 +67,7 @@ impl Default for PlanSpec {
             pp: Count::ONE,
             last_stage_layers: None,
             ep: Count::ONE,
+            expert_tp: Count::ONE,
             dp: None,
             redundant_experts: 0,
             shared_copies: None,
@@ -78,9 +83,10 @@ impl PlanSpec {
         self.check_pp(model)?;
         let dp = self.data_parallel(gpus)?;
         self.check_experts(model, u64::from(dp) * self.tp.wide())?;
-        let (tp, pp, ep) = (self.tp.get(), self.pp.get(), self.ep.get());
+        self.check_cut_experts(model)?;
+        let (tp, pp, ep, expert_tp) = (self.tp.get(), self.pp.get(), self.ep.get(), self.expert_tp.get());
         let PlanSpec { redundant_experts, shared_copies, placement, last_stage_layers, .. } = *self;
-        Ok(Plan { tp, pp, last_stage_layers, ep, dp, redundant_experts, shared_copies, placement })
+        Ok(Plan { tp, pp, last_stage_layers, ep, expert_tp, dp, redundant_experts, shared_copies, placement })
     }
 
     fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
@@ -175,6 +181,30 @@ impl PlanSpec {
         }
         Ok(())
     }
+
+    /// What cuts experts agrees with what cuts attention.
+    fn check_cut_experts(&self, model: &ModelSpec) -> Result<(), Invalid> {
+        let (cut, ep, tp) = (self.expert_tp, self.ep, self.tp);
+        if cut == Count::ONE {
+            return Ok(());
+        }
+        let at = |message: String, help: &str| Err(Invalid::at("expert_tp", message).help(help));
+        let Some(moe) = &model.moe else {
+            return at(format!("`expert_tp = {cut}`, but {} has no experts", model.name), "leave `expert_tp` out");
+        };
+        if ep.wide() * cut.wide() != tp.wide() {
+            let message = format!("ep {ep} x expert_tp {cut} GPUs for experts, and tp {tp} for attention");
+            return at(message, "let ep x expert_tp be tp, or leave `expert_tp` out");
+        }
+        if !moe.intermediate.wide().is_multiple_of(cut.wide()) {
+            let message = format!("`expert_tp = {cut}` does not divide `intermediate = {}`", moe.intermediate);
+            return at(message, "let it divide the width of an expert");
+        }
+        if self.placement != ExpertPlacement::Spread || self.shared_copies.is_some() {
+            return at("cut experts with placed copies".to_owned(), "leave `placement` and `shared_copies` out");
+        }
+        Ok(())
+    }
 }
 
 impl Plan {
@@ -191,6 +221,11 @@ impl Plan {
     /// GPUs that share the routed experts of a layer.
     pub const fn ep(&self) -> u32 {
         self.ep
+    }
+
+    /// GPUs that each routed expert is cut over.
+    pub const fn expert_tp(&self) -> u32 {
+        self.expert_tp
     }
 
     /// Copies of the model without its experts.
@@ -225,10 +260,10 @@ impl Plan {
 
     /// Copies of each expert-parallel group: the GPUs over which one expert's gradient is summed.
     pub const fn expert_replicas(&self) -> u32 {
-        self.stage_gpus() / self.ep
+        self.stage_gpus() / (self.ep * self.expert_tp)
     }
 
-    /// Experts of `model` that one GPU holds per layer, redundant and placed shared copies included; zero for a dense
+    /// Experts of `model` that one GPU holds (a part of) per layer, redundant and placed shared copies included; zero for a dense
     /// model.
     pub fn experts_per_gpu(&self, model: &ModelSpec) -> u32 {
         let Some(moe) = &model.moe else { return 0 };

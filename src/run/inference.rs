@@ -12,9 +12,9 @@ use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
-    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, Group, InferenceStep, InferenceWorkload,
-    LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
-    expert_traffic, parts,
+    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep,
+    InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
+    ScheduleChoice, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
 
@@ -71,8 +71,16 @@ impl<'a> Deployment<'a> {
         let (simulated, folding) = simulated(scenario.symmetry, &orders);
         let folded = simulated.len() < members;
         // Where experts differ in load, the busiest GPU stands for all.
-        let uneven = folded && self.model.moe.is_some() && !shape.experts.gate.is_even();
-        let folding = if uneven { Folding::Farthest } else { folding };
+        let mixture = folded && self.model.moe.is_some();
+        let folding = match (&shape.experts.gate, folding) {
+            (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
+            (_, Folding::Exact)
+                if mixture && plan.ep() > 1 && !(orders[0].is_rotation() && self.visits_alike(shape)) =>
+            {
+                Folding::Sampled
+            }
+            (_, folding) => folding,
+        };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;
         let traffic = self.traffic(shape, folded);
         let stands = folded.then(|| simulated[0]);
@@ -89,7 +97,7 @@ impl<'a> Deployment<'a> {
             plan: *plan,
             cpu: on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten(),
             peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
-            experts_reduced: shape.experts.reach == ReachChoice::AllReduce && plan.ep() > 1,
+            experts_reduced: self.reduced(shape.experts),
             exchanges: exchanges.collect(),
             tensor_groups: simulated.iter().map(|&rank| self.tensor_group(rank)).collect(),
             simulated,
@@ -97,6 +105,20 @@ impl<'a> Deployment<'a> {
             gpus,
         };
         Ok((step, folding))
+    }
+
+    /// Whether an all-reduce over the tensor-parallel group adds up what experts yield.
+    fn reduced(&self, experts: &ExpertsSpec) -> bool {
+        experts.reach == ReachChoice::AllReduce && self.plan.ep() * self.plan.expert_tp() > 1
+    }
+
+    /// Whether the tokens of each GPU visit all experts equally often: tokens of a balanced gate take turns, and begin again
+    /// when each expert was visited once.
+    fn visits_alike(&self, shape: &StepShape<'_>) -> bool {
+        let Some(moe) = &self.model.moe else { return true };
+        let round = moe.routed_experts.wide().div_ceil(moe.experts_per_token.wide());
+        let whole = |batch: &Batch| batch.tokens().is_multiple_of(round * u64::from(self.plan.tp()));
+        shape.experts.gate == GateChoice::Balanced && shape.batches.iter().all(whole)
     }
 
     /// SMs that the exchange of tokens takes from what is computed beside it.
@@ -109,11 +131,13 @@ impl<'a> Deployment<'a> {
     /// Expert traffic of each micro-batch.
     fn traffic(&self, shape: &StepShape<'_>, folded: bool) -> Vec<Option<ExpertTraffic>> {
         let mut rng = Seed(self.scenario.seed).stream("gate");
+        // Where experts are cut, each holder of whole ones is a group of `expert_tp` GPUs.
+        let homes = u64::from(self.plan.tp() / self.plan.expert_tp());
         let mut of = |batch: &Batch| {
             let moe = self.model.moe.as_ref()?;
             let per_node = self.cluster.gpus_per_node as usize;
             let exchange = Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded };
-            Some(expert_traffic(exchange, batch.tokens().div_ceil(u64::from(self.plan.tp())), &mut rng))
+            Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), &mut rng))
         };
         shape.batches.iter().map(&mut of).collect()
     }
@@ -179,8 +203,12 @@ impl<'a> Deployment<'a> {
                 return at("run_on", message, "add a [hardware.cpu] table");
             }
         }
-        let (tp, ep) = (self.plan.tp(), self.plan.ep());
-        if shape.experts.reach == ReachChoice::AllReduce && ep > 1 && tp != ep {
+        let (tp, ep, cut) = (self.plan.tp(), self.plan.ep(), self.plan.expert_tp());
+        if cut > 1 && shape.experts.reach != ReachChoice::AllReduce {
+            let message = format!("experts cut over {cut} GPUs, to which tokens travel");
+            return at("reach", message, "`reach = \"all_reduce\"` adds up the parts");
+        }
+        if shape.experts.reach == ReachChoice::AllReduce && ep > 1 && tp != ep * cut {
             let message = format!("an all-reduce over tp = {tp} for experts over ep = {ep}");
             return at("reach", message, "let tp equal ep, or exchange tokens");
         }

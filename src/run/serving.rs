@@ -52,7 +52,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec) -> Result<Outcom
         fleet.prefill = copies(&own, spec_of.instances);
         fleet.transfer = Some(pool.transfer(&cluster)?);
     }
-    let served = serve(fleet, Requests::new(spec, scenario.seed));
+    let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end);
     let facts = ServingFacts {
         decode_gpus: ability.gpus * spec.decode.instances.wide(),
         decode_instances: spec.decode.instances.wide(),

@@ -16,7 +16,9 @@ use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Duration, Watts};
-use crate::workload::{Action, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
+use crate::workload::{
+    Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
+};
 use chunks::Chunks;
 use std::ops::Range;
 
@@ -74,6 +76,13 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster })
 }
 
+/// Runs one chunk of a training step by itself.
+pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
+    let cluster = build::cluster(scenario)?;
+    let job = Job::new(scenario, spec, &cluster)?;
+    Chunks::new(&job, &cluster).timeline(work)
+}
+
 /// Runs a pipeline schedule over given times, every GPU one rank.
 pub(super) fn simulate_pipeline(
     scenario: &Scenario,
@@ -122,6 +131,10 @@ impl<'a> Job<'a> {
         let plan = scenario.parallelism.check(cluster.gpus.len() as u32, model);
         let plan = plan.map_err(|invalid| invalid.under("parallelism"))?;
         let refuse = |place: &str, message: String, help: &str| Err(Invalid::at(place, message).help(help));
+        if plan.expert_tp() > 1 {
+            let message = format!("experts cut over {} GPUs are not trained", plan.expert_tp());
+            return refuse("parallelism.expert_tp", message, "leave `expert_tp` out");
+        }
         let per_micro_batch = u64::from(plan.dp()) * spec.micro_batch.wide();
         if !spec.global_batch.wide().is_multiple_of(per_micro_batch) {
             let message = format!(

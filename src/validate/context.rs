@@ -1,11 +1,13 @@
 //! What predictions may ask: the hardware of a system, the time of a kernel, the outcome of a scenario.
 
 use super::Skip;
+use super::names::{EngineSpec, Names};
 use super::systems::{Library, System};
 use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
+use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
@@ -19,6 +21,7 @@ use std::sync::Mutex;
 /// Hardware and the models to time it with.
 pub(super) struct Context {
     library: Library,
+    names: Names,
     kernel: KernelChoice,
     network: NetworkChoice,
     /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
@@ -26,8 +29,18 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(library: Library, kernel: KernelChoice, network: NetworkChoice) -> Context {
-        Context { library, kernel, network, kernels: Mutex::new(BTreeMap::new()) }
+    pub(super) fn new(library: Library, names: Names, kernel: KernelChoice, network: NetworkChoice) -> Context {
+        Context { library, names, kernel, network, kernels: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The model that a table calls `name`.
+    pub(super) fn model(&self, name: &str) -> Result<&ModelSpec, Skip> {
+        self.names.model(name).ok_or_else(|| Skip::because(format!("unknown model `{name}`")))
+    }
+
+    /// The serving engine that a table calls `name`.
+    pub(super) fn engine(&self, name: &str) -> Result<&EngineSpec, Skip> {
+        self.names.engine(name).ok_or_else(|| Skip::because(format!("unknown serving engine `{name}`")))
     }
 
     /// The system that a table calls `name`.
@@ -61,9 +74,37 @@ impl Context {
 
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
+        let scenario = self.scenario(system, [nodes, gpus], workload)?;
+        simulate(&scenario).map_err(Skip::because)
+    }
+
+    /// The same, of a model that is spread over these GPUs.
+    pub(super) fn deploy(
+        &self,
+        system: &System,
+        [nodes, gpus]: [u32; 2],
+        deployed: Deployed<'_>,
+        workload: WorkloadSpec,
+    ) -> Result<Outcome, Skip> {
+        let scenario = Scenario {
+            model: Some(deployed.model.clone()),
+            parallelism: deployed.plan,
+            precision: Some(deployed.precision),
+            ..self.scenario(system, [nodes, gpus], workload)?
+        };
+        simulate(&scenario).map_err(Skip::because)
+    }
+
+    /// `workload` as a scenario, for sets that look at a part of it.
+    pub(super) fn scenario(
+        &self,
+        system: &System,
+        [nodes, gpus]: [u32; 2],
+        workload: WorkloadSpec,
+    ) -> Result<Scenario, Skip> {
         // NICs of one node reach each other through the fabric.
         let over_nics = matches!(&workload, WorkloadSpec::MoeExchange(spec) if !spec.scale_up);
-        let scenario = Scenario {
+        Ok(Scenario {
             name: "validation".to_owned(),
             description: String::new(),
             seed: 1,
@@ -80,9 +121,16 @@ impl Context {
             routing: RoutingSpec::default(),
             packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
-        };
-        simulate(&scenario).map_err(Skip::because)
+        })
     }
+}
+
+/// A model, how it is spread over GPUs, and in which formats.
+#[derive(Clone, Copy)]
+pub(super) struct Deployed<'a> {
+    pub(super) model: &'a ModelSpec,
+    pub(super) plan: PlanSpec,
+    pub(super) precision: PrecisionSpec,
 }
 
 /// The node of `system` with `gpus` of its GPUs in use.

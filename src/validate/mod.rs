@@ -12,14 +12,17 @@
 //!   grouped in reports, and `points`, which turns the row into measured values with a prediction beside each.
 //!
 //! and one line in [`sets::all`]. Predictions ask the [`Context`] alone: `system(name)` for the hardware, `kernel(system,
-//! kernel)` for one kernel with the chosen kernel model (memoised), `run(scenario)` for whatever takes the network. What a
+//! kernel)` for one kernel with the chosen kernel model (memoised), `run(scenario)` for whatever takes the network, `deploy` for
+//! what a model does on a system. What a
 //! row does is described there as kernels and collectives; how long these take is the business of `gpu` and `network`, so
 //! that a better model improves every set without a change here. No set may look at a measured value to predict it.
 
 mod context;
+mod names;
 mod sets;
 mod systems;
 
+pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec};
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 
@@ -27,6 +30,7 @@ use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
 use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
 use crate::units::Duration;
 use context::Context;
+use names::Names;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -129,9 +133,9 @@ pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
     for set in chosen {
         read.push((set, (set.read)(&request.data.join(format!("{}.csv", set.id)))?));
     }
-    let names = read.iter().flat_map(|(_, rows)| rows.systems());
-    let library = Library::load(request.root, names)?;
-    let context = Context::new(library, request.kernel, request.network);
+    let systems = read.iter().flat_map(|(_, rows)| rows.systems());
+    let library = Library::load(request.root, systems)?;
+    let context = Context::new(library, Names::load(request.root)?, request.kernel, request.network);
     let reports = read.iter().map(|(set, rows)| SetReport {
         id: set.id,
         title: set.title,

@@ -57,10 +57,21 @@ pub struct Rows {
     pub threads: u64,
     /// Loads that a thread has under way at once.
     pub loads: u64,
+    /// Blocks that an SM runs at once, at most: kernels that keep their blocks for many rows start few of them.
+    pub per_sm: u64,
+    /// Times that a block goes through its row; only the first one takes it from memory.
+    pub passes: u64,
     /// What is read per row.
     pub read: Bytes,
     /// What is written per row.
     pub written: Bytes,
+}
+
+impl Rows {
+    /// Blocks that an SM runs as many of as it has threads for, and that go through their rows once.
+    pub fn once(rows: u64, threads: u64, loads: u64, read: Bytes, written: Bytes) -> Rows {
+        Rows { rows, threads, loads, per_sm: u64::MAX, passes: 1, read, written }
+    }
 }
 
 /// Products of groups of rows with the weights of their experts, reduced to what decides their cost.

@@ -27,8 +27,9 @@ pub use serving::{
     ServingSpec, TraceRow,
 };
 pub use training::{
-    Action, Chunk, ChunkWork, ChunkWorkload, MatrixKernels, Part, PipelineSpec, Ring, Schedule, ScheduleSpec,
-    StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
+    Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, MatrixKernels, Part, PipelineSpec, Ring, Schedule,
+    ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages,
+    training_traffic,
 };
 
 use crate::id::OpId;

@@ -1,9 +1,10 @@
 //! Training steps against closed forms, against themselves under symmetry, and under changes whose effect can be bounded.
 
-use octoplane::metrics::{ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, TrainingMetrics};
+use octoplane::metrics::{ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, TrainingMetrics, link_loads};
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, load};
 use octoplane::timeline::Place;
+use octoplane::topology::DeviceKind;
 use octoplane::units::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec};
 use octoplane::workload::{Phase, Work};
 use std::path::Path;
@@ -124,6 +125,33 @@ fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() 
     for (with, without) in with.chunks.iter().zip(&without.chunks).filter(|(chunk, _)| !chunk.name.contains(" & ")) {
         assert_eq!(with.computing, without.computing, "{}", with.name);
         assert!(without.time <= with.time, "{}", with.name);
+    }
+}
+
+#[test]
+fn planes_and_rails_train_alike_because_their_fabrics_carry_the_same() {
+    let outcomes = ["training/v3_2048_h800_mpft.toml", "training/v3_2048_h800_mrft.toml"]
+        .map(|scenario| run(scenario, &["network=flow"]));
+    let [planes, rails] = outcomes.each_ref().map(|outcome| training(outcome).step);
+    assert!((planes / rails - 1.0).abs() <= 0.005, "{planes} and {rails}");
+    let loads = outcomes.each_ref().map(|outcome| link_loads(&outcome.timeline, &outcome.cluster.topology));
+    // Stages and replicas exchange among GPUs of equal index: what enters and leaves GPUs is the same, link by link.
+    let ends = |which: usize| {
+        let topology = &outcomes[which].cluster.topology;
+        let is_gpu = |id| topology.device(id).kind == DeviceKind::Gpu;
+        let at_gpus = loads[which].iter().filter(|load| {
+            let (from, to) = topology.ends(load.link);
+            is_gpu(from) || is_gpu(to)
+        });
+        let mut carried: Vec<_> = at_gpus.map(|load| load.carried).collect();
+        carried.sort_unstable();
+        carried
+    };
+    assert!(!ends(0).is_empty());
+    assert_eq!(ends(0), ends(1));
+    // No link is near its limit over the step, so that nothing waits for the other shape's paths.
+    for load in loads.iter().flatten() {
+        assert!(load.utilisation < 0.5, "{load:?}");
     }
 }
 

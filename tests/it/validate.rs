@@ -29,11 +29,14 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("moe_grouped_gemm", 0.047, 0.173),
     ("mla_attention", 0.048, 0.128),
     ("h800_train_chunk_kernels", 0.083, 0.260),
+    ("h800_train_chunk_phases", 0.075, 0.147),
     ("nccl_one_domain", 0.038, 0.116),
     ("deepep_published", 0.035, 0.168),
     ("deepep_ll_sweep", 0.040, 0.104),
     ("deepep_normal_sweep", 0.050, 0.206),
     ("gb200_nvl72_alltoall", 0.031, 0.086),
+    ("megatron_pretrain", 0.114, 0.240),
+    ("serving_silicon", 0.285, 0.454),
 ];
 
 #[test]

@@ -20,8 +20,8 @@ const THREADS: u64 = 2048;
 /// each piece to come, and writes at the end; blocks that start together do so in step.
 pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
     let threads = rows.threads.clamp(1, THREADS);
-    let at_once = THREADS / threads;
-    let pieces = rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) as f64;
+    let at_once = (THREADS / threads).min(rows.per_sm).max(1);
+    let pieces = (rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) * rows.passes.max(1)) as f64;
     let bytes = (rows.read.get() as f64 * (1.0 - machine.warm) + rows.written.get() as f64) * at_once as f64;
     let wait = Stage { steps: pieces, buffers: 1.0, ..Stage::default() };
     let transfer = Stage { steps: 1.0, l2: bytes, hbm: bytes, ..Stage::default() };

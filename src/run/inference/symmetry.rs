@@ -13,6 +13,13 @@ pub(super) struct PeerOrder {
     profile: Vec<(u64, u64)>,
 }
 
+impl PeerOrder {
+    /// Whether all peers are equally far, so that the rotation in which one sends is that in which it receives.
+    pub(super) fn is_rotation(&self) -> bool {
+        self.profile.iter().all(|way| *way == self.profile[0])
+    }
+}
+
 /// Every GPU of an expert-parallel group sends to the nearest first, and in a rotation among equally near ones, so that on a
 /// symmetric cluster all of them do the same at the same time.
 pub(super) fn peer_orders(cluster: &Cluster, gpus: &[DeviceId], ep: usize) -> Vec<PeerOrder> {

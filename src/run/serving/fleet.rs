@@ -54,13 +54,16 @@ struct Run<'a> {
     sent: Vec<Time>,
     served: Served,
     admitted: Vec<usize>,
+    /// From the arrival of a request until it is known here.
+    front_end: Duration,
 }
 
 /// Serves all requests.
-pub(super) fn serve(fleet: Fleet, source: Requests<'_>) -> Served {
+pub(super) fn serve(fleet: Fleet, source: Requests<'_>, front_end: Duration) -> Served {
     let sent = vec![Time::ZERO; fleet.prefill.len()];
     let (events, known) = (BinaryHeap::new(), Vec::new());
-    let mut run = Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new() };
+    let mut run =
+        Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new(), front_end };
     let users = run.source.users().map_or(1, |users| users.get());
     (0..users).for_each(|_| run.draw(Time::ZERO));
     while let Some(Reverse((now, event))) = run.events.pop() {
@@ -83,7 +86,7 @@ impl Run<'_> {
         if let Some(request) = self.source.next(now) {
             let index = self.known.len();
             self.known.push(Known { request, admitted: Time::ZERO, first: Time::ZERO });
-            self.events.push(Reverse((request.arrival, Event::Arrival(index))));
+            self.events.push(Reverse((request.arrival + self.front_end, Event::Arrival(index))));
         }
     }
 

@@ -11,6 +11,7 @@ use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
 use crate::scenario::SymmetryChoice;
+use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Time};
 use crate::workload::{
@@ -131,7 +132,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
-    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
+    fn exchange(&self, group: &[DeviceId], simulated: &[usize], overlapped: bool) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let sms = Count::new(spec.communication_sms)?;
@@ -157,45 +158,30 @@ impl<'a> Chunks<'a> {
         let members: Vec<usize> = group.iter().map(place).collect();
         let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
+        let mut costs = software.experts.clone();
+        if overlapped {
+            costs.normal = costs.normal.while_computing();
+        }
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
             group: Group::of(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
-            costs: software.experts.clone(),
+            costs,
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
     }
 
+    /// What happens on the GPUs of pipeline rank 0 that are simulated while they do `work`.
+    pub(super) fn timeline(&mut self, work: ChunkWork) -> Result<Timeline, Invalid> {
+        let group = self.group(0);
+        let (simulated, _) = self.simulated(&group);
+        self.run(work, &group, &simulated)
+    }
+
     fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
-        let Job { scenario, spec, model, plan, .. } = *self.job;
-        let chunk = Chunk {
-            model: model.clone(),
-            precision: scenario.precision.unwrap_or_default(),
-            tp: u64::from(plan.tp()),
-            sequences: spec.micro_batch.wide(),
-            length: spec.sequence.wide(),
-            recompute: spec.recompute,
-            experts: u64::from(plan.experts_per_gpu(model)),
-            traffic: self.traffic,
-            gpus: group.to_vec(),
-            per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
-            simulated: simulated.to_vec(),
-            exchange: self.exchange(group, simulated),
-            work,
-        };
-        // Kernels leave SMs to communication only while there is something that they overlap with.
-        let taken = if matches!(work, ChunkWork::Overlapped { .. }) { spec.communication_sms } else { 0 };
-        let library = match spec.matrix_kernels {
-            MatrixKernels::Current => Library::Current,
-            MatrixKernels::Early2025 => Library::Early2025,
-        };
-        let kernels = build::kernels(scenario, self.cluster)?;
-        let mut kernels = Beside { kernels, sms_taken: u64::from(taken), library, gap: spec.launch_gap };
-        let mut network = build::network(scenario, self.cluster)?;
-        let mut workload = ChunkWorkload::new(chunk);
-        let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
+        let timeline = self.run(work, group, simulated)?;
         let parts = breakdown(&timeline);
         Ok(ChunkTime {
             name: name(work),
@@ -206,6 +192,39 @@ impl<'a> Chunks<'a> {
             exposed: parts.exposed_communication,
             phases: parts.phases,
         })
+    }
+
+    fn run(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
+        let Job { scenario, spec, model, plan, .. } = *self.job;
+        let overlapped = matches!(work, ChunkWork::Overlapped { .. });
+        let chunk = Chunk {
+            model: model.clone(),
+            precision: scenario.precision.unwrap_or_default(),
+            tp: u64::from(plan.tp()),
+            sequences: spec.micro_batch.wide(),
+            length: spec.sequence.wide(),
+            recompute: spec.recompute,
+            casts: spec.casts,
+            skew: spec.skew,
+            experts: u64::from(plan.experts_per_gpu(model)),
+            traffic: self.traffic,
+            gpus: group.to_vec(),
+            per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
+            simulated: simulated.to_vec(),
+            exchange: self.exchange(group, simulated, overlapped),
+            work,
+        };
+        // Kernels leave SMs to communication only while there is something that they overlap with.
+        let taken = if overlapped { spec.communication_sms } else { 0 };
+        let library = match spec.matrix_kernels {
+            MatrixKernels::Current => Library::Current,
+            MatrixKernels::Early2025 => Library::Early2025,
+        };
+        let kernels = build::kernels(scenario, self.cluster)?;
+        let mut kernels = Beside { kernels, sms_taken: u64::from(taken), library, gap: spec.launch_gap };
+        let mut network = build::network(scenario, self.cluster)?;
+        let mut workload = ChunkWorkload::new(chunk);
+        Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
     }
 }
 

@@ -60,7 +60,7 @@ impl Row {
                 (rows, columns, 128, 1)
             };
             let (read, written) = (Bytes::new(2 * values), Bytes::new(values));
-            return Ok(Kernel::Rows(Rows { rows: blocks, threads, loads, read, written }));
+            return Ok(Kernel::Rows(Rows::once(blocks, threads, loads, read, written)));
         }
         let shape = self.shape_mxnxk_inferred.as_deref().filter(|_| op.contains("GEMM")).ok_or_else(unsupported)?;
         let sizes = sizes(shape.split_whitespace().next().unwrap_or_default());

@@ -8,9 +8,12 @@ mod exchange;
 mod gb200_nvl72_alltoall;
 mod gemm;
 mod h800_train_chunk_kernels;
+mod h800_train_chunk_phases;
+mod megatron_pretrain;
 mod mla_attention;
 mod moe_grouped_gemm;
 mod nccl_one_domain;
+mod serving_silicon;
 mod skew;
 
 use super::{Context, Measured, Point, Set, Skip};
@@ -24,11 +27,14 @@ pub(super) fn all() -> Vec<Set> {
         Set::of::<moe_grouped_gemm::Row>(),
         Set::of::<mla_attention::Row>(),
         Set::of::<h800_train_chunk_kernels::Row>(),
+        Set::of::<h800_train_chunk_phases::Row>(),
         Set::of::<nccl_one_domain::Row>(),
         Set::of::<deepep_published::Row>(),
         Set::of::<deepep_ll_sweep::Row>(),
         Set::of::<deepep_normal_sweep::Row>(),
         Set::of::<gb200_nvl72_alltoall::Row>(),
+        Set::of::<megatron_pretrain::Row>(),
+        Set::of::<serving_silicon::Row>(),
     ]
 }
 

@@ -184,7 +184,8 @@ impl<'a> Lowering<'a> {
         self.fronts[micro_batch] = self.exchange(label, Direction::Combine, tokens, &done);
     }
 
-    /// Experts of a tensor-parallel group, whose GPUs have all its tokens: each runs its own ones and its part of the shared one.
+    /// Experts of a tensor-parallel group, whose GPUs have all its tokens: each runs its own ones, or its part of them, and its part
+    /// of the shared one.
     fn reduced_experts(&mut self, stage: usize, label: impl Fn(Phase) -> Label, moe: &MoeSpec, batch: Batch) {
         let (tp, tokens) = (self.shapes.tp, batch.tokens());
         let micro_batch = label(Phase::Experts).micro_batch as usize;
@@ -200,10 +201,11 @@ impl<'a> Lowering<'a> {
         let traffic = step.traffic[micro_batch].as_ref().expect("a mixture of experts has traffic");
         let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let whole = step.batches[micro_batch].tokens();
-        let own = moe.experts_per_token.wide().div_ceil(tp);
+        let own = moe.experts_per_token.wide().div_ceil(u64::from(step.plan.ep()));
+        let width = moe.intermediate.wide() / u64::from(step.plan.expert_tp());
         let kernels = |&gpu: &usize| {
-            let rows = traffic.rows_of(gpu, tokens, whole);
-            let mut kernels = self.shapes.experts(layout, &rows, moe.intermediate.wide());
+            let rows = traffic.rows_of(gpu / step.plan.expert_tp() as usize, tokens, whole);
+            let mut kernels = self.shapes.experts(layout, &rows, width);
             kernels.push(self.shapes.sum_copies(tokens, own));
             kernels
         };

@@ -25,6 +25,9 @@ pub struct ServingSpec {
     pub prefill: Option<PrefillPoolSpec>,
     /// How prompts are computed beside decoding requests, where there is no other pool.
     pub colocation: Option<ColocationSpec>,
+    /// From the arrival of a request until the scheduler knows of it: the web server, text to tokens.
+    #[serde(default)]
+    pub front_end: Duration,
     /// Time of the host between steps: scheduling, sampling, sending out tokens.
     #[serde(default)]
     pub step_overhead: Duration,

@@ -6,12 +6,13 @@
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
 use super::kernels::{Load, Training};
+use super::spec::CastChoice;
 use super::stage::{Block, StageShape};
 use super::wire::{self, TrainingTraffic};
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
-use crate::units::Time;
+use crate::units::{Duration, Time};
 use crate::workload::collective::desk::{Desk, Streams};
 use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
@@ -53,6 +54,10 @@ pub struct Chunk {
     pub length: u64,
     /// What the backward pass computes again.
     pub recompute: RecomputeSpec,
+    /// How values are narrowed for products.
+    pub casts: CastChoice,
+    /// How long a GPU waits for those that it exchanges tokens with, on average.
+    pub skew: Duration,
     /// Routed experts on a GPU.
     pub experts: u64,
     /// Where a token travels, for models with experts.
@@ -134,7 +139,7 @@ impl<'a> Lowering<'a> {
             rows: own * visits,
             received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
         };
-        let kernels = Training { shapes, load, recompute: chunk.recompute };
+        let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts };
         let nothing = vec![Vec::new(); streams.len()];
         let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
         Lowering {
@@ -189,13 +194,13 @@ impl<'a> Lowering<'a> {
     /// One layer forward and one backward.
     fn pair(&mut self, forward: Block, backward: Block) {
         let (one, other) = (self.next_side(0), self.next_side(1));
-        self.combine_backward(other, backward);
+        let gradients = self.combine_backward(other, backward);
         self.attention_forward(one);
-        self.ffn_input(other, backward);
-        self.dispatch(one, forward);
+        let tokens = self.dispatch(one, forward);
+        self.ffn_input(other, backward, gradients);
         self.dispatch_backward(other, backward);
         self.ffn_weights(other, backward);
-        self.ffn_forward(one, forward);
+        self.ffn_forward(one, forward, tokens);
         self.combine(one, forward);
         self.attention_input(other);
         self.attention_weights(other);
@@ -215,8 +220,8 @@ impl<'a> Lowering<'a> {
             Block::Projection => self.step(side, Phase::Head, &self.kernels.projection_forward()),
             Block::Dense | Block::Moe => {
                 self.attention_forward(side);
-                self.dispatch(side, block);
-                self.ffn_forward(side, block);
+                let tokens = self.dispatch(side, block);
+                self.ffn_forward(side, block, tokens);
                 self.combine(side, block);
             }
         }
@@ -232,8 +237,8 @@ impl<'a> Lowering<'a> {
                 if self.chunk.recompute == RecomputeSpec::Full {
                     self.layer_again(side, block);
                 }
-                self.combine_backward(side, block);
-                self.ffn_input(side, block);
+                let gradients = self.combine_backward(side, block);
+                self.ffn_input(side, block, gradients);
                 self.dispatch_backward(side, block);
                 if with_weights {
                     self.ffn_weights(side, block);
@@ -253,8 +258,8 @@ impl<'a> Lowering<'a> {
     fn layer_again(&mut self, side: Side, block: Block) {
         let forward = std::mem::replace(&mut self.forward, self.backward.clone());
         self.attention_forward(side);
-        self.dispatch(side, block);
-        self.ffn_forward(side, block);
+        let tokens = self.dispatch(side, block);
+        self.ffn_forward(side, block, tokens);
         self.backward = std::mem::replace(&mut self.forward, forward);
     }
 
@@ -280,25 +285,26 @@ impl<'a> Lowering<'a> {
         self.over_tp(side);
     }
 
-    fn ffn_forward(&mut self, side: Side, block: Block) {
+    /// The dense network; or the shared expert, which does not wait for what is dispatched, and the routed ones, which do.
+    fn ffn_forward(&mut self, side: Side, block: Block, dispatched: Front) {
         if block == Block::Dense {
             self.step(side, Phase::DenseFfn, &self.kernels.dense_forward());
             self.over_tp(side);
-        } else {
-            self.step(side, Phase::Experts, &self.kernels.routed_forward());
+            return;
         }
+        self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
+        join(&mut self.forward, dispatched);
+        self.step(side, Phase::Experts, &self.kernels.routed_forward());
     }
 
-    /// Router, dispatch, and the shared expert, which does not wait for what is dispatched.
-    fn dispatch(&mut self, side: Side, block: Block) {
+    /// Router and dispatch: when tokens are where their experts are.
+    fn dispatch(&mut self, side: Side, block: Block) -> Front {
         if block == Block::Dense {
-            return;
+            return vec![Vec::new(); self.streams.len()];
         }
         self.step(side, Phase::Gate, &self.kernels.gate_forward());
         let routed = self.forward.clone();
-        let received = self.exchange(side, Phase::Dispatch, Direction::Dispatch, &routed);
-        self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
-        join(&mut self.forward, received);
+        self.exchange(side, Phase::Dispatch, Direction::Dispatch, &routed)
     }
 
     fn combine(&mut self, side: Side, block: Block) {
@@ -308,23 +314,25 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn combine_backward(&mut self, side: Side, block: Block) {
-        if block == Block::Moe {
-            let ready = self.backward.clone();
-            let received = self.exchange(side, Phase::CombineBackward, Direction::Dispatch, &ready);
-            // The shared expert's gradient does not travel.
-            self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
-            join(&mut self.backward, received);
+    /// When the gradients of experts' outputs are where the experts are.
+    fn combine_backward(&mut self, side: Side, block: Block) -> Front {
+        if block == Block::Dense {
+            return vec![Vec::new(); self.streams.len()];
         }
+        let ready = self.backward.clone();
+        self.exchange(side, Phase::CombineBackward, Direction::Dispatch, &ready)
     }
 
-    fn ffn_input(&mut self, side: Side, block: Block) {
+    /// The gradient of the shared expert does not travel, and those of the routed ones wait for what is dispatched.
+    fn ffn_input(&mut self, side: Side, block: Block, dispatched: Front) {
         if block == Block::Dense {
             self.step(side, Phase::FfnBackward, &self.kernels.dense_input());
             self.over_tp(side);
-        } else {
-            self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
+            return;
         }
+        self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
+        join(&mut self.backward, dispatched);
+        self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
     }
 
     fn dispatch_backward(&mut self, side: Side, block: Block) {
@@ -398,11 +406,11 @@ impl<'a> Lowering<'a> {
     /// The all-to-all as communication kernels do it, on channels that all of them share.
     fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
         let mut front = vec![Vec::new(); self.chunk.gpus.len()];
-        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
-            front[rank].clone_from(ready);
-        }
         let streams = std::mem::take(&mut self.channels);
         let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
+        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
+            front[rank] = desk.software((rank, 0), self.chunk.skew, ready);
+        }
         let mut received = kernels.pass(&mut desk, way, &front);
         self.channels = desk.into_streams();
         self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()

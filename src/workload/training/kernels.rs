@@ -5,6 +5,7 @@
 //! router and its balancing run as dozens of small kernels. Shapes are those of one GPU of a tensor-parallel group, with
 //! sequence parallelism: passes over hidden states are divided, too. This module computes no durations.
 
+use super::spec::CastChoice;
 use crate::dtype::Dtype;
 use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::parallelism::RecomputeSpec;
@@ -13,7 +14,7 @@ use crate::workload::inference::kernels::Shapes;
 use crate::workload::kernel::{Gemm, Kernel, Pass, PrefillAttention, values};
 
 /// Small kernels of the router, forward and backward: scores, groups, top-k, balancing loss (h800_train_chunk_kernels.csv).
-const ROUTER_PASSES: [usize; 2] = [40, 26];
+const ROUTER_PASSES: [usize; 2] = [38, 26];
 /// Values that share one FP32 scale factor (arXiv 2412.19437, section 3.3.2).
 const SCALE_GROUP: u64 = 128;
 
@@ -40,6 +41,7 @@ pub(super) struct Training<'a> {
     pub shapes: Shapes<'a>,
     pub load: Load,
     pub recompute: RecomputeSpec,
+    pub casts: CastChoice,
 }
 
 impl Training<'_> {
@@ -62,20 +64,36 @@ impl Training<'_> {
         values(rows, columns, self.shapes.precision.operands) + scales
     }
 
+    /// Whether what the backward pass needs is kept in a narrow format.
+    fn keeps_narrow(&self) -> bool {
+        self.narrow() && self.casts == CastChoice::Separate
+    }
+
     /// Casts to the format of operands and transposes the scale factors; nothing where operands are wide.
     fn cast(&self, rows: u64, columns: u64) -> Vec<Kernel> {
         if !self.narrow() {
             return Vec::new();
         }
+        if self.casts == CastChoice::Joint {
+            // Both directions at once, tile by tile.
+            let tile = self.operand(passes::TILE, passes::TILE);
+            return vec![passes::tile_by_tile(rows, columns, tile * 2)];
+        }
         let scales = values(rows, columns.div_ceil(SCALE_GROUP), Dtype::Fp32);
-        let read = values(rows, columns, Dtype::Bf16);
-        let cast = Kernel::Elementwise { read, written: self.operand(rows, columns) };
-        vec![cast, Kernel::Elementwise { read: scales, written: scales }]
+        vec![passes::row_by_row(rows, values(1, columns, Dtype::Bf16), self.operand(1, columns)), even(scales)]
     }
 
     /// Casts and transposes, so that a product can run over tokens.
     fn cast_transposed(&self, rows: u64, columns: u64) -> Vec<Kernel> {
-        self.cast(rows, columns).into_iter().take(1).collect()
+        if !self.keeps_narrow() {
+            return Vec::new();
+        }
+        vec![passes::tile_by_tile(rows, columns, self.operand(passes::TILE, passes::TILE))]
+    }
+
+    /// Weights whose products run over outputs are transposed first, where both operands have to lie along the sum.
+    fn transposed(&self, (outputs, inputs): Matrix) -> Vec<Kernel> {
+        if self.keeps_narrow() { vec![even(self.operand(outputs, inputs))] } else { Vec::new() }
     }
 
     fn forward(&self, rows: u64, (outputs, inputs): Matrix) -> Vec<Kernel> {
@@ -87,9 +105,7 @@ impl Training<'_> {
     /// Gradient of the input: the gradient of the output, cast, meets the transposed weights.
     fn input(&self, rows: u64, (outputs, inputs): Matrix) -> Vec<Kernel> {
         let mut kernels = self.cast(rows, outputs);
-        if self.narrow() {
-            kernels.push(even(self.operand(outputs, inputs)));
-        }
+        kernels.extend(self.transposed((outputs, inputs)));
         kernels.push(self.shapes.gemm(rows, inputs, outputs));
         kernels
     }
@@ -99,15 +115,18 @@ impl Training<'_> {
         gradient(groups, rows, matrix, self.shapes.precision.operands)
     }
 
-    /// Norm that first adds what the block before it produced to the residual stream.
     fn norm(&self, rows: u64, columns: u64) -> Kernel {
-        even(values(2 * rows, columns, Dtype::Bf16))
+        passes::norm(rows, values(1, columns, Dtype::Bf16))
     }
 
     /// Reads the gradient, the input and the residual's gradient, and writes the sum.
     fn norm_backward(&self, rows: u64, columns: u64) -> Kernel {
-        let row = values(rows, columns, Dtype::Bf16);
-        Kernel::Elementwise { read: row * 3, written: row }
+        passes::norm_backward(rows, values(1, columns, Dtype::Bf16))
+    }
+
+    /// A pass over the hidden states: they are scaled, or something is added to them.
+    fn over_hidden(&self) -> Kernel {
+        even(values(self.own_tokens(), self.shapes.hidden(), Dtype::Bf16))
     }
 
     fn attention(&self, pass: Pass) -> Kernel {
@@ -158,10 +177,12 @@ impl Training<'_> {
         };
         kernels.push(self.attention(Pass::Forward));
         // Kept for the backward pass in a narrower format (arXiv 2412.19437, section 3.3.3).
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(even(values(tokens, output.1, Dtype::Bf16)));
         }
         kernels.extend(self.forward(tokens, output));
+        // The block's output is scaled before it joins the residual stream.
+        kernels.push(self.over_hidden());
         kernels
     }
 
@@ -170,7 +191,7 @@ impl Training<'_> {
         let tokens = self.tokens();
         let mut kernels = Vec::new();
         for up in sizes.up() {
-            kernels.push(even(values(tokens, up.1, Dtype::Bf16)));
+            kernels.push(self.norm(tokens, up.1));
             kernels.extend(self.forward(tokens, up));
         }
         let row = |columns| values(tokens, columns, Dtype::Bf16);
@@ -184,7 +205,7 @@ impl Training<'_> {
     pub fn attention_input(&self) -> Vec<Kernel> {
         let (tokens, hidden) = (self.tokens(), self.shapes.hidden());
         let row = |columns| values(tokens, columns, Dtype::Bf16);
-        let mut kernels = vec![self.norm_backward(self.own_tokens(), hidden)];
+        let mut kernels = vec![self.over_hidden(), self.norm_backward(self.own_tokens(), hidden), self.over_hidden()];
         let (projections, expanded) = match &self.shapes.model.attention {
             AttentionSpec::Mla(mla) => {
                 let sizes = MlaSizes::new(mla, self.shapes.tp, hidden);
@@ -196,7 +217,7 @@ impl Training<'_> {
             }
         };
         let output = projections[projections.len() - 1];
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(even(row(output.1)));
         }
         kernels.extend(self.input(tokens, output));
@@ -219,7 +240,7 @@ impl Training<'_> {
         if self.recompute == RecomputeSpec::Selective {
             kernels.push(self.norm(self.own_tokens(), hidden));
         }
-        kernels.push(self.norm_backward(self.own_tokens(), hidden));
+        kernels.extend([self.over_hidden(), self.norm_backward(self.own_tokens(), hidden)]);
         kernels
     }
 
@@ -259,6 +280,8 @@ impl Training<'_> {
         let (tokens, hidden, experts) = (self.own_tokens(), self.shapes.hidden(), self.routed());
         let mut kernels = vec![self.norm(tokens, hidden), self.wide_gemm(tokens, experts, hidden)];
         kernels.extend(vec![even(values(tokens, experts, Dtype::Fp32)); ROUTER_PASSES[0]]);
+        // The best groups, then the best experts.
+        kernels.extend(vec![passes::top_k(tokens, values(1, experts, Dtype::Fp32)); 2]);
         kernels.extend(self.cast_transposed(tokens, hidden));
         kernels
     }
@@ -357,6 +380,7 @@ impl Training<'_> {
 }
 
 mod ffn;
+mod passes;
 
 /// The gradient of weights: outputs by inputs, summed over tokens.
 fn gradient(groups: u64, tokens: u64, (outputs, inputs): Matrix, operands: Dtype) -> Kernel {

@@ -32,6 +32,12 @@ pub struct TrainingSpec {
     /// Which FP8 matrix kernels the software has.
     #[serde(default)]
     pub matrix_kernels: MatrixKernels,
+    /// How values are narrowed for products.
+    #[serde(default)]
+    pub casts: CastChoice,
+    /// How far apart the GPUs that share experts come to an exchange, on average: each waits for all of them before data moves.
+    #[serde(default)]
+    pub skew: Duration,
     /// Whether the model's multi-token-prediction modules are trained with it.
     #[serde(default = "yes")]
     pub mtp: bool,
@@ -54,6 +60,18 @@ pub enum MatrixKernels {
     Current,
     /// Tiles of 128 x 128 only, as when DeepSeek-V3 was trained.
     Early2025,
+}
+
+/// How values are narrowed for products, where these have narrow operands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CastChoice {
+    /// For every product, weights transposed for every micro-batch, activations kept narrow: a recorded chunk of DeepSeek's
+    /// training (h800_train_chunk_kernels.csv).
+    #[default]
+    Separate,
+    /// Once for both directions, weights once per step, activations kept wide: NVIDIA Transformer Engine.
+    Joint,
 }
 
 /// A pipeline schedule over given times, without a model: how long its bubbles are.

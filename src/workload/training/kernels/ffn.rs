@@ -1,6 +1,6 @@
 //! Feed-forward networks: dense, shared experts, routed experts.
 
-use super::{Kernel, Training, even};
+use super::{Kernel, Training, even, passes};
 use crate::dtype::Dtype;
 use crate::parallelism::RecomputeSpec;
 use crate::workload::kernel::{Gemm, GroupedGemm, RowLayout, values};
@@ -53,7 +53,7 @@ impl Training<'_> {
             Kernel::Elementwise { read: halves, written: self.operand(network.rows, network.width) },
             self.product(network, hidden, network.width),
         ];
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(Kernel::Elementwise { read: halves, written: self.operand(network.rows, 2 * network.width) });
         }
         kernels
@@ -64,8 +64,11 @@ impl Training<'_> {
         let (hidden, Network { rows, width, .. }) = (self.shapes.hidden(), network);
         let halves = values(rows, 2 * width, Dtype::Bf16);
         let mut kernels = Vec::new();
-        if self.narrow() {
+        if self.keeps_narrow() {
             kernels.push(Kernel::Elementwise { read: self.operand(rows, 2 * width), written: halves });
+        }
+        if network.groups == 1 {
+            kernels.extend(self.transposed((hidden, width)));
         }
         kernels.push(self.product(network, width, hidden));
         let product = values(rows, width, Dtype::Bf16);
@@ -73,6 +76,9 @@ impl Training<'_> {
         kernels.push(Kernel::Elementwise { read: halves + product, written: halves + again });
         kernels.extend(self.cast_transposed(rows, width));
         kernels.extend(self.cast(rows, 2 * width));
+        if network.groups == 1 {
+            kernels.extend(self.transposed((2 * width, hidden)));
+        }
         kernels.push(self.product(network, hidden, 2 * width));
         kernels.extend(self.cast_transposed(rows, 2 * width));
         kernels
@@ -118,10 +124,15 @@ impl Training<'_> {
         self.shared().map_or(Vec::new(), |network| self.network_input(network))
     }
 
-    /// Received tokens, copied for each expert that they visit; the experts; the sum of each token's outputs.
+    /// Received tokens, counted and copied for each expert that they visit; the experts, whose weights are transposed for
+    /// the backward pass; the sum of each token's outputs.
     pub fn routed_forward(&self) -> Vec<Kernel> {
         let network = self.routed_experts();
-        let mut kernels = vec![self.copy_for_experts(network.rows)];
+        let mut kernels = passes::places(network.groups, self.visits() * self.load.received).to_vec();
+        kernels.push(self.copy_for_experts(network.rows));
+        for matrix in [(2 * network.width, self.shapes.hidden()), (self.shapes.hidden(), network.width)] {
+            kernels.extend(self.transposed((network.groups * matrix.0, matrix.1)));
+        }
         kernels.extend(self.network_forward(network));
         kernels.push(self.sum_of_experts(network.rows));
         kernels
@@ -146,6 +157,10 @@ impl Training<'_> {
         let mut kernels = self.shared().map_or(Vec::new(), |network| self.network_weights(network));
         kernels.extend(self.network_weights(self.routed_experts()));
         kernels
+    }
+
+    fn visits(&self) -> u64 {
+        self.shapes.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide())
     }
 
     fn copy_for_experts(&self, rows: u64) -> Kernel {
