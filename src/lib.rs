@@ -19,6 +19,7 @@ pub mod rng;
 pub mod routing;
 pub mod run;
 pub mod scenario;
+pub mod search;
 pub mod sources;
 pub mod sweep;
 pub mod timeline;

@@ -2,6 +2,7 @@
 //!
 //! This is the picture of the whole program; each line of [`simulate`] is one arrow of it.
 
+mod bound;
 mod build;
 mod exchange;
 mod inference;
@@ -9,6 +10,7 @@ mod lower;
 mod serving;
 mod training;
 
+pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;

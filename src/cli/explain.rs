@@ -3,7 +3,7 @@
 use super::output::say;
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::metrics::{EXPLANATIONS, Explanation};
+use octoplane::metrics::{Explanation, explanations};
 use octoplane::report::table::{Align, Table};
 use octoplane::scenario::UserError;
 
@@ -23,7 +23,7 @@ pub(super) fn main(args: &ExplainArgs) -> Ending {
             ("unit", Align::Left),
             ("definition", Align::Left),
         ]);
-        for metric in EXPLANATIONS {
+        for metric in explanations() {
             table.row([metric.name, metric.of, metric.unit, metric.definition].map(str::to_owned).to_vec());
         }
         say(&table.headed())?;
@@ -36,9 +36,9 @@ pub(super) fn main(args: &ExplainArgs) -> Ending {
 
 /// All that the name means: workloads may use one name for their own figure.
 fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
-    let found: Vec<&Explanation> = EXPLANATIONS.iter().filter(|metric| metric.name == name).collect();
+    let found: Vec<&Explanation> = explanations().filter(|metric| metric.name == name).collect();
     if found.is_empty() {
-        let mut known: Vec<&str> = EXPLANATIONS.iter().map(|metric| metric.name).collect();
+        let mut known: Vec<&str> = explanations().map(|metric| metric.name).collect();
         known.sort_unstable();
         known.dedup();
         return Err(UserError::plain(format!(

@@ -14,6 +14,7 @@ mod report;
 mod reproduce;
 mod run;
 mod schema;
+mod search;
 mod sweep;
 mod topo;
 mod validate;
@@ -58,6 +59,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run a study: one scenario along axes, in parallel, resumable; a table as CSV and Parquet
     Sweep(sweep::SweepArgs),
+    /// Find the cheapest or fastest deployment that meets targets: hardware, plan and batch, pruned by bounds
+    Search(search::SearchArgs),
     /// Work out every table and figure of arXiv 2505.09343: printed, simulated, deviation, status
     Reproduce(reproduce::ReproduceArgs),
     /// Check topologies and scenarios against what they promise and what they were: exit code 1 for a regression
@@ -111,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         None => say(INTRODUCTION).map(|()| Done::Answered),
         Some(Command::Run(args)) => run::main(&args),
         Some(Command::Sweep(args)) => sweep::main(&args),
+        Some(Command::Search(args)) => search::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),
         Some(Command::Check(args)) => check::main(&args, &root),
         Some(Command::Validate(args)) => validate::main(&args, &root),

@@ -4,7 +4,8 @@ use super::output::{say, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page};
-use octoplane::scenario::{Loaded, UserError, folders_in, load, load_table, read_text};
+use octoplane::scenario::{UserError, folders_in, load, load_table, read_text};
+use octoplane::search::GoalSpec;
 use octoplane::sweep::StudySpec;
 use std::path::{Path, PathBuf};
 
@@ -63,10 +64,15 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), UserError> {
 fn read(file: &Path) -> Result<Kept, UserError> {
     let at = |error: String| UserError::plain(format!("{}: {error}", file.display()));
     if file.extension().is_some_and(|extension| extension == "csv") {
-        let study: Loaded<StudySpec> = load(&file.with_file_name("study.resolved.toml"), &[])?;
-        let axes: Vec<String> = study.value.axis.iter().map(|axis| axis.name.clone()).collect();
+        let study_path = file.with_file_name("study.resolved.toml");
+        let study = if study_path.is_file() {
+            load::<StudySpec>(&study_path, &[])?.value
+        } else {
+            load::<GoalSpec>(&file.with_file_name("goal.resolved.toml"), &[])?.value.study()
+        };
+        let axes: Vec<String> = study.axis.iter().map(|axis| axis.name.clone()).collect();
         let rows: Vec<CsvRow> = load_table(file)?.into_iter().map(|row| row.value).collect();
-        let table = SweepTable::new(&study.value.name, &study.value.description, &axes, &rows);
+        let table = SweepTable::new(&study.name, &study.description, &axes, &rows);
         return table.map(Kept::Sweep).map_err(at);
     }
     kept_json(&read_text(file)?).map_err(at)

@@ -8,6 +8,7 @@ use octoplane::hardware::{CableSpec, CommunicationSpec, CpuSpec, GpuSpec, NicSpe
 use octoplane::model::ModelSpec;
 use octoplane::reproduce::PaperSpec;
 use octoplane::scenario::{Scenario, UserError, schema_for};
+use octoplane::search::GoalSpec;
 use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
 use octoplane::validate::{EnginesSpec, ModelsSpec, SystemsSpec};
@@ -64,6 +65,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("model", schema_for::<ModelSpec>("Octoplane model")),
         ("topology", schema_for::<TopologySpec>("Octoplane topology")),
         ("study", schema_for::<StudySpec>("Octoplane study")),
+        ("goal", schema_for::<GoalSpec>("Octoplane goal")),
         ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("models", schema_for::<ModelsSpec>("Octoplane names of models in measurements")),

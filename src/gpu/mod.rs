@@ -2,9 +2,11 @@
 //!
 //! This layer knows kernels and processors, never models, schedules or the network.
 
+mod least;
 mod roofline;
 pub mod tile;
 
+pub use least::least_seconds;
 pub use roofline::{Instant, Processor, Roofline};
 pub use tile::Attention;
 

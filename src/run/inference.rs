@@ -257,9 +257,39 @@ impl<'a> Deployment<'a> {
     }
 }
 
+/// A step of inference as a scenario asks for it, with what it keeps in memory.
+pub(super) struct Asked<'a> {
+    pub(super) shape: StepShape<'a>,
+    load: InferenceLoad,
+    /// The value that decides how much is kept, for messages.
+    place: &'static str,
+}
+
+impl Asked<'_> {
+    /// Whether the deployment holds it.
+    pub(super) fn memory(&self, deployment: &Deployment<'_>) -> Result<Memory, Invalid> {
+        deployment.memory(&self.load, self.place)
+    }
+}
+
 /// Lowers a decode step.
 pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
     let deployment = Deployment::of(scenario, cluster)?;
+    let asked = decode_step(spec, &deployment)?;
+    let memory = asked.memory(&deployment)?;
+    deployment.job(&asked.shape, memory)
+}
+
+/// Lowers a prefill step.
+pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+    let deployment = Deployment::of(scenario, cluster)?;
+    let asked = prefill_step(spec, &deployment)?;
+    let memory = asked.memory(&deployment)?;
+    deployment.job(&asked.shape, memory)
+}
+
+/// The decode step that `spec` asks for.
+pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
     if spec.micro_batches.get() > spec.requests_per_gpu.get() {
         let message = format!("{} micro-batches of {} requests per GPU", spec.micro_batches, spec.requests_per_gpu);
         let invalid = Invalid::at("workload.decode.micro_batches", message);
@@ -285,13 +315,11 @@ pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) 
         mtp: spec.mtp.is_some(),
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
     };
-    let memory = deployment.memory(&load, "workload.decode.requests_per_gpu")?;
-    deployment.job(&shape, memory)
+    Ok(Asked { shape, load, place: "workload.decode.requests_per_gpu" })
 }
 
-/// Lowers a prefill step.
-pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster)?;
+/// The prefill step that `spec` asks for.
+pub(super) fn prefill_step<'a>(spec: &'a PrefillSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
     let (tp, prompt, cached) = (u64::from(deployment.plan.tp()), spec.prompt.wide(), u64::from(spec.cached));
     let tokens = spec.tokens_per_gpu.wide() * tp;
     let prompts = tokens / prompt;
@@ -318,6 +346,5 @@ pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster
         mtp: false,
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
     };
-    let memory = deployment.memory(&load, "workload.prefill.tokens_per_gpu")?;
-    deployment.job(&shape, memory)
+    Ok(Asked { shape, load, place: "workload.prefill.tokens_per_gpu" })
 }

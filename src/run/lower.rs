@@ -57,5 +57,11 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
         chosen.push((choice, group));
     }
     let workload = CollectiveWorkload::side_by_side(spec.kind, chosen, spec.bytes);
-    Ok(Job { workload: Box::new(workload), memory: None, folding: Folding::None, exchange: None, taken: Taken::default() })
+    Ok(Job {
+        workload: Box::new(workload),
+        memory: None,
+        folding: Folding::None,
+        exchange: None,
+        taken: Taken::default(),
+    })
 }

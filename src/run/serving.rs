@@ -103,7 +103,7 @@ fn check(scenario: &Scenario, spec: &ServingSpec) -> Result<(), Invalid> {
 }
 
 /// What a GPU costs per hour: capital and energy where it is owned, else its rent.
-fn gpu_hour(scenario: &Scenario, spec: &ServingSpec) -> Option<UsdPerHour> {
+pub(super) fn gpu_hour(scenario: &Scenario, spec: &ServingSpec) -> Option<UsdPerHour> {
     let Some(capital) = spec.capital else { return scenario.hardware.gpu.rent };
     let hours = capital.lifetime.as_secs() / 3600.0;
     let energy = watts_per_gpu(scenario) / 1e3 * capital.overhead * capital.per_kwh.as_f64();

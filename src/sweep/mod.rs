@@ -11,7 +11,8 @@ mod record;
 mod spec;
 
 pub use frame::{record_frame, sweep_text};
-pub use plan::{Plan, plan};
+pub use plan::{Place, Plan, Point, plan};
+pub(crate) use point::record_of;
 pub use point::{Progress, run};
 pub use record::{Answer, Kept, Record, read_log};
 pub use spec::{AxisSpec, RangeSpec, StudySpec};

@@ -50,6 +50,11 @@ pub fn run(
     })
 }
 
+/// The record of one point of `plan`, simulated now.
+pub(crate) fn record_of(plan: &Plan, point: &Point, library: &Library) -> Record {
+    record(plan, point, &BTreeMap::new(), library).0
+}
+
 /// The record of a point, and whether it was known before.
 fn record(plan: &Plan, point: &Point, known: &BTreeMap<String, Record>, library: &Library) -> (Record, bool) {
     let version = env!("CARGO_PKG_VERSION").to_owned();

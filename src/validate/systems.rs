@@ -110,13 +110,7 @@ impl Library {
         Ok(None)
     }
 
-    fn add(
-        &mut self,
-        gpu: GpuSpec,
-        overridden: bool,
-        node: Option<NodeSpec>,
-        fabric: Option<TopologySpec>,
-    ) -> usize {
+    fn add(&mut self, gpu: GpuSpec, overridden: bool, node: Option<NodeSpec>, fabric: Option<TopologySpec>) -> usize {
         let index = self.systems.len();
         self.systems.push(System { index, overridden, gpu, node, fabric });
         index

@@ -264,6 +264,19 @@ impl Kernel {
         }
     }
 
+    /// What of the traffic comes from memory however large the caches are: weights and keys and values, of which every layer has
+    /// its own.
+    pub fn stored(&self) -> Bytes {
+        match self {
+            Kernel::Gemm(g) => values(g.groups * g.n, g.k, g.weights),
+            Kernel::GroupedGemm(g) => values(g.touched * g.n, g.k, g.weights),
+            Kernel::DecodeAttention(a) => values(a.requests * a.context, a.cached_values, a.cache),
+            Kernel::WeightGradient(_) | Kernel::PrefillAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => {
+                Bytes::ZERO
+            }
+        }
+    }
+
     /// The format in which the arithmetic is done.
     pub fn operands(&self) -> Dtype {
         match self {

@@ -16,8 +16,8 @@ pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, P
 pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
     BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
-    InferenceWorkload, LaunchChoice, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice, expert_traffic,
-    parts,
+    InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice,
+    expert_traffic, parts,
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};

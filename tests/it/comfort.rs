@@ -1,7 +1,7 @@
 //! What makes the program easy to live with: pages of results, explanations, templates.
 
 use crate::cli::{octoplane, root, scratch, stderr, stdout};
-use octoplane::metrics::{EXPLANATIONS, Explanation};
+use octoplane::metrics::{Explanation, explanations};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,8 @@ fn every_metric_is_explained_and_no_other() {
     let mut met = BTreeSet::new();
     let scenarios = [
         ("decode", "h800_ep128_decode"),
+        ("prefill", "h800_ep32_prefill"),
+        ("serving", "h800_serving"),
         ("collective", "collectives/all_reduce_h100"),
         ("moe_exchange", "moe/deepep_low_latency_h100"),
         ("training", "training/v3_2048_h800_mpft"),
@@ -135,14 +137,21 @@ fn every_metric_is_explained_and_no_other() {
             let means = |explained: &&Explanation| {
                 explained.name == name && (explained.of == workload || explained.of.is_empty())
             };
-            let explained = EXPLANATIONS.iter().find(means);
+            let explained = explanations().find(means);
             let explained = explained.unwrap_or_else(|| panic!("nothing explains `{name}` of {workload}"));
             assert_eq!(explained.unit, metric["unit"].as_str().unwrap(), "{name} of {workload}");
             met.insert((explained.name, explained.of));
         }
     }
-    let explained: BTreeSet<(&str, &str)> =
-        EXPLANATIONS.iter().map(|explained| (explained.name, explained.of)).collect();
+    let search = ["search", "scenarios/goals/fastest_under_budget.toml", "--json", "--out", out.to_str().unwrap()];
+    let found: serde_json::Value = serde_json::from_str(&stdout(&octoplane(root(), &search))).unwrap();
+    let best = &found["points"][found["best"].as_u64().unwrap() as usize]["record"]["metrics"];
+    for explained in explanations().filter(|explained| explained.of == "search") {
+        let kept = best.as_array().unwrap().iter().find(|kept| kept[0] == explained.name).unwrap();
+        assert_eq!(kept[1], explained.unit);
+        met.insert((explained.name, explained.of));
+    }
+    let explained: BTreeSet<(&str, &str)> = explanations().map(|explained| (explained.name, explained.of)).collect();
     assert_eq!(explained, met, "explained, but in no answer");
     for (name, _) in &met {
         let text = stdout(&octoplane(root(), &["explain", name]));

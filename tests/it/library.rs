@@ -31,7 +31,7 @@ fn tomls(folder: &str) -> Vec<PathBuf> {
 
 /// Fragments are no descriptions of their own: they are loaded through what extends them. Studies have tests of their own.
 fn is_fragment(path: &Path) -> bool {
-    let folders = ["architectures", "assumptions", "precision", "studies"];
+    let folders = ["architectures", "assumptions", "goals", "precision", "studies"];
     let inside = path.strip_prefix(root()).unwrap_or(path);
     inside.components().any(|part| folders.iter().any(|folder| part.as_os_str() == *folder))
 }

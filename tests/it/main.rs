@@ -17,6 +17,7 @@ mod library;
 mod oracle;
 mod packet;
 mod routing;
+mod search;
 mod serving;
 mod sweep;
 mod tidy;

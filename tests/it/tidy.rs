@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["metrics"],
     &["report", "scenario"],
     &["run"],
-    &["check", "fit", "reproduce", "sweep", "validate"],
+    &["check", "fit", "reproduce", "search", "sweep", "validate"],
     &["lib", "main", "cli"],
 ];
 
@@ -58,7 +58,11 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
     ("parquet::", &["report"], "parquet is private to `report`"),
-    ("rayon::", &["sweep", "check", "validate"], "threads are for whole runs beside each other, never inside one"),
+    (
+        "rayon::",
+        &["search", "sweep", "check", "validate"],
+        "threads are for whole runs beside each other, never inside one",
+    ),
     ("indicatif::", &["cli"], "indicatif is private to the command line"),
 ];
 

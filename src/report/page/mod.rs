@@ -2,7 +2,6 @@
 //!
 //! It reads what `run`, `sweep`, `reproduce` and `validate` keep, and must not know how to work anything out again.
 
-mod chart;
 mod figures;
 mod html;
 mod read;

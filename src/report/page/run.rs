@@ -1,9 +1,9 @@
 //! A run on the page: its metrics, what it waited for, where the time and the memory went.
 
 use super::Section;
-use super::chart::{Bar, bars};
 use super::html::{Cell, columns, figure, folded, table, tile};
 use super::read::{Kept, MemoryRow, RunSummary};
+use crate::report::chart::{Bar, bars};
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::number;
 

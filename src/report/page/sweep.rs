@@ -1,9 +1,9 @@
 //! A sweep on the page: where it is best, curves along its axes, the Pareto front, all points.
 
 use super::Section;
-use super::chart::{CURVES_MAX, Chart, Series, curves};
 use super::html::{Cell, escape, figure, table};
 use crate::metrics::Better;
+use crate::report::chart::{CURVES_MAX, Chart, Series, curves};
 use crate::report::table::number;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::fmt;

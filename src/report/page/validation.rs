@@ -1,9 +1,9 @@
 //! A validation on the page: how far simulated values are from measured ones, by set and by group.
 
 use super::Section;
-use super::chart::{Bar, bars};
 use super::html::{Cell, columns, escape, figure, folded, table};
 use super::read::{SetRow, Validation, WorstRow};
+use crate::report::chart::{Bar, bars};
 use crate::report::sheet::{BLUE, FAINT};
 use std::collections::BTreeMap;
 

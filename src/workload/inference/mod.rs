@@ -8,12 +8,14 @@
 mod batch;
 mod exchange;
 pub(super) mod kernels;
+mod least;
 mod lowering;
 mod placement;
 mod spec;
 mod traffic;
 
 pub use batch::{Batch, Decoding, Prompts};
+pub use least::LeastStep;
 pub use spec::{
     BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn,
     ScheduleChoice, parts,

@@ -17,8 +17,11 @@ const LABELS_MAX: usize = 9;
 const COLORS: [RGBColor; CURVES_MAX] = [BLUE, ORANGE, GREEN, VIOLET, RED, INK];
 
 /// One curve or cloud.
-pub(super) struct Series {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// What the legend calls it.
     pub name: String,
+    /// Its points.
     pub points: Vec<(f64, f64)>,
     /// Whether its points are joined.
     pub joined: bool,
@@ -32,6 +35,26 @@ pub(super) struct Chart<'a> {
     /// Names of the places 0, 1, 2, ... of the horizontal axis; without them it is a scale of numbers from zero.
     pub places: Option<&'a [String]>,
     pub series: &'a [Series],
+}
+
+/// Points by what is to be had of two quantities that trade off against each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trade {
+    /// What it shows.
+    pub title: String,
+    /// Along the horizontal axis.
+    pub x: String,
+    /// Along the vertical axis.
+    pub y: String,
+    /// Clouds of points; later ones lie above.
+    pub clouds: Vec<Series>,
+}
+
+impl Trade {
+    /// The picture as SVG.
+    pub fn svg(&self) -> String {
+        curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &self.clouds })
+    }
 }
 
 /// Values along an axis, and where they lie.

@@ -1,0 +1,108 @@
+//! `octoplane search`: the best deployment for a goal.
+
+use super::output::{say, say_json, write};
+use super::{Done, Ending};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use octoplane::invalid::Invalid;
+use octoplane::report::json::SCHEMA;
+use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::search::{Fate, Found, GoalSpec, Seen, found_text, front_chart, search};
+use octoplane::sweep::{Plan, plan, record_frame};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(
+    after_help = "A goal names a base scenario, what may be chosen (hardware, parallel plan, batch), targets and an objective. What \
+    cannot be the answer, by bounds that the simulation cannot beat, is not simulated.\n\
+    Kept under the folder of results: table.csv, table.parquet, summary.txt, front.svg and the goal.\n\
+    Exit code 1: no point meets the targets.\n\
+    Examples:\n  octoplane search scenarios/goals/cheapest_decode.toml\n  \
+    octoplane search scenarios/goals/cheapest_decode.toml --set objective.maximise=tokens_per_s_per_gpu"
+)]
+pub(super) struct SearchArgs {
+    /// The goal's TOML file
+    goal: PathBuf,
+    /// Points simulated at the same time [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Simulate every point that fits, whatever its bounds say
+    #[arg(long)]
+    everything: bool,
+    /// Overlay one value of the goal
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Print the answer as JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Where to keep the results [default: results/search/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &SearchArgs) -> Ending {
+    let loaded: Loaded<GoalSpec> = load(&args.goal, &args.sets)?;
+    let goal = &loaded.value;
+    let folder = args.goal.parent().unwrap_or(Path::new(""));
+    // The choices of a goal are the axes of a study.
+    let in_goal = |invalid: Invalid| {
+        let place = invalid.place.iter().map(|key| if key == "axis" { "choice".to_owned() } else { key.clone() });
+        loaded.error(&Invalid { place: place.collect(), ..invalid })
+    };
+    let plan = plan(&goal.study(), folder).map_err(in_goal)?;
+    if !plan.base.is_file() {
+        let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
+        return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
+    }
+    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos} of {len} points, {elapsed} gone").expect("a legal template");
+    let bar = ProgressBar::new(plan.points.len() as u64).with_style(style);
+    let found = search(goal, &plan, jobs, args.everything, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let found = found.map_err(|invalid| loaded.error(&invalid))?;
+    let out = args.out.clone().unwrap_or_else(|| {
+        let stem = args.goal.file_stem().unwrap_or_default();
+        Path::new("results").join("search").join(stem)
+    });
+    keep(goal, &plan, &found, &out, &loaded.resolved())?;
+    match args.json {
+        true => say_json(&found_json(goal, &plan, &found))?,
+        false => say(&found_text(goal, &plan, &found))?,
+    }
+    eprintln!("table, picture and goal kept in {}", out.display());
+    Ok(if found.best.is_some() { Done::Answered } else { Done::Failed })
+}
+
+fn keep(goal: &GoalSpec, plan: &Plan, found: &Found, out: &Path, resolved: &str) -> Result<(), UserError> {
+    let records: Vec<_> = found.seen.iter().map(|seen| seen.record.clone()).collect();
+    let frame = record_frame(plan, &records).map_err(UserError::plain)?;
+    write(&out.join("goal.resolved.toml"), resolved.as_bytes())?;
+    write(&out.join("summary.txt"), found_text(goal, plan, found).as_bytes())?;
+    write(&out.join("table.parquet"), &frame.to_parquet())?;
+    if let Some(chart) = front_chart(goal, found) {
+        write(&out.join("front.svg"), chart.svg().as_bytes())?;
+    }
+    write(&out.join("table.csv"), &frame.to_csv())
+}
+
+fn found_json(goal: &GoalSpec, plan: &Plan, found: &Found) -> Value {
+    let point = |(at, seen): (usize, &Seen)| {
+        let places = plan.axes.iter().zip(&plan.points[at].places);
+        let choice: serde_json::Map<String, Value> =
+            places.map(|(axis, place)| (axis.clone(), json!(place.label))).collect();
+        let record: Value = serde_json::from_str(&seen.record.line()).expect("a record is JSON");
+        let fate = match &seen.fate {
+            Fate::Senseless => "senseless",
+            Fate::TooLarge => "too_large",
+            Fate::OutOfReach(..) => "out_of_reach",
+            Fate::Beaten(_) => "beaten",
+            Fate::Meets => "meets",
+            Fate::Misses(_) => "misses",
+        };
+        json!({ "choice": choice, "fate": fate, "bound": seen.bound, "record": record })
+    };
+    let points: Vec<Value> = found.seen.iter().enumerate().map(point).collect();
+    json!({ "schema": SCHEMA, "goal": goal.name, "best": found.best, "front": found.front, "points": points })
+}

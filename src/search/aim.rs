@@ -1,0 +1,137 @@
+//! Targets and objectives as comparisons of numbers.
+
+use super::spec::{GoalSpec, ObjectiveSpec};
+use crate::invalid::Invalid;
+use crate::scenario::Literal;
+use crate::sweep::Kept;
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Less,
+    More,
+}
+
+impl Way {
+    /// Whether `a` is strictly better than `b`.
+    pub(super) fn better(self, a: f64, b: f64) -> bool {
+        match self {
+            Way::Less => a < b,
+            Way::More => a > b,
+        }
+    }
+}
+
+/// A limit on a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Limit {
+    pub(super) metric: String,
+    /// The way that leads away from the limit.
+    way: Way,
+    value: f64,
+    unit: String,
+    /// As it was written: "tpot <= 20 ms".
+    pub(super) text: String,
+}
+
+/// What decides between points.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Aims {
+    pub(super) limits: Vec<Limit>,
+    /// The objective, then the sides of the front.
+    pub(super) sides: Vec<(String, Way)>,
+}
+
+/// The sides of the trade that a Pareto front shows: what a user gets, what a GPU yields, what tokens cost; of a step, or over time.
+const FRONT: [(&str, Way); 5] = [
+    ("tokens_per_s_per_user", Way::More),
+    ("tokens_per_s_per_gpu", Way::More),
+    ("output_tokens_per_s_per_gpu", Way::More),
+    ("usd_per_million_tokens", Way::Less),
+    ("usd_per_million_output", Way::Less),
+];
+
+impl Aims {
+    pub(super) fn new(goal: &GoalSpec) -> Result<Aims, Invalid> {
+        let mut limits = Vec::new();
+        for (at, target) in goal.target.iter().enumerate() {
+            let place = format!("target.{at}");
+            let given = [(&target.at_most, Way::Less, "<="), (&target.at_least, Way::More, ">=")];
+            if given.iter().all(|(value, ..)| value.is_none()) {
+                return Err(Invalid::at(&place, format!("`{}` has neither `at_most` nor `at_least`", target.metric)));
+            }
+            for (value, way, sign) in given {
+                let Some(value) = value else { continue };
+                let (number, unit) = quantity(value).ok_or_else(|| {
+                    Invalid::at(&place, format!("{value} is not a number")).help("write a quantity such as `\"20 ms\"`")
+                })?;
+                let text = format!("{} {sign} {value}", target.metric);
+                limits.push(Limit { metric: target.metric.clone(), way, value: number, unit, text });
+            }
+        }
+        let objective = match &goal.objective {
+            ObjectiveSpec::Minimise(metric) => (metric.clone(), Way::Less),
+            ObjectiveSpec::Maximise(metric) => (metric.clone(), Way::More),
+        };
+        let front = FRONT.iter().map(|(name, way)| ((*name).to_owned(), *way));
+        let rest = front.filter(|(name, _)| *name != objective.0).collect::<Vec<_>>();
+        Ok(Aims { limits, sides: [vec![objective], rest].concat() })
+    }
+}
+
+/// A number and its unit.
+fn quantity(value: &Literal) -> Option<(f64, String)> {
+    value.quantity().map(|(number, unit)| (number, unit.to_owned()))
+}
+
+/// Seconds in a unit of time.
+fn seconds(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    })
+}
+
+impl Limit {
+    /// Whether `value`, in `unit`, keeps to it.
+    ///
+    /// # Errors
+    /// When the limit is in a unit that has nothing to do with that.
+    pub(super) fn holds(&self, value: f64, unit: &str) -> Result<bool, String> {
+        let factor = match (self.unit.as_str(), seconds(&self.unit), seconds(unit)) {
+            ("", ..) => 1.0,
+            (own, ..) if own == unit => 1.0,
+            (_, Some(own), Some(other)) => own / other,
+            _ => return Err(format!("`{}`: the metric is in {unit}", self.text)),
+        };
+        Ok(!self.way.better(self.value * factor, value))
+    }
+}
+
+/// What a metric of a point is.
+pub(super) fn of<'a>(metrics: &'a [Kept], name: &str) -> Option<&'a Kept> {
+    metrics.iter().find(|kept| kept.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(way: Way, value: f64, unit: &str) -> Limit {
+        Limit { metric: "m".to_owned(), way, value, unit: unit.to_owned(), text: "m".to_owned() }
+    }
+
+    #[test]
+    fn a_limit_is_kept_in_its_own_unit() {
+        let most = limit(Way::Less, 2.0, "s");
+        assert_eq!(most.holds(2000.0, "ms"), Ok(true));
+        assert_eq!(most.holds(2000.1, "ms"), Ok(false));
+        assert_eq!(limit(Way::More, 50.0, "").holds(49.9, "tokens/s"), Ok(false));
+        assert!(most.holds(1.0, "USD").is_err());
+    }
+}
