@@ -9,7 +9,7 @@ use octoplane::metrics::{Folding, Outcome};
 use octoplane::network::Tally;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
-use octoplane::report::run_text::{Heading, run_text};
+use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::simulate_watched;
 use octoplane::scenario::{Loaded, Scenario, load};
 use octoplane::units::Time;
@@ -28,6 +28,9 @@ pub(super) struct RunArgs {
     /// Overlay one value, as in `--set a.b.c="50 GB/s"`; may be given several times, later ones win
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// Print where the time goes: phases, the critical path, kernels and what bounds them, links
+    #[arg(short, long)]
+    verbose: bool,
     /// Print the answer as JSON instead of text
     #[arg(long)]
     json: bool,
@@ -44,7 +47,8 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     let scenario = &loaded.value;
     let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
     let json = run_json(&scenario.name, scenario.seed, &outcome);
-    let text = run_text(&heading(scenario, &outcome), &outcome);
+    let heading = heading(scenario, &outcome);
+    let text = run_text(&heading, &outcome, Detail::Full);
     let folder = args.out.clone().unwrap_or_else(|| {
         let stem = args.scenario.file_stem().unwrap_or_default();
         Path::new("results").join("run").join(stem)
@@ -59,9 +63,11 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     if args.json {
         say_json(&json)?
     } else {
-        say(&text)?
+        let detail = if args.verbose { Detail::Full } else { Detail::Summary };
+        say(&run_text(&heading, &outcome, detail))?
     }
-    eprintln!("answer and resolved scenario kept in {}", folder.display());
+    let hint = if args.verbose || args.json { "" } else { "; -v shows where the time goes" };
+    eprintln!("answer and resolved scenario kept in {}{hint}", folder.display());
     Ok(Done::Answered)
 }
 

@@ -7,6 +7,7 @@ pub mod figures;
 pub mod files;
 pub mod frame;
 pub mod json;
+mod kernels_text;
 pub mod page;
 pub mod perfetto;
 pub mod plot;

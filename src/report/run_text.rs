@@ -1,16 +1,20 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
+use super::kernels_text::kernels;
 use super::serving_text::serving_summary;
 use super::table::{Align, Table};
-use super::training_text::{pipeline_text, training_text};
+use super::training_text::{pipeline_details, pipeline_text, training_details, training_text};
 use crate::metrics::{
-    Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PrefillMetrics, cut_off, link_loads,
+    Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PathShare, PrefillMetrics, cut_off, link_loads,
 };
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
 
 /// Critical-path rows that are worth reading.
 const PATH_ROWS_MAX: usize = 8;
+
+/// Parts of the critical path that fit into a line.
+const WAITED_PARTS: usize = 4;
 
 /// Links that are worth reading.
 const LINK_ROWS_MAX: usize = 5;
@@ -29,8 +33,17 @@ pub struct Heading {
     pub setup: String,
 }
 
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The answer, and in a line each what it waited for and what memory it takes.
+    Summary,
+    /// Phases, the critical path, kernels and links as well.
+    Full,
+}
+
 /// Renders the answer.
-pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
+pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
     line(heading.name.clone());
@@ -56,11 +69,25 @@ pub fn run_text(heading: &Heading, outcome: &Outcome) -> String {
     let (breakdown, whole) = outcome.metrics.breakdown();
     line(String::new());
     line(overlap(breakdown, whole));
+    if detail == Detail::Summary {
+        waited(breakdown, whole).into_iter().for_each(&mut line);
+        memory(outcome).into_iter().for_each(&mut line);
+        return text;
+    }
     line(String::new());
+    match &outcome.metrics {
+        Metrics::Training(metrics) => line(training_details(metrics)),
+        Metrics::Pipeline(metrics) => line(pipeline_details(metrics)),
+        _ => {}
+    }
     line("Where the time goes (busiest GPU; phases overlap)".to_owned());
     line(phases(breakdown, whole));
     line("Critical path: what the run waited for (adds up to the whole)".to_owned());
     line(critical_path(breakdown, whole));
+    if let Some(kernels) = kernels(&outcome.timeline) {
+        line("Kernels of one GPU".to_owned());
+        line(kernels);
+    }
     if !outcome.timeline.links.is_empty() {
         line("Most used links (of what their achievable rate would have passed in the whole run)".to_owned());
         line(links(outcome));
@@ -159,6 +186,16 @@ fn overlap(breakdown: &Breakdown, whole: Duration) -> String {
         part(breakdown.exposed_communication),
         part(breakdown.idle),
     )
+}
+
+/// The longest parts of the critical path, in one line; none where nothing was waited for.
+fn waited(breakdown: &Breakdown, whole: Duration) -> Option<String> {
+    let part = |share: &PathShare| {
+        format!("{} ({}) {:.0}%", share.phase, share.bound.name(), 100.0 * ratio(share.time, whole))
+    };
+    let matters = |share: &&PathShare| ratio(share.time, whole) >= 0.01;
+    let parts: Vec<String> = breakdown.critical_path.iter().take(WAITED_PARTS).filter(matters).map(part).collect();
+    (!parts.is_empty()).then(|| format!("Waited for {}", parts.join(", ")))
 }
 
 fn phases(breakdown: &Breakdown, whole: Duration) -> String {

@@ -26,7 +26,12 @@ pub(super) fn training_text(m: &TrainingMetrics) -> String {
         row("whole run", format!("{:.0} k GPU h", hours / 1e3), &format!("{:.3} M USD, GPU rent only", usd / 1e6));
     }
     row("energy", format!("{:.2} kWh", m.kwh_per_step), "per step, if GPUs and NICs drew the most they may");
-    format!("{}\n{}\n{}", table.plain(), ranks(&m.ranks), chunks(m))
+    table.plain()
+}
+
+/// Where the time of a training step goes, rank by rank and chunk by chunk.
+pub(super) fn training_details(m: &TrainingMetrics) -> String {
+    format!("{}\n{}", ranks(&m.ranks), chunks(m))
 }
 
 /// The answer to a schedule by itself.
@@ -36,7 +41,12 @@ pub(super) fn pipeline_text(m: &PipelineMetrics) -> String {
     table.row(vec!["bubble".to_owned(), format!("{:.3}", m.bubble), "longest that a rank waits".to_owned()]);
     let formula = format!("{:.3} ms", m.formula / 1e9);
     table.row(vec!["by formula".to_owned(), formula, "the published formula for these times".to_owned()]);
-    format!("{}\n{}", table.plain(), ranks(&m.ranks))
+    table.plain()
+}
+
+/// Where the time of a schedule goes, rank by rank.
+pub(super) fn pipeline_details(m: &PipelineMetrics) -> String {
+    ranks(&m.ranks)
 }
 
 /// How pipeline ranks spend the step, in the rows of arXiv 2505.09343, table 4.

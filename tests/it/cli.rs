@@ -93,6 +93,7 @@ fn answers_are_golden() {
         ("run_nvl72.txt", &["run", "scenarios/paper/nvl72_decode.toml"]),
         ("run_nvl72_without_any_assumption.txt", &["run", "scenarios/paper/without/nvl72_any.toml"]),
         ("run_v3_server.txt", &["run", "scenarios/local/v3_server.toml"]),
+        ("run_ep128_verbose.txt", &["run", "-v", "scenarios/h800_ep128_decode.toml"]),
         ("run_all_reduce.txt", &["run", "scenarios/collectives/all_reduce_h100.toml"]),
         ("run_all_to_all.json", &["run", "scenarios/collectives/all_to_all_h800.toml", "--json"]),
     ];
@@ -145,7 +146,7 @@ fn a_run_keeps_its_answer_its_scenario_and_its_trace() {
     let trace = out.join("decode.pftrace");
     let set = ["--set", "hardware.scale_up.bandwidth_per_direction=\"1800 GB/s\""];
     let scenario = "scenarios/paper/nvl72_decode.toml";
-    let args = [&["run", scenario, "--out", folder, "--trace", trace.to_str().unwrap()][..], &set[..]].concat();
+    let args = [&["run", "-v", scenario, "--out", folder, "--trace", trace.to_str().unwrap()][..], &set[..]].concat();
     let output = octoplane(root(), &args);
     assert!(output.status.success(), "{}", stderr(&output));
     let resolved = out.join("scenario.resolved.toml");
