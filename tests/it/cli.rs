@@ -153,7 +153,8 @@ fn a_run_keeps_its_answer_its_scenario_and_its_trace() {
     assert!(std::fs::read_to_string(&resolved).unwrap().contains("\"1800 GB/s\""));
     assert!(std::fs::metadata(&trace).unwrap().len() > 1000);
     // What was kept gives the same answer again.
-    let again = octoplane(root(), &["run", resolved.to_str().unwrap(), "--out", scratch("again").to_str().unwrap()]);
+    let again =
+        octoplane(root(), &["run", "-v", resolved.to_str().unwrap(), "--out", scratch("again").to_str().unwrap()]);
     assert_eq!(stdout(&output), stdout(&again), "{}", stderr(&again));
     assert_eq!(std::fs::read_to_string(out.join("summary.txt")).unwrap(), stdout(&output));
 }
