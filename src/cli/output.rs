@@ -1,9 +1,9 @@
-//! Where answers go: stdout, and files of results.
+//! What commands share: where answers go, stdout and files of results, and how many experiments run at once.
 
 use octoplane::report::files;
 use octoplane::scenario::UserError;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Prints data. A reader that has seen enough (`| head`) is no error.
 pub(super) fn say(text: &str) -> Result<(), UserError> {
@@ -24,4 +24,15 @@ pub(super) fn say_json(value: &serde_json::Value) -> Result<(), UserError> {
 /// Writes a result.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), UserError> {
     files::write(path, content).map_err(|error| UserError::plain(error.to_string()))
+}
+
+/// Where a command keeps the results of `input`: the folder that was asked for, else one named like the command and the file.
+pub(super) fn results(asked: Option<&PathBuf>, command: &str, input: &Path) -> PathBuf {
+    let usual = || Path::new("results").join(command).join(input.file_stem().unwrap_or_default());
+    asked.cloned().unwrap_or_else(usual)
+}
+
+/// How many points are simulated at the same time: as many as asked for, else one for each processor.
+pub(super) fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from)
 }

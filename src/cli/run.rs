@@ -1,6 +1,6 @@
 //! `octoplane run`: one experiment.
 
-use super::output::{say, say_json, write};
+use super::output::{results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +14,7 @@ use octoplane::run::simulate_watched;
 use octoplane::scenario::{Loaded, Scenario, load};
 use octoplane::units::Time;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -49,10 +49,7 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     let json = run_json(&scenario.name, scenario.seed, &outcome);
     let heading = heading(scenario, &outcome);
     let text = run_text(&heading, &outcome, Detail::Full);
-    let folder = args.out.clone().unwrap_or_else(|| {
-        let stem = args.scenario.file_stem().unwrap_or_default();
-        Path::new("results").join("run").join(stem)
-    });
+    let folder = results(args.out.as_ref(), "run", &args.scenario);
     write(&folder.join("scenario.resolved.toml"), loaded.resolved().as_bytes())?;
     write(&folder.join("summary.json"), format!("{json:#}\n").as_bytes())?;
     write(&folder.join("summary.txt"), text.as_bytes())?;

@@ -1,6 +1,6 @@
 //! `octoplane search`: the best deployment for a goal.
 
-use super::output::{say, say_json, write};
+use super::output::{jobs, results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -55,17 +55,14 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
     }
-    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    let jobs = jobs(args.jobs);
     let style =
         ProgressStyle::with_template("{bar:40} {pos} of {len} points, {elapsed} gone").expect("a legal template");
     let bar = ProgressBar::new(plan.points.len() as u64).with_style(style);
     let found = search(goal, &plan, jobs, args.everything, &|| bar.inc(1));
     bar.finish_and_clear();
     let found = found.map_err(|invalid| loaded.error(&invalid))?;
-    let out = args.out.clone().unwrap_or_else(|| {
-        let stem = args.goal.file_stem().unwrap_or_default();
-        Path::new("results").join("search").join(stem)
-    });
+    let out = results(args.out.as_ref(), "search", &args.goal);
     keep(goal, &plan, &found, &out, &loaded.resolved())?;
     match args.json {
         true => say_json(&found_json(goal, &plan, &found))?,

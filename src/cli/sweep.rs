@@ -1,6 +1,6 @@
 //! `octoplane sweep`: many experiments at once.
 
-use super::output::{say, say_json, write};
+use super::output::{jobs, results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,15 +49,12 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the study's folder")));
     }
-    let out = args.out.clone().unwrap_or_else(|| {
-        let stem = args.study.file_stem().unwrap_or_default();
-        Path::new("results").join("sweep").join(stem)
-    });
+    let out = results(args.out.as_ref(), "sweep", &args.study);
     let log_path = out.join("points.jsonl");
     let known = known(args, &out, &log_path)?;
     write(&out.join("study.resolved.toml"), loaded.resolved().as_bytes())?;
     let log = Log::open(&log_path).map_err(|error| UserError::plain(error.to_string()))?;
-    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), usize::from);
+    let jobs = jobs(args.jobs);
     let meter = Meter::new(plan.points.len());
     let records = run(&plan, &known, jobs, &log, &|progress| meter.count(progress));
     meter.finish();

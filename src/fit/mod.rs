@@ -84,7 +84,7 @@ pub struct Fit {
 pub fn fit(request: &Request<'_>, watch: &mut dyn FnMut(u64, f64)) -> Result<Fit, UserError> {
     let group = request.group;
     let sets: Vec<String> = group.sets.iter().map(|(id, _)| (*id).to_owned()).collect();
-    let measurements = Measurements::read(&sets, request.data)?;
+    let measurements = Measurements::read(&sets, request.data, request.models.root)?;
     let constants = chosen(request)?;
     let text = read_text(&request.models.root.join(group.file))?;
     let mut written = Vec::with_capacity(constants.len());

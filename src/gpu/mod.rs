@@ -27,10 +27,8 @@ pub struct Cost {
 /// What else goes on while a kernel runs, and what went on before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conditions {
-    /// Streaming multiprocessors that other kernels occupy, such as those of communication.
-    pub sms_taken: u64,
-    /// Memory bandwidth that they use meanwhile.
-    pub memory_taken: BytesPerSec,
+    /// What other kernels take meanwhile, such as those of communication.
+    pub taken: Taken,
     /// Data touched since the kernel's operands were last used, where that is little enough to be still in cache.
     pub reused_after: Option<Bytes>,
     /// Which kernels the software has.
@@ -58,8 +56,8 @@ pub trait KernelModel {
     }
 }
 
-/// What communication takes from kernels that compute beside it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What kernels take from those that run beside them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Taken {
     /// Streaming multiprocessors.
     pub sms: u64,
@@ -81,9 +79,9 @@ pub struct Beside {
 
 impl KernelModel for Beside {
     fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
-        let sms_taken = conditions.sms_taken + self.taken.sms;
-        let memory_taken = conditions.memory_taken + self.taken.memory;
-        let beside = Conditions { sms_taken, memory_taken, library: self.library, ..*conditions };
+        let Taken { sms, memory } = conditions.taken;
+        let taken = Taken { sms: sms + self.taken.sms, memory: memory + self.taken.memory };
+        let beside = Conditions { taken, library: self.library, ..*conditions };
         let cost = self.kernels.cost_under(&beside, device, kernel);
         Cost { time: cost.time + self.gap, ..cost }
     }

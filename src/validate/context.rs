@@ -19,17 +19,17 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Hardware and the models to time it with.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     library: Library,
-    names: Names,
+    names: &'a Names,
     kernel: KernelChoice,
     network: NetworkChoice,
     /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
     kernels: Mutex<BTreeMap<(usize, Conditions, Kernel), Duration>>,
 }
 
-impl Context {
-    pub(super) fn new(library: Library, names: Names, kernel: KernelChoice, network: NetworkChoice) -> Context {
+impl<'a> Context<'a> {
+    pub(super) fn new(library: Library, names: &'a Names, kernel: KernelChoice, network: NetworkChoice) -> Context<'a> {
         Context { library, names, kernel, network, kernels: Mutex::new(BTreeMap::new()) }
     }
 
@@ -82,17 +82,27 @@ impl Context {
     pub(super) fn deploy(
         &self,
         system: &System,
-        [nodes, gpus]: [u32; 2],
+        shape: [u32; 2],
         deployed: Deployed<'_>,
         workload: WorkloadSpec,
     ) -> Result<Outcome, Skip> {
-        let scenario = Scenario {
+        simulate(&self.deployment(system, shape, deployed, workload)?).map_err(Skip::because)
+    }
+
+    /// The scenario of a model that is spread over `gpus` GPUs in each of `nodes` nodes.
+    pub(super) fn deployment(
+        &self,
+        system: &System,
+        [nodes, gpus]: [u32; 2],
+        deployed: Deployed<'_>,
+        workload: WorkloadSpec,
+    ) -> Result<Scenario, Skip> {
+        Ok(Scenario {
             model: Some(deployed.model.clone()),
             parallelism: deployed.plan,
             precision: Some(deployed.precision),
             ..self.scenario(system, [nodes, gpus], workload)?
-        };
-        simulate(&scenario).map_err(Skip::because)
+        })
     }
 
     /// `workload` as a scenario, for sets that look at a part of it.

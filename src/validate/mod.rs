@@ -111,7 +111,7 @@ pub struct Validated {
 /// # Errors
 /// For unknown sets, missing files and columns, and cells that make no sense.
 pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
-    let measurements = Measurements::read(request.sets, request.data)?;
+    let measurements = Measurements::read(request.sets, request.data, request.root)?;
     let models = Models { root: request.root, kernel: request.kernel, network: request.network };
     let report = measurements.compare(&models, &[], &|_, _, _| true)?;
     Ok(Validated { report, unread: measurements.unread })
@@ -146,17 +146,20 @@ pub type Keep<'k> = &'k (dyn Fn(&str, &str, usize) -> bool + Sync);
 /// Tables of measurements that were read once, to be compared any number of times.
 pub struct Measurements {
     sets: Vec<(Set, Box<dyn Rows>)>,
+    /// Models and engines that rows name.
+    names: Names,
     folder: PathBuf,
     /// Files of the folder that no set reads, where none was asked for by name.
     unread: Vec<PathBuf>,
 }
 
 impl Measurements {
-    /// Reads the tables of `sets` from `folder`; those of every set that it has a file for, if `sets` is empty.
+    /// Reads the tables of `sets` from `folder`; those of every set that it has a file for, if `sets` is empty. What their rows name is
+    /// described under `root`.
     ///
     /// # Errors
     /// For unknown sets, missing files and columns, and cells that make no sense.
-    pub fn read(sets: &[String], folder: &Path) -> Result<Measurements, UserError> {
+    pub fn read(sets: &[String], folder: &Path, root: &Path) -> Result<Measurements, UserError> {
         let known = sets::all();
         for wanted in sets {
             if !known.iter().any(|set| set.id == wanted) {
@@ -185,7 +188,7 @@ impl Measurements {
             let rows = (set.read)(&folder.join(format!("{}.csv", set.id)))?;
             read.push((set, rows));
         }
-        Ok(Measurements { sets: read, folder: folder.to_owned(), unread })
+        Ok(Measurements { sets: read, names: Names::load(root)?, folder: folder.to_owned(), unread })
     }
 
     /// Simulates the rows that `keep` keeps, with the hardware as its files and `overrides` say. With overrides, only rows of
@@ -201,7 +204,7 @@ impl Measurements {
     ) -> Result<ValidationReport, UserError> {
         let names = self.sets.iter().flat_map(|(_, rows)| rows.systems());
         let library = Library::load(models.root, names, overrides)?;
-        let context = Context::new(library, Names::load(models.root)?, models.kernel, models.network);
+        let context = Context::new(library, &self.names, models.kernel, models.network);
         let concerned = |set: &str, system: &str, row: usize| {
             let changed = overrides.is_empty() || context.system(system).is_ok_and(|system| system.overridden);
             changed && keep(set, system, row)

@@ -19,7 +19,7 @@ fn group(name: &str) -> &'static Group {
 /// The rows of the shipped table of products on H100 as they would be were the epilogue of Hopper another.
 fn planted(value: &str) -> PathBuf {
     let shipped = root().join("validation/measurements");
-    let measurements = Measurements::read(&["gemm".to_owned()], &shipped).unwrap();
+    let measurements = Measurements::read(&["gemm".to_owned()], &shipped, models().root).unwrap();
     let file = PathBuf::from("hardware/architectures/hopper.toml");
     let change = Override { file, key: "sm.epilogue".to_owned(), value: format!("\"{value}\"") };
     let report = measurements.compare(&models(), &[change], &|_, _, _| true).unwrap();

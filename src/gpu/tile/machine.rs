@@ -73,8 +73,8 @@ impl Machine {
 
     /// The same GPU as a kernel finds it under `conditions`.
     pub fn under(&self, conditions: &Conditions) -> Machine {
-        let sms = self.sms.saturating_sub(conditions.sms_taken).max(1);
-        let memory = (self.memory - conditions.memory_taken.get() as f64).max(self.memory * LEFT);
+        let sms = self.sms.saturating_sub(conditions.taken.sms).max(1);
+        let memory = (self.memory - conditions.taken.memory.get() as f64).max(self.memory * LEFT);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         Machine { sms, memory, warm, library: conditions.library, ..self.clone() }
     }

@@ -4,7 +4,7 @@ use super::grid::{Class, Limit, Stage, run};
 use super::machine::Machine;
 use super::simulate;
 use crate::dtype::Dtype;
-use crate::gpu::Conditions;
+use crate::gpu::{Conditions, Taken};
 use crate::hardware::{Accumulator, GpuSpec, GroupScaling};
 use crate::scenario::load;
 use crate::timeline::Bound;
@@ -107,7 +107,7 @@ fn sms_taken_by_communication_slow_down_what_the_others_do() {
     // Without a limit of power: the SMs that are left may then clock higher.
     let mut h800 = machine("h800_sxm");
     h800.power = 1e9;
-    let left = h800.under(&Conditions { sms_taken: 20, ..Conditions::default() });
+    let left = h800.under(&Conditions { taken: Taken { sms: 20, ..Taken::default() }, ..Conditions::default() });
     let (busy, memory) = (gemm(8192, 7168, 7168, Dtype::Bf16), gemm(16, 7168, 16384, Dtype::Bf16));
     assert!(micros(&left, &busy) > 1.1 * micros(&h800, &busy));
     assert!(micros(&left, &memory) < 1.05 * micros(&h800, &memory));
@@ -135,7 +135,8 @@ fn time_follows_work_and_never_beats_peak_rates() {
     ] {
         let whole = machine(name);
         for sms in [whole.sms, whole.sms / 2] {
-            let gpu = whole.under(&Conditions { sms_taken: whole.sms - sms, ..Conditions::default() });
+            let taken = Taken { sms: whole.sms - sms, ..Taken::default() };
+            let gpu = whole.under(&Conditions { taken, ..Conditions::default() });
             for &dtype in &dtypes {
                 for (m, n) in sizes.iter().flat_map(|&m| sizes.iter().map(move |&n| (m, n))) {
                     let mut before = 0.0;

@@ -11,7 +11,7 @@
 
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
-use crate::gpu::{Conditions, Library};
+use crate::gpu::{Conditions, Library, Taken};
 use crate::hardware::NodeSpec;
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
@@ -38,8 +38,10 @@ impl Row {
         let left = system.gpu.sms.wide().saturating_sub(COMMUNICATION_SMS);
         let beside = if self.op_inferred.starts_with("routed down wgrad") { left / 2 } else { 0 };
         let conditions = Conditions {
-            sms_taken: COMMUNICATION_SMS + beside,
-            memory_taken: system.node.as_ref().map(NodeSpec::exchange_memory).unwrap_or_default(),
+            taken: Taken {
+                sms: COMMUNICATION_SMS + beside,
+                memory: system.node.as_ref().map(NodeSpec::exchange_memory).unwrap_or_default(),
+            },
             library: Library::Early2025,
             ..Conditions::default()
         };

@@ -6,6 +6,7 @@
 //! communication hold the kernels in which peers wait for each other (`notify`). The whole of the last pair so far is
 //! compared as well, by the end of its last phase.
 
+use super::super::context::Deployed;
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
 use crate::model::PrecisionSpec;
@@ -93,16 +94,12 @@ impl Row {
             gathered: Dtype::Bf16,
             run_billion_tokens: None,
         };
-        let scenario = context.scenario(system, [gpus / per_node, per_node], WorkloadSpec::Training(training))?;
-        Ok(Scenario {
-            model: Some(context.model("DeepSeek-V3")?.clone()),
-            parallelism: PlanSpec { ep: count(gpus), ..PlanSpec::default() },
-            precision: Some(PrecisionSpec {
-                dispatch_scale_group: Count::new(SCALE_GROUP),
-                ..PrecisionSpec::DEEPSEEK_V3
-            }),
-            ..scenario
-        })
+        let deployed = Deployed {
+            model: context.model("DeepSeek-V3")?,
+            plan: PlanSpec { ep: count(gpus), ..PlanSpec::default() },
+            precision: PrecisionSpec { dispatch_scale_group: Count::new(SCALE_GROUP), ..PrecisionSpec::DEEPSEEK_V3 },
+        };
+        context.deployment(system, [gpus / per_node, per_node], deployed, WorkloadSpec::Training(training))
     }
 }
 

@@ -87,7 +87,7 @@ impl Row {
 
 /// Where a layer runs, and its sizes.
 struct Layer<'a> {
-    context: &'a Context,
+    context: &'a Context<'a>,
     system: &'a System,
     dtype: Dtype,
     hidden: u64,

@@ -156,14 +156,13 @@ impl Row {
     fn served(&self, context: &Context) -> Result<ServingMetrics, Skip> {
         let (system, model) = (context.system(&self.system)?, context.model(&self.model_path)?);
         let engine = context.engine(&self.backend)?;
-        let deployed =
-            |plan| -> Result<Deployed<'_>, Skip> { Ok(Deployed { model, plan, precision: self.precision(engine)? }) };
-        let (plan, [nodes, gpus], spec) = match self.mode.as_str() {
+        let (plan, shape, spec) = match self.mode.as_str() {
             "agg" => self.together(system, engine)?,
             "disagg" => self.apart(system, engine)?,
             other => return Err(Skip::because(format!("unknown mode `{other}`"))),
         };
-        let outcome = context.deploy(system, [nodes, gpus], deployed(plan)?, WorkloadSpec::Serving(Box::new(spec)))?;
+        let deployed = Deployed { model, plan, precision: self.precision(engine)? };
+        let outcome = context.deploy(system, shape, deployed, WorkloadSpec::Serving(Box::new(spec)))?;
         match outcome.metrics {
             Metrics::Serving(metrics) => Ok(*metrics),
             _ => unreachable!("serving was asked for"),
