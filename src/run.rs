@@ -25,14 +25,30 @@ use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Duration, Time};
-use crate::workload::{ChunkWork, MtpSpec, Workload};
+use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
 
 /// Runs one experiment.
 ///
 /// # Errors
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
-    simulate_watched(scenario, None)
+    simulate_watched(scenario, &Known::default(), None)
+}
+
+/// Runs one experiment of many: what was found out in the others and holds for this one too is not worked out again. The answer is
+/// that of [`simulate`].
+///
+/// # Errors
+/// As for [`simulate`].
+pub fn simulate_among(scenario: &Scenario, known: &Known) -> Result<Outcome, Invalid> {
+    simulate_watched(scenario, known, None)
+}
+
+/// What experiments have in common, found out by the first that needs it.
+#[derive(Default)]
+pub struct Known {
+    /// Tokens that passed a gate.
+    gates: GateDraws,
 }
 
 /// Runs one chunk of the training step that the scenario describes: what happens on one of its GPUs, or on all.
@@ -53,9 +69,9 @@ pub type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
 ///
 /// # Errors
 /// As for [`simulate`].
-pub fn simulate_watched(scenario: &Scenario, watch: Observer<'_>) -> Result<Outcome, Invalid> {
+pub fn simulate_watched(scenario: &Scenario, known: &Known, watch: Observer<'_>) -> Result<Outcome, Invalid> {
     if let WorkloadSpec::Serving(spec) = &scenario.workload {
-        return serving::simulate(scenario, spec);
+        return serving::simulate(scenario, spec, known);
     }
     let cluster = build::cluster(scenario)?;
     match &scenario.workload {
@@ -63,7 +79,7 @@ pub fn simulate_watched(scenario: &Scenario, watch: Observer<'_>) -> Result<Outc
         WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster),
         _ => {}
     }
-    let job = lower::job(scenario, &cluster)?;
+    let job = lower::job(scenario, &cluster, known)?;
     let mut workload = job.workload;
     let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, watch)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());

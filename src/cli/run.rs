@@ -10,7 +10,7 @@ use octoplane::network::Tally;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::simulate_watched;
+use octoplane::run::{Known, simulate, simulate_watched};
 use octoplane::scenario::{Loaded, Scenario, load};
 use octoplane::units::Time;
 use std::io::IsTerminal;
@@ -71,7 +71,7 @@ pub(super) fn main(args: &RunArgs) -> Ending {
 /// Runs the experiment, and shows a long one's progress to whoever watches.
 fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
     if !std::io::stderr().is_terminal() {
-        return simulate_watched(scenario, None);
+        return simulate(scenario);
     }
     let style = ProgressStyle::with_template("{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone");
     let bar = ProgressBar::new_spinner().with_style(style.expect("a legal template"));
@@ -79,7 +79,7 @@ fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
         bar.set_message(format!("{now:.2} simulated, {} packet hops, ", tally.hops));
         bar.set_position(tally.events);
     };
-    let outcome = simulate_watched(scenario, Some(&mut show));
+    let outcome = simulate_watched(scenario, &Known::default(), Some(&mut show));
     bar.finish_and_clear();
     outcome
 }

@@ -2,6 +2,7 @@
 
 mod symmetry;
 
+use super::Known;
 use super::lower::Job;
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
@@ -40,11 +41,16 @@ pub(super) struct Deployment<'a> {
     pub(super) model: &'a ModelSpec,
     pub(super) precision: PrecisionSpec,
     pub(super) plan: Plan,
+    pub(super) known: &'a Known,
 }
 
 impl<'a> Deployment<'a> {
     /// What the scenario deploys.
-    pub(super) fn of(scenario: &'a Scenario, cluster: &'a Cluster) -> Result<Deployment<'a>, Invalid> {
+    pub(super) fn of(
+        scenario: &'a Scenario,
+        cluster: &'a Cluster,
+        known: &'a Known,
+    ) -> Result<Deployment<'a>, Invalid> {
         let model = scenario.model.as_ref().ok_or_else(|| {
             let invalid = Invalid::at("", "a step of inference needs a [model] table, and there is none");
             invalid.help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`")
@@ -57,7 +63,7 @@ impl<'a> Deployment<'a> {
             let message = format!("pp = {}: a step of inference is not split into pipeline stages", plan.pp());
             return Err(Invalid::at("parallelism.pp", message).help("use `pp = 1`, and more `ep` or `tp`"));
         }
-        Ok(Deployment { scenario, cluster, model, precision, plan })
+        Ok(Deployment { scenario, cluster, model, precision, plan, known })
     }
 
     /// The step as operations will be made of it, and whether one GPU stands for all in it.
@@ -134,16 +140,23 @@ impl<'a> Deployment<'a> {
 
     /// Expert traffic of each micro-batch.
     fn traffic(&self, shape: &StepShape<'_>, folded: bool) -> Vec<Option<ExpertTraffic>> {
-        let mut rng = Seed(self.scenario.seed).stream("gate");
         // Where experts are cut, each holder of whole ones is a group of `expert_tp` GPUs.
         let homes = u64::from(self.plan.tp() / self.plan.expert_tp());
-        let mut of = |batch: &Batch| {
+        let of = |(micro_batch, batch): (usize, &Batch)| {
             let moe = self.model.moe.as_ref()?;
-            let per_node = self.cluster.gpus_per_node as usize;
-            let exchange = Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded };
-            Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), &mut rng))
+            let (per_node, seed) = (self.cluster.gpus_per_node as usize, Seed(self.scenario.seed));
+            let exchange = Exchange {
+                moe,
+                plan: &self.plan,
+                spec: shape.experts,
+                per_node,
+                folded,
+                draws: &self.known.gates,
+                seed,
+            };
+            Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), micro_batch))
         };
-        shape.batches.iter().map(&mut of).collect()
+        shape.batches.iter().enumerate().map(of).collect()
     }
 
     /// The kernels that exchange the tokens of a micro-batch, where they are described.
@@ -273,16 +286,21 @@ impl Asked<'_> {
 }
 
 /// Lowers a decode step.
-pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster)?;
+pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster, known: &Known) -> Result<Job, Invalid> {
+    let deployment = Deployment::of(scenario, cluster, known)?;
     let asked = decode_step(spec, &deployment)?;
     let memory = asked.memory(&deployment)?;
     deployment.job(&asked.shape, memory)
 }
 
 /// Lowers a prefill step.
-pub(super) fn prefill(scenario: &Scenario, spec: &PrefillSpec, cluster: &Cluster) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster)?;
+pub(super) fn prefill(
+    scenario: &Scenario,
+    spec: &PrefillSpec,
+    cluster: &Cluster,
+    known: &Known,
+) -> Result<Job, Invalid> {
+    let deployment = Deployment::of(scenario, cluster, known)?;
     let asked = prefill_step(spec, &deployment)?;
     let memory = asked.memory(&deployment)?;
     deployment.job(&asked.shape, memory)

@@ -1,6 +1,6 @@
 //! From a scenario to what its GPUs are to do.
 
-use super::{exchange, inference};
+use super::{Known, exchange, inference};
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, MoeExchangeFacts};
@@ -20,10 +20,10 @@ pub(super) struct Job {
 }
 
 /// Lowers the scenario's workload.
-pub(super) fn job(scenario: &Scenario, cluster: &Cluster) -> Result<Job, Invalid> {
+pub(super) fn job(scenario: &Scenario, cluster: &Cluster, known: &Known) -> Result<Job, Invalid> {
     match &scenario.workload {
-        WorkloadSpec::Decode(spec) => inference::decode(scenario, spec, cluster),
-        WorkloadSpec::Prefill(spec) => inference::prefill(scenario, spec, cluster),
+        WorkloadSpec::Decode(spec) => inference::decode(scenario, spec, cluster, known),
+        WorkloadSpec::Prefill(spec) => inference::prefill(scenario, spec, cluster, known),
         WorkloadSpec::Serving(_) => unreachable!("serving is simulated in levels"),
         WorkloadSpec::Collective(spec) => collective(scenario, spec, cluster),
         WorkloadSpec::MoeExchange(spec) => exchange::job(scenario, spec, cluster),

@@ -5,7 +5,7 @@ mod instance;
 mod times;
 
 use super::inference::{Deployment, StepShape};
-use super::{build, timed};
+use super::{Known, build, timed};
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics};
 use crate::model::AttentionForm;
@@ -29,15 +29,15 @@ const POINTS: usize = 4;
 const RATIO: u64 = 3;
 
 /// Serves the requests of the scenario.
-pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec) -> Result<Outcome, Invalid> {
+pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec, known: &Known) -> Result<Outcome, Invalid> {
     check(scenario, spec)?;
     let cluster = build::cluster(scenario)?;
-    let decode = Pool::decode(scenario, spec, &cluster)?;
+    let decode = Pool::decode(scenario, spec, &cluster, known)?;
     let prefilling = prefilling(scenario, spec);
     let other = prefilling.as_ref().map(build::cluster).transpose();
     let other = other.map_err(|invalid| invalid.under("workload.serving.prefill"))?;
     let prefill = match (&prefilling, &other) {
-        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster)?),
+        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster, known)?),
         _ => None,
     };
     let ability = decode.ability(spec, prefill.is_none())?;
@@ -137,10 +137,15 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn decode(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
+    fn decode(
+        scenario: &'a Scenario,
+        spec: &'a ServingSpec,
+        cluster: &'a Cluster,
+        known: &'a Known,
+    ) -> Result<Pool<'a>, Invalid> {
         let decode = &spec.decode;
         Ok(Pool {
-            deployment: Deployment::of(scenario, cluster)?,
+            deployment: Deployment::of(scenario, cluster, known)?,
             experts: &decode.experts,
             micro_batches: decode.micro_batches.wide(),
             schedule: decode.schedule,
@@ -153,10 +158,15 @@ impl<'a> Pool<'a> {
         })
     }
 
-    fn prefill(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
+    fn prefill(
+        scenario: &'a Scenario,
+        spec: &'a ServingSpec,
+        cluster: &'a Cluster,
+        known: &'a Known,
+    ) -> Result<Pool<'a>, Invalid> {
         let prefill = spec.prefill.as_ref().expect("a prefill pool is described");
         Ok(Pool {
-            deployment: Deployment::of(scenario, cluster)?,
+            deployment: Deployment::of(scenario, cluster, known)?,
             experts: &prefill.experts,
             micro_batches: prefill.micro_batches.wide(),
             schedule: ScheduleChoice::InTurn,

@@ -6,7 +6,9 @@
 use super::aim::{Aims, Limit, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
-use crate::run::{Forecast, forecast};
+use crate::run::{
+    Known, {Forecast, forecast},
+};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
 use crate::sweep::{Answer, Kept, Plan, Point, Record, record_of};
 use rayon::prelude::*;
@@ -78,7 +80,8 @@ pub fn search(
     threads.install(|| {
         let looked: Vec<Result<Candidate, Box<Seen>>> =
             plan.points.par_iter().map(|point| look(plan, point, &aims, &library)).collect();
-        let mut search = Search { plan, aims, library, everything, seen: vec![None; plan.points.len()] };
+        let known = Known::default();
+        let mut search = Search { plan, aims, library, known, everything, seen: vec![None; plan.points.len()] };
         let mut waiting = Vec::new();
         for (at, looked) in looked.into_iter().enumerate() {
             match looked {
@@ -129,6 +132,7 @@ struct Search<'a> {
     plan: &'a Plan,
     aims: Aims,
     library: Library,
+    known: Known,
     everything: bool,
     seen: Vec<Option<Seen>>,
 }
@@ -154,7 +158,7 @@ impl Search<'_> {
                 }
             }
             let simulate = |(at, candidate): (usize, Candidate)| {
-                let mut record = record_of(self.plan, &self.plan.points[at], &self.library);
+                let mut record = record_of(self.plan, &self.plan.points[at], &self.library, &self.known);
                 if let Answer::Metrics(metrics) = &mut record.answer {
                     metrics.extend(sure(&candidate.forecast));
                 }

@@ -3,7 +3,7 @@
 use super::plan::{Plan, Point};
 use super::record::{Answer, Kept, Record};
 use crate::report::files::{Log, WriteError};
-use crate::run::simulate;
+use crate::run::{Known, simulate_among};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
 use rayon::prelude::*;
 use std::any::Any;
@@ -30,11 +30,11 @@ pub fn run(
     log: &Log,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<Record>, WriteError> {
-    let library = Library::default();
+    let (library, among) = (Library::default(), Known::default());
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().expect("threads can be started");
     threads.install(|| {
         let one = |point: &Point| {
-            let (record, is_known) = record(plan, point, known, &library);
+            let (record, is_known) = record(plan, point, known, &library, &among);
             if !is_known {
                 log.append(&record.line())?;
             }
@@ -51,12 +51,18 @@ pub fn run(
 }
 
 /// The record of one point of `plan`, simulated now.
-pub(crate) fn record_of(plan: &Plan, point: &Point, library: &Library) -> Record {
-    record(plan, point, &BTreeMap::new(), library).0
+pub(crate) fn record_of(plan: &Plan, point: &Point, library: &Library, among: &Known) -> Record {
+    record(plan, point, &BTreeMap::new(), library, among).0
 }
 
 /// The record of a point, and whether it was known before.
-fn record(plan: &Plan, point: &Point, known: &BTreeMap<String, Record>, library: &Library) -> (Record, bool) {
+fn record(
+    plan: &Plan,
+    point: &Point,
+    known: &BTreeMap<String, Record>,
+    library: &Library,
+    among: &Known,
+) -> (Record, bool) {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let set = point.overlays.iter().map(|overlay| overlay.text.clone()).collect();
     let loaded: Result<Loaded<Scenario>, UserError> = load_with(&plan.base, &point.overlays, library);
@@ -72,13 +78,13 @@ fn record(plan: &Plan, point: &Point, known: &BTreeMap<String, Record>, library:
         return (Record { set, ..record.clone() }, true);
     }
     // A point that meets a bug must not take the others down with it.
-    let answer = catch_unwind(AssertUnwindSafe(|| answer(&loaded)));
+    let answer = catch_unwind(AssertUnwindSafe(|| answer(&loaded, among)));
     let answer = answer.unwrap_or_else(|panic| Answer::Error(format!("bug: {}", in_words(&*panic))));
     (Record { inputs: Some(inputs), version, seed: Some(loaded.value.seed), set, answer }, false)
 }
 
-fn answer(loaded: &Loaded<Scenario>) -> Answer {
-    match simulate(&loaded.value) {
+fn answer(loaded: &Loaded<Scenario>, among: &Known) -> Answer {
+    match simulate_among(&loaded.value, among) {
         Ok(outcome) => Answer::Metrics(outcome.metrics.named().iter().map(Kept::from).collect()),
         Err(invalid) => Answer::Error(loaded.error(&invalid).to_string()),
     }

@@ -11,7 +11,7 @@ use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
-use crate::run::{gpu_kernels, simulate};
+use crate::run::{Known, gpu_kernels, simulate_among};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
 use crate::workload::Kernel;
@@ -26,11 +26,12 @@ pub(super) struct Context<'a> {
     network: NetworkChoice,
     /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
     kernels: Mutex<BTreeMap<(usize, Conditions, Kernel), Duration>>,
+    known: Known,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(library: Library, names: &'a Names, kernel: KernelChoice, network: NetworkChoice) -> Context<'a> {
-        Context { library, names, kernel, network, kernels: Mutex::new(BTreeMap::new()) }
+        Context { library, names, kernel, network, kernels: Mutex::new(BTreeMap::new()), known: Known::default() }
     }
 
     /// The model that a table calls `name`.
@@ -75,7 +76,7 @@ impl<'a> Context<'a> {
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
         let scenario = self.scenario(system, [nodes, gpus], workload)?;
-        simulate(&scenario).map_err(Skip::because)
+        simulate_among(&scenario, &self.known).map_err(Skip::because)
     }
 
     /// The same, of a model that is spread over these GPUs.
@@ -86,7 +87,8 @@ impl<'a> Context<'a> {
         deployed: Deployed<'_>,
         workload: WorkloadSpec,
     ) -> Result<Outcome, Skip> {
-        simulate(&self.deployment(system, shape, deployed, workload)?).map_err(Skip::because)
+        let scenario = self.deployment(system, shape, deployed, workload)?;
+        simulate_among(&scenario, &self.known).map_err(Skip::because)
     }
 
     /// The scenario of a model that is spread over `gpus` GPUs in each of `nodes` nodes.

@@ -13,7 +13,7 @@ mod serving;
 mod training;
 
 pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
-pub use gate::{GateChoice, GateSample, GateShape, sample_choice, sample_gate};
+pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
     BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
     InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice,

@@ -4,14 +4,16 @@ use super::placement::{Placement, Room};
 use super::spec::{BalanceChoice, CopyPer, ExpertsSpec};
 use crate::model::MoeSpec;
 use crate::parallelism::{ExpertPlacement, Plan};
-use crate::rng::RandomStream;
-use crate::workload::gate::{GateSample, GateShape, sample_choice};
+use crate::rng::Seed;
+use crate::workload::gate::{GateDraws, GateShape};
 use crate::workload::moe::Copies;
 
 /// Tokens beyond which a sample of the gate adds nothing but time.
 const SAMPLE_MAX: usize = 1 << 14;
 /// Tokens of a sample for means.
 const SAMPLE_MIN: usize = 1 << 10;
+/// Rows of an expert that cost as much as one: its weights are read, and a tile computed.
+const BLOCK: u64 = 64;
 
 /// The expert traffic of one micro-batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +27,7 @@ pub struct ExpertTraffic {
 }
 
 /// Who exchanges tokens with whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Exchange<'a> {
     /// The experts.
     pub moe: &'a MoeSpec,
@@ -37,6 +39,10 @@ pub struct Exchange<'a> {
     pub per_node: usize,
     /// Whether one GPU stands for all: then all are taken to be as busy as the busiest.
     pub folded: bool,
+    /// What passes the gate.
+    pub draws: &'a GateDraws,
+    /// What it depends on.
+    pub seed: Seed,
 }
 
 impl ExpertTraffic {
@@ -51,8 +57,8 @@ impl ExpertTraffic {
     }
 }
 
-/// The traffic when each GPU of an expert-parallel group has `tokens` tokens.
-pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, rng: &mut RandomStream) -> ExpertTraffic {
+/// The traffic of a micro-batch in which each GPU of an expert-parallel group has `tokens` tokens.
+pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -> ExpertTraffic {
     let Exchange { moe, plan, spec, .. } = exchange;
     let gpus = plan.ep() as usize;
     let shared = if plan.shared_everywhere() { 0 } else { u64::from(moe.shared_experts) };
@@ -68,13 +74,15 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, rng: &mut RandomStrea
     let shape = GateShape::of(moe);
     let all = tokens as usize * gpus;
     let size = all.clamp(1, SAMPLE_MAX);
-    // Loads are what was seen before, on other tokens of the same gate.
-    let sample = sample_choice(shape, &spec.gate, size + size.max(SAMPLE_MIN), rng);
-    let before = sample.slice(size..sample.len());
-    let count = Count::new(exchange, &before, shared);
-    let now = count.of(&sample.slice(0..size));
-    // Means of a small sample are taken over the larger one.
-    let means = if size < SAMPLE_MIN { count.of(&before) } else { count.of(&sample.slice(0..size)) };
+    let drawn = |name: &str, tokens: usize| exchange.draws.sample((exchange.seed, name), shape, &spec.gate, tokens);
+    let sample = drawn(&format!("micro-batch {micro_batch}"), size);
+    // Loads are what was seen before, on other tokens of the same gate; and means of a small sample are taken over a larger one.
+    let larger = size.max(SAMPLE_MIN);
+    let before = drawn("before", larger);
+    let count = Count::new(exchange, before.tokens().take(larger), shared);
+    let now = count.of(sample.tokens().take(size));
+    let larger = (size < SAMPLE_MIN).then(|| count.of(before.tokens().take(larger)));
+    let means = larger.as_ref().unwrap_or(&now);
     let rows = if all <= SAMPLE_MAX || !spec.gate.is_even() {
         now.rows(tokens * gpus as u64, size as u64, exchange.folded || spec.gate.is_even())
     } else {
@@ -148,7 +156,7 @@ struct Counted {
 }
 
 impl Count {
-    fn new(exchange: Exchange<'_>, before: &GateSample, shared_visits: u64) -> Count {
+    fn new<'s>(exchange: Exchange<'_>, before: impl Iterator<Item = &'s [u32]>, shared_visits: u64) -> Count {
         let Exchange { moe, plan, spec, per_node, .. } = exchange;
         let (gpus, experts) = (plan.ep() as usize, moe.routed_experts.index());
         let redundant = plan.redundant_experts() as usize;
@@ -158,7 +166,7 @@ impl Count {
             BalanceChoice::InOrder => Placement::in_order(experts, room, copies),
             BalanceChoice::ByLoad => {
                 let mut loads = vec![0.0; experts];
-                before.tokens().flatten().for_each(|&expert| loads[expert as usize] += 1.0);
+                before.flatten().for_each(|&expert| loads[expert as usize] += 1.0);
                 Placement::by_load(&loads, room)
             }
         };
@@ -173,10 +181,10 @@ impl Count {
         Count { placement, places, sizes, per: spec.one_copy_per, gpus, per_node, shared, shared_visits }
     }
 
-    fn of(&self, sample: &GateSample) -> Counted {
+    fn of<'s>(&self, sample: impl Iterator<Item = &'s [u32]>) -> Counted {
         let nodes = self.gpus.div_ceil(self.per_node);
         let mut counted = Counted {
-            tokens: sample.len(),
+            tokens: 0,
             leaving: 0,
             to_gpu: vec![0; self.gpus],
             to_experts: vec![0; self.gpus],
@@ -184,7 +192,8 @@ impl Count {
             places: self.sizes.iter().map(|&size| vec![0; size + 1]).collect(),
         };
         let mut visited: Vec<usize> = Vec::new();
-        for (token, experts) in sample.tokens().enumerate() {
+        for (token, experts) in sample.enumerate() {
+            counted.tokens += 1;
             let (home, turn) = (token % self.gpus, token / self.gpus);
             visited.clear();
             for &expert in experts {
@@ -227,7 +236,8 @@ impl Counted {
         if !alike {
             return rows;
         }
-        let most = |rows: &&Vec<u64>| (rows.iter().sum::<u64>(), rows.len());
+        let blocks = |rows: &Vec<u64>| rows.iter().map(|rows| rows.div_ceil(BLOCK)).sum::<u64>();
+        let most = |rows: &&Vec<u64>| (blocks(rows), rows.iter().sum::<u64>());
         let busiest = rows.iter().max_by_key(most).expect("a group has a GPU").clone();
         vec![busiest; rows.len()]
     }
@@ -238,7 +248,6 @@ mod tests {
     use super::*;
     use crate::model::published;
     use crate::parallelism::PlanSpec;
-    use crate::rng::Seed;
     use crate::units;
     use crate::workload::gate::GateChoice;
 
@@ -253,8 +262,9 @@ mod tests {
         let plan = PlanSpec { ep: count, placement, redundant_experts: redundant, ..PlanSpec::default() };
         let plan = plan.check(ep, &model).expect("a plan");
         let moe = model.moe.as_ref().expect("experts");
-        let exchange = Exchange { moe, plan: &plan, spec, per_node: 8, folded: true };
-        expert_traffic(exchange, tokens, &mut Seed(1).stream("gate"))
+        let exchange =
+            Exchange { moe, plan: &plan, spec, per_node: 8, folded: true, draws: &GateDraws::default(), seed: Seed(1) };
+        expert_traffic(exchange, tokens, 0)
     }
 
     fn spread(per: CopyPer, ep: u32, tokens: u64) -> ExpertTraffic {

@@ -3,6 +3,10 @@
 //! Scores are independent. A token first keeps the groups with the largest sum of their two best scores, then visits the
 //! best experts in them (arXiv 2412.19437, section 2.1.2 and the published inference code).
 
+mod draws;
+
+pub use draws::GateDraws;
+
 use crate::model::MoeSpec;
 use crate::rng::RandomStream;
 use crate::units::Count;
@@ -73,12 +77,6 @@ impl GateSample {
         self.experts.chunks_exact(self.per_token)
     }
 
-    /// The tokens of a part of the sample.
-    pub fn slice(&self, tokens: std::ops::Range<usize>) -> GateSample {
-        let part = tokens.start * self.per_token..tokens.end * self.per_token;
-        GateSample { per_token: self.per_token, experts: self.experts[part].to_vec() }
-    }
-
     /// Tokens in the sample.
     pub fn len(&self) -> usize {
         self.experts.len() / self.per_token
@@ -97,60 +95,123 @@ pub fn sample_gate(moe: &MoeSpec, tokens: usize, rng: &mut RandomStream) -> Gate
 
 /// Draws the experts of `tokens` tokens.
 pub fn sample_choice(shape: GateShape, choice: &GateChoice, tokens: usize, rng: &mut RandomStream) -> GateSample {
-    let GateShape { experts: all, per_token, .. } = shape;
-    if *choice == GateChoice::Balanced {
-        let spaced = |token: usize| (0..per_token).map(move |turn| ((token + turn * all / per_token) % all) as u32);
-        return GateSample { per_token, experts: (0..tokens).flat_map(spaced).collect() };
-    }
-    let weights = weights(shape, choice, rng);
-    let mut experts = Vec::with_capacity(tokens * per_token);
-    let mut scores = vec![0.0; all];
-    for _ in 0..tokens {
-        match &weights {
-            None => scores.iter_mut().for_each(|score| *score = rng.unit()),
-            // The largest of these is an expert with the chance of its weight, and so on among those that are left.
-            Some(weights) => {
-                let score = |weight: f64, rng: &mut RandomStream| weight / (weight + rng.exponential());
-                scores.iter_mut().zip(weights).for_each(|(at, &weight)| *at = score(weight, rng));
-            }
-        }
-        let mut candidates = reachable(&scores, shape.groups, shape.groups_per_token);
-        let best = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]);
-        if candidates.len() > per_token {
-            candidates.select_nth_unstable_by(per_token - 1, best);
-            candidates.truncate(per_token);
-        }
-        candidates.sort_unstable_by(best);
-        experts.extend_from_slice(&candidates);
-    }
-    GateSample { per_token, experts }
+    let mut gate = Gate::new(shape, choice, rng);
+    let mut sample = GateSample { per_token: shape.per_token, experts: Vec::new() };
+    gate.pass(tokens, rng, &mut sample);
+    sample
 }
 
-/// How popular each expert is, where they are not all alike.
-fn weights(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Option<Vec<f64>> {
-    match choice {
-        GateChoice::Uniform | GateChoice::Balanced => None,
-        GateChoice::Histogram(load) => Some(load.clone()),
-        GateChoice::Zipf { offset } => {
-            let mut weights: Vec<f64> =
-                (0..shape.experts).map(|rank| 1.0 / (rank as f64 + f64::from(offset.get()))).collect();
-            for last in (1..weights.len()).rev() {
-                weights.swap(last, rng.below(last as u32 + 1) as usize);
+/// A gate at work.
+struct Gate {
+    shape: GateShape,
+    liking: Liking,
+    /// Scores of the experts for the token at hand.
+    scores: Vec<f64>,
+    groups: Best,
+    best: Best,
+}
+
+/// How a gate likes its experts.
+enum Liking {
+    All,
+    InTurn,
+    ByWeight(Vec<f64>),
+}
+
+impl Gate {
+    /// Draws what the gate prefers, where that is left to chance.
+    fn new(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Gate {
+        let liking = match choice {
+            GateChoice::Uniform => Liking::All,
+            GateChoice::Balanced => Liking::InTurn,
+            GateChoice::Histogram(load) => Liking::ByWeight(load.clone()),
+            GateChoice::Zipf { offset } => Liking::ByWeight(zipf(shape.experts, *offset, rng)),
+        };
+        let (groups, best) = (Best::of(shape.groups_per_token), Best::of(shape.per_token));
+        Gate { shape, liking, scores: vec![0.0; shape.experts], groups, best }
+    }
+
+    /// Adds `tokens` tokens to those that passed before.
+    fn pass(&mut self, tokens: usize, rng: &mut RandomStream, passed: &mut GateSample) {
+        let GateShape { experts, per_token, .. } = self.shape;
+        passed.experts.reserve(tokens * per_token);
+        let before = passed.len();
+        for token in before..before + tokens {
+            let scores = self.scores.iter_mut();
+            match &self.liking {
+                Liking::InTurn => {
+                    passed
+                        .experts
+                        .extend((0..per_token).map(|turn| ((token + turn * experts / per_token) % experts) as u32));
+                    continue;
+                }
+                Liking::All => scores.for_each(|score| *score = rng.unit()),
+                // The largest of these is an expert with the chance of its weight, and so on among those that are left.
+                Liking::ByWeight(weights) => {
+                    scores.zip(weights).for_each(|(score, &weight)| *score = weight / (weight + rng.exponential()));
+                }
             }
-            Some(weights)
+            self.choose();
+            passed.experts.extend(self.best.chosen());
         }
+    }
+
+    /// The best experts, of the groups with the largest sum of their two best scores.
+    fn choose(&mut self) {
+        let GateShape { experts, groups, groups_per_token, .. } = self.shape;
+        if groups_per_token == groups {
+            return self.best.choose(self.scores.iter().copied().zip(0..));
+        }
+        let size = experts / groups;
+        self.groups.choose(self.scores.chunks(size).map(two_best).zip(0..));
+        let members = |group: u32| group as usize * size..(group as usize + 1) * size;
+        let reachable = self.groups.chosen().flat_map(members);
+        self.best.choose(reachable.map(|expert| (self.scores[expert], expert as u32)));
     }
 }
 
-/// The experts of the `kept` groups with the largest sum of their two best scores.
-fn reachable(scores: &[f64], groups: usize, kept: usize) -> Vec<u32> {
-    if kept == groups {
-        return (0..scores.len() as u32).collect();
+/// The few largest of many scores. Most scores are smaller than the least of those kept so far, so that a comparison is all they
+/// cost.
+struct Best {
+    kept: usize,
+    found: Vec<(f64, u32)>,
+}
+
+impl Best {
+    fn of(kept: usize) -> Best {
+        Best { kept, found: Vec::with_capacity(kept + 1) }
     }
-    let size = scores.len() / groups;
-    let mut ranked: Vec<(f64, usize)> = scores.chunks(size).map(two_best).zip(0..groups).collect();
-    ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    ranked[..kept].iter().flat_map(|&(_, group)| (group * size) as u32..((group + 1) * size) as u32).collect()
+
+    /// Chooses anew among `scored`.
+    fn choose(&mut self, scored: impl Iterator<Item = (f64, u32)>) {
+        self.found.clear();
+        let mut least = f64::NEG_INFINITY;
+        for (score, of) in scored {
+            if score <= least {
+                continue;
+            }
+            let larger = self.found.iter().rposition(|&(other, _)| other >= score);
+            self.found.insert(larger.map_or(0, |at| at + 1), (score, of));
+            self.found.truncate(self.kept);
+            if self.found.len() == self.kept {
+                least = self.found[self.kept - 1].0;
+            }
+        }
+    }
+
+    /// What has the largest scores, in falling order.
+    fn chosen(&self) -> impl Iterator<Item = u32> + '_ {
+        self.found.iter().map(|&(_, of)| of)
+    }
+}
+
+/// How popular each of `experts` experts is by the law of Zipf and Mandelbrot.
+fn zipf(experts: usize, offset: Count, rng: &mut RandomStream) -> Vec<f64> {
+    let mut weights: Vec<f64> = (0..experts).map(|rank| 1.0 / (rank as f64 + f64::from(offset.get()))).collect();
+    for last in (1..weights.len()).rev() {
+        weights.swap(last, rng.below(last as u32 + 1) as usize);
+    }
+    weights
 }
 
 fn two_best(scores: &[f64]) -> f64 {
