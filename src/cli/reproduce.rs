@@ -33,13 +33,15 @@ pub(super) struct ReproduceArgs {
 pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
     let evaluated = evaluate(&loaded.value, &args.ids, root)?;
-    if evaluated.figures.is_empty() {
-        let known: Vec<&str> = loaded.value.figure.iter().map(|figure| figure.id.as_str()).collect();
+    if evaluated.figures.is_empty() && evaluated.wishes.is_empty() {
+        let (figures, wishes) = (loaded.value.figure.iter(), loaded.value.wish.iter());
+        let ids = figures.map(|figure| &figure.id).chain(wishes.map(|wish| &wish.id));
+        let known: Vec<&str> = ids.map(String::as_str).collect();
         let message = format!("no figure starts with {}; there are\n  {}", args.ids.join(" or "), known.join("\n  "));
         return Err(UserError::plain(message));
     }
-    let json = figures_json(&evaluated.figures, &evaluated.assumptions);
-    let text = figures_text(&evaluated.figures, &evaluated.assumptions);
+    let json = figures_json(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
+    let text = figures_text(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
     write(&args.out.join("figures.json"), format!("{json:#}\n").as_bytes())?;
     write(&args.out.join("figures.txt"), text.as_bytes())?;
     pictures(args, root, &loaded.value, &evaluated)?;

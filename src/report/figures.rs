@@ -92,13 +92,36 @@ pub struct AssumptionRow {
     pub against_ideal: f64,
 }
 
-/// All figures and assumptions as JSON.
-pub fn figures_json(figures: &[FigureRow], assumptions: &[AssumptionRow]) -> Value {
-    json!({ "schema": super::json::SCHEMA, "figures": figures, "assumptions": assumptions })
+/// What hardware that a publication asks for would bring.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct WishRow {
+    /// Stable name.
+    pub id: String,
+    /// Where it is asked for.
+    pub source: String,
+    /// What is asked for.
+    pub wish: String,
+    /// What would change.
+    pub quantity: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its value on today's hardware.
+    pub today: f64,
+    /// Its value once the wish is granted.
+    pub granted: f64,
+    /// `granted / today - 1`.
+    pub change: f64,
+    /// What a reader must know.
+    pub note: String,
 }
 
-/// All figures and assumptions for people.
-pub fn figures_text(figures: &[FigureRow], assumptions: &[AssumptionRow]) -> String {
+/// All figures, assumptions and wishes as JSON.
+pub fn figures_json(figures: &[FigureRow], assumptions: &[AssumptionRow], wishes: &[WishRow]) -> Value {
+    json!({ "schema": super::json::SCHEMA, "figures": figures, "assumptions": assumptions, "wishes": wishes })
+}
+
+/// All figures, assumptions and wishes for people.
+pub fn figures_text(figures: &[FigureRow], assumptions: &[AssumptionRow], wishes: &[WishRow]) -> String {
     let mut text = String::new();
     let mut sources: Vec<&str> = figures.iter().map(|figure| figure.source.as_str()).collect();
     sources.dedup();
@@ -110,7 +133,11 @@ pub fn figures_text(figures: &[FigureRow], assumptions: &[AssumptionRow]) -> Str
         writeln!(text, "What each assumption of section 2.3.2 is worth\n{}", assumption_table(assumptions))
             .expect("writing to a string");
     }
-    text + &summary(figures)
+    if !wishes.is_empty() {
+        writeln!(text, "What the hardware that is asked for would bring\n{}", wish_table(wishes))
+            .expect("writing to a string");
+    }
+    if figures.is_empty() { text } else { text + &summary(figures) }
 }
 
 /// How many figures stand where, in one line.
@@ -185,4 +212,30 @@ fn assumption_table(rows: &[AssumptionRow]) -> String {
         ]);
     }
     table.headed()
+}
+
+fn wish_table(rows: &[WishRow]) -> String {
+    let mut table = Table::new(&[
+        ("asked for", Align::Left),
+        ("quantity", Align::Left),
+        ("today", Align::Right),
+        ("with it", Align::Right),
+        ("unit", Align::Left),
+        ("change", Align::Right),
+    ]);
+    for row in rows {
+        table.row(vec![
+            row.wish.clone(),
+            row.quantity.clone(),
+            number(row.today),
+            number(row.granted),
+            row.unit.clone(),
+            format!("{:+.1}%", 100.0 * row.change + 0.0),
+        ]);
+    }
+    let mut text = table.headed();
+    for row in rows.iter().filter(|row| !row.note.is_empty()) {
+        writeln!(text, "  {} ({}):\n      {}", row.id, row.source, row.note).expect("writing to a string");
+    }
+    text
 }

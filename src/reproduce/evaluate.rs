@@ -2,13 +2,14 @@
 
 use super::spec::{
     FigureSpec, From, GroupSpec, ModelQuantity, NodeDays, PaperSpec, RunMetric, TokenRevenue, TopologyQuantity,
+    WishSpec,
 };
 use crate::dtype::Dtype;
 use crate::hardware::GpuSpec;
 use crate::metrics::Outcome;
 use crate::model::{FlopConvention, ModelSpec, Parameters};
 use crate::numerics::{Accumulator, worst_error};
-use crate::report::figures::{AssumptionRow, FigureRow, How};
+use crate::report::figures::{AssumptionRow, FigureRow, How, WishRow};
 use crate::run::simulate;
 use crate::scenario::{Loaded, Scenario, UserError, load};
 use crate::topology::{FabricMeasures, TopologySpec, measure_spec};
@@ -28,9 +29,11 @@ pub struct Evaluated {
     pub figures: Vec<FigureRow>,
     /// What assumptions are worth.
     pub assumptions: Vec<AssumptionRow>,
+    /// What hardware that is asked for would bring.
+    pub wishes: Vec<WishRow>,
 }
 
-/// Works out the figures of `paper` whose id starts with one of `wanted` (all, if nothing is wanted). Files are looked up
+/// Works out the figures and wishes of `paper` whose id starts with one of `wanted` (all, if nothing is wanted). Files are looked up
 /// from `root`.
 pub fn evaluate(paper: &PaperSpec, wanted: &[String], root: &Path) -> Result<Evaluated, UserError> {
     let mut desk = Desk { root: root.to_owned(), runs: BTreeMap::new(), fabrics: BTreeMap::new() };
@@ -43,7 +46,11 @@ pub fn evaluate(paper: &PaperSpec, wanted: &[String], root: &Path) -> Result<Eva
     for group in paper.assumptions.iter().filter(|_| wanted.is_empty()) {
         assumptions.extend(desk.assumptions(group)?);
     }
-    Ok(Evaluated { figures, assumptions })
+    let mut wishes = Vec::new();
+    for wish in paper.wish.iter().filter(|wish| is_wanted(&wish.id)) {
+        wishes.push(desk.wish(wish)?);
+    }
+    Ok(Evaluated { figures, assumptions, wishes })
 }
 
 /// Thousands of dollars: billions of tokens at dollars per million.
@@ -77,6 +84,21 @@ impl Desk {
             tolerance: spec.tolerance,
             status: spec.status,
             how,
+            note: spec.note.trim().to_owned(),
+        })
+    }
+
+    fn wish(&mut self, spec: &WishSpec) -> Result<WishRow, UserError> {
+        let (today, granted) = (self.value(&spec.today)?, self.value(&spec.granted)?);
+        Ok(WishRow {
+            id: spec.id.clone(),
+            source: spec.source.clone(),
+            wish: spec.wish.clone(),
+            quantity: spec.quantity.clone(),
+            unit: spec.unit.clone(),
+            today,
+            granted,
+            change: granted / today - 1.0,
             note: spec.note.trim().to_owned(),
         })
     }

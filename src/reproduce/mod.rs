@@ -8,5 +8,5 @@ mod spec;
 pub use evaluate::{Evaluated, evaluate};
 pub use spec::{
     AssumptionSpec, FigureSpec, From, GroupSpec, ModelQuantity, NodeDays, PaperSpec, RunMetric, TokenRevenue,
-    TopologyQuantity,
+    TopologyQuantity, WishSpec,
 };

@@ -15,6 +15,9 @@ pub struct PaperSpec {
     /// Families of scenarios whose assumptions are removed one by one.
     #[serde(default)]
     pub assumptions: Vec<GroupSpec>,
+    /// What hardware it asks for.
+    #[serde(default)]
+    pub wish: Vec<WishSpec>,
 }
 
 /// One published figure.
@@ -194,6 +197,29 @@ pub enum TopologyQuantity {
     CostMillions,
     /// Capital cost per endpoint in thousands of dollars.
     CostPerEndpointThousands,
+}
+
+/// Hardware that the publication asks for without saying what it would bring.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WishSpec {
+    /// Stable name.
+    pub id: String,
+    /// Where it is asked for.
+    pub source: String,
+    /// What is asked for.
+    pub wish: String,
+    /// What would change.
+    pub quantity: String,
+    /// Its unit.
+    pub unit: String,
+    /// How it is worked out for today's hardware.
+    pub today: From,
+    /// How it is worked out once the wish is granted.
+    pub granted: From,
+    /// What a reader must know.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// A family of scenarios whose assumptions are removed one by one.
