@@ -14,7 +14,7 @@ pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
 
 use crate::engine;
-use crate::gpu::{Beside, Library, Taken};
+use crate::gpu::{Beside, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
@@ -95,7 +95,7 @@ fn timed(
     watch: Observer<'_>,
 ) -> Result<Timeline, Invalid> {
     let kernels = build::kernels(scenario, cluster)?;
-    let mut kernels = Beside { kernels, taken, library: Library::Current, gap: Duration::ZERO };
+    let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
     let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
     let mut network = build::watched_network(scenario, cluster, watch)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))

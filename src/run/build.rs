@@ -1,13 +1,13 @@
 //! From a scenario to the machines that it runs on.
 
 use crate::gpu::tile::{Machine, Tile};
-use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::gpu::{Instant, KernelModel, Library, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, resolve};
 use crate::routing::Routes;
-use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
+use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
 
@@ -48,6 +48,14 @@ pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn 
         cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
     model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
+}
+
+/// The matrix kernels that GPUs run.
+pub(super) fn library(choice: MatrixKernels) -> Library {
+    match choice {
+        MatrixKernels::Current => Library::Current,
+        MatrixKernels::Early2025 => Library::Early2025,
+    }
 }
 
 /// The model of some equal GPUs by themselves.

@@ -44,6 +44,9 @@ pub struct Scenario {
     /// How kernels are timed.
     #[serde(default)]
     pub kernel: KernelChoice,
+    /// Which FP8 matrix kernels the software has.
+    #[serde(default)]
+    pub matrix_kernels: MatrixKernels,
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
@@ -110,6 +113,17 @@ pub enum KernelChoice {
     Tile,
     /// No time at all: what remains is what communication costs.
     Instant,
+}
+
+/// A generation of FP8 matrix kernels with block scales, where there are several for a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MatrixKernels {
+    /// Tiles that fit the shape.
+    #[default]
+    Current,
+    /// Tiles of 128 x 128 only, as when DeepSeek-V3 was trained.
+    Early2025,
 }
 
 /// How data moves.

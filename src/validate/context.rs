@@ -12,7 +12,7 @@ use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::run::{Known, gpu_kernels, simulate_among};
-use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
 use crate::workload::Kernel;
 use std::collections::BTreeMap;
@@ -128,6 +128,7 @@ impl<'a> Context<'a> {
             precision: None,
             workload,
             kernel: self.kernel,
+            matrix_kernels: MatrixKernels::Current,
             network: self.network,
             fault: Vec::new(),
             routing: RoutingSpec::default(),

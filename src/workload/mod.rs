@@ -27,9 +27,8 @@ pub use serving::{
     ServingSpec, TraceRow,
 };
 pub use training::{
-    Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, MatrixKernels, Part, PipelineSpec, Ring, Schedule,
-    ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages,
-    training_traffic,
+    Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape,
+    Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
 };
 
 use crate::id::OpId;

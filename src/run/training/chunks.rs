@@ -3,7 +3,7 @@
 use super::Job;
 use crate::dtype::Dtype;
 use crate::engine;
-use crate::gpu::{Beside, Library, Taken};
+use crate::gpu::{Beside, Taken};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, breakdown};
@@ -15,8 +15,8 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, MatrixKernels, MoeExchange,
-    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec,
+    RowFormat, StageShape, TrainingTraffic, training_traffic,
 };
 use std::collections::BTreeMap;
 
@@ -220,10 +220,7 @@ impl<'a> Chunks<'a> {
         } else {
             Taken::default()
         };
-        let library = match spec.matrix_kernels {
-            MatrixKernels::Current => Library::Current,
-            MatrixKernels::Early2025 => Library::Early2025,
-        };
+        let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
         let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
         let mut network = build::network(scenario, self.cluster)?;

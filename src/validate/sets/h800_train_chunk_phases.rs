@@ -13,10 +13,10 @@ use crate::model::PrecisionSpec;
 use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::run::simulate_chunk;
-use crate::scenario::{Scenario, WorkloadSpec};
+use crate::scenario::{MatrixKernels, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::units::{Count, Duration, Time};
-use crate::workload::{CastChoice, ChunkWork, MatrixKernels, Phase, ScheduleSpec, StageShape, TrainingSpec};
+use crate::workload::{CastChoice, ChunkWork, Phase, ScheduleSpec, StageShape, TrainingSpec};
 use serde::Deserialize;
 
 /// GPUs of the group, and how many of them share a node.
@@ -86,7 +86,6 @@ impl Row {
             communication_sms: COMMUNICATION_SMS,
             // Two microseconds from kernel to kernel, of which a launch from a graph would take some.
             launch_gap: Duration::from_ns(2000).saturating_sub(system.gpu.kernel_launch),
-            matrix_kernels: MatrixKernels::Early2025,
             mtp: false,
             casts: CastChoice::Separate,
             skew: SKEW,
@@ -99,7 +98,9 @@ impl Row {
             plan: PlanSpec { ep: count(gpus), ..PlanSpec::default() },
             precision: PrecisionSpec { dispatch_scale_group: Count::new(SCALE_GROUP), ..PrecisionSpec::DEEPSEEK_V3 },
         };
-        context.deployment(system, [gpus / per_node, per_node], deployed, WorkloadSpec::Training(training))
+        let shape = [gpus / per_node, per_node];
+        let scenario = context.deployment(system, shape, deployed, WorkloadSpec::Training(training))?;
+        Ok(Scenario { matrix_kernels: MatrixKernels::Early2025, ..scenario })
     }
 }
 

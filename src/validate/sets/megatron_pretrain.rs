@@ -18,7 +18,7 @@ use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::scenario::WorkloadSpec;
 use crate::units::{Count, Duration};
-use crate::workload::{CastChoice, MatrixKernels, ScheduleSpec, TrainingSpec};
+use crate::workload::{CastChoice, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
 /// SMs of the kernels that exchange tokens, as DeepEP sets them by default.
@@ -82,7 +82,6 @@ impl Row {
             recompute: RecomputeSpec::Selective,
             communication_sms: EXCHANGE_SMS,
             launch_gap: Duration::ZERO,
-            matrix_kernels: MatrixKernels::Current,
             mtp: !self.model.contains("w/o MTP"),
             casts: CastChoice::Joint,
             skew: Duration::ZERO,

@@ -3,6 +3,7 @@
 //! `tokens` counts positions that pass through the layer; shapes are those of one GPU of a tensor-parallel group of `tp`.
 
 mod attention;
+mod passes;
 
 use crate::dtype::Dtype;
 use crate::model::{ModelSpec, PrecisionSpec};
@@ -40,7 +41,7 @@ impl Shapes<'_> {
 
     /// A SwiGLU network of `width`, shared by the tensor-parallel group, with its norm.
     pub(super) fn dense_ffn(&self, tokens: u64, width: u64) -> Vec<Kernel> {
-        let mut kernels = vec![Self::pass(tokens, self.hidden())];
+        let mut kernels = vec![self.norm(tokens)];
         kernels.extend(self.swiglu(1, tokens, width / self.tp, self.precision.weights));
         kernels
     }
@@ -75,14 +76,14 @@ impl Shapes<'_> {
         ]
     }
 
-    /// Norm and router of a mixture-of-experts layer.
-    pub(super) fn gate(&self, tokens: u64, experts: u64) -> Vec<Kernel> {
+    /// Norm and router of a mixture-of-experts layer: each token visits `visited` of `experts` experts.
+    pub(super) fn gate(&self, tokens: u64, experts: u64, visited: u64) -> Vec<Kernel> {
         let (operands, weights) = (Dtype::Bf16, self.precision.embedding);
         let router = Kernel::Gemm(Gemm { groups: 1, rows: tokens, n: experts, k: self.hidden(), operands, weights });
-        vec![Self::pass(tokens, self.hidden()), router]
+        vec![self.norm_for_experts(tokens), router, Self::top_k(tokens, experts, visited)]
     }
 
-    /// Adds the copies that came back to the residual stream.
+    /// Adds up the copies that came back and what the shared experts yield.
     pub(super) fn sum_copies(&self, tokens: u64, copies: u64) -> Kernel {
         let row = |n| values(tokens * n, self.hidden(), Dtype::Bf16);
         Kernel::Elementwise { read: row(copies + 1), written: row(1) }

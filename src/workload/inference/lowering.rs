@@ -8,7 +8,7 @@ use crate::units::Bytes;
 use crate::workload::Kernel;
 use crate::workload::collective::desk::Streams;
 use crate::workload::kernel::RowLayout;
-use crate::workload::moe::Direction;
+use crate::workload::moe::{Direction, ExchangeKernels};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ impl<'a> Lowering<'a> {
                 self.reduce_over_tp(label(Phase::TensorParallel), batch.tokens());
                 if let Some(moe) = moe {
                     let tokens = batch.tokens().div_ceil(self.shapes.tp);
-                    let gate = self.shapes.gate(tokens, moe.routed_experts.wide());
+                    let gate = self.shapes.gate(tokens, moe.routed_experts.wide(), moe.experts_per_token.wide());
                     self.compute(label(Phase::Gate), &gate);
                 }
             }
@@ -167,9 +167,15 @@ impl<'a> Lowering<'a> {
         let whole = step.batches[micro_batch].tokens().div_ceil(self.shapes.tp);
         let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let width = moe.intermediate.wide();
-        let kernels: Vec<Vec<Kernel>> = (step.simulated.iter())
-            .map(|&gpu| self.shapes.experts(layout, &traffic.rows_of(gpu, tokens, whole), width))
-            .collect();
+        let kernels = |&gpu: &usize| {
+            let rows = traffic.rows_of(gpu, tokens, whole);
+            let kernels = self.shapes.experts(layout, &rows, width);
+            match layout {
+                RowLayout::Masked => kernels,
+                RowLayout::Contiguous => self.gathered(kernels, traffic.received(gpu, tokens), rows.iter().sum()),
+            }
+        };
+        let kernels: Vec<Vec<Kernel>> = step.simulated.iter().map(kernels).collect();
         match self.cpu {
             Some(stream) => {
                 let after = self.fronts[micro_batch][0].clone();
@@ -177,11 +183,22 @@ impl<'a> Lowering<'a> {
             }
             None => self.compute_each(label, &kernels),
         }
-        let sum = self.shapes.sum_copies(tokens, moe.experts_per_token.wide());
-        self.owed[micro_batch] = Some((label, sum));
+        // Normal kernels add up what comes back on the SMs that they hold.
+        let exchange = step.exchanges[micro_batch].as_ref();
+        let summed = exchange.is_some_and(|exchange| exchange.spec.kernels == ExchangeKernels::Normal);
+        let copies = if summed { 1 } else { moe.experts_per_token.wide() };
+        self.owed[micro_batch] = Some((label, self.shapes.sum_copies(tokens, copies)));
         let done = self.fronts[micro_batch].clone();
         let label = Label { phase: Phase::Combine, ..label };
         self.fronts[micro_batch] = self.exchange(label, Direction::Combine, tokens, &done);
+    }
+
+    /// Kernels of experts whose rows lie one after the other: received tokens are copied to their places first, and what the experts
+    /// of a GPU yield for a token is summed up.
+    fn gathered(&self, mut kernels: Vec<Kernel>, received: u64, rows: u64) -> Vec<Kernel> {
+        kernels.insert(0, self.shapes.copy_for_experts(received, rows));
+        kernels.push(self.shapes.sum_of_experts(rows, received));
+        kernels
     }
 
     /// Experts of a tensor-parallel group, whose GPUs have all its tokens: each runs its own ones, or its part of them, and its part
@@ -206,6 +223,9 @@ impl<'a> Lowering<'a> {
         let kernels = |&gpu: &usize| {
             let rows = traffic.rows_of(gpu / step.plan.expert_tp() as usize, tokens, whole);
             let mut kernels = self.shapes.experts(layout, &rows, width);
+            if layout == RowLayout::Contiguous {
+                kernels.insert(0, self.shapes.copy_for_experts(tokens, rows.iter().sum()));
+            }
             kernels.push(self.shapes.sum_copies(tokens, own));
             kernels
         };

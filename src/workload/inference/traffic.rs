@@ -51,6 +51,11 @@ impl ExpertTraffic {
         self.rows.iter().map(|rows| rows.iter().sum()).max().unwrap_or(0)
     }
 
+    /// Tokens that a GPU receives, its own included, when each has `tokens`.
+    pub fn received(&self, gpu: usize, tokens: u64) -> u64 {
+        (self.copies.to_gpu[gpu] * (tokens * self.copies.to_gpu.len() as u64) as f64).ceil() as u64
+    }
+
     /// The rows of the experts of a GPU when only `part` of `whole` tokens pass.
     pub fn rows_of(&self, gpu: usize, part: u64, whole: u64) -> Vec<u64> {
         self.rows[gpu].iter().map(|rows| (rows * part).div_ceil(whole)).collect()

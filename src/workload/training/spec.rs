@@ -29,9 +29,6 @@ pub struct TrainingSpec {
     /// Time that the host adds between dependent kernels, which in training are not launched from a graph.
     #[serde(default)]
     pub launch_gap: Duration,
-    /// Which FP8 matrix kernels the software has.
-    #[serde(default)]
-    pub matrix_kernels: MatrixKernels,
     /// How values are narrowed for products.
     #[serde(default)]
     pub casts: CastChoice,
@@ -49,17 +46,6 @@ pub struct TrainingSpec {
     pub gathered: Dtype,
     /// Tokens of the whole training run, in billions: what it costs is then worked out.
     pub run_billion_tokens: Option<Count>,
-}
-
-/// A generation of FP8 matrix kernels with block scales, where there are several for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatrixKernels {
-    /// Tiles that fit the shape.
-    #[default]
-    Current,
-    /// Tiles of 128 x 128 only, as when DeepSeek-V3 was trained.
-    Early2025,
 }
 
 /// How values are narrowed for products, where these have narrow operands.

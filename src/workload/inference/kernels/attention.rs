@@ -4,7 +4,7 @@ use super::Shapes;
 use crate::dtype::Dtype;
 use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::workload::inference::Batch;
-use crate::workload::kernel::{DecodeAttention, Kernel, Pass, PrefillAttention};
+use crate::workload::kernel::{DecodeAttention, Kernel, Pass, PrefillAttention, values};
 
 /// The kernels of attention in two parts.
 pub(in crate::workload) struct AttentionKernels {
@@ -30,14 +30,19 @@ impl Shapes<'_> {
         let heads = mla.heads.wide() / self.tp;
         let (nope, rope) = (mla.qk_nope_head_dim.wide(), mla.qk_rope_head_dim.wide());
         let (latent, value) = (mla.kv_lora_rank.wide(), mla.v_head_dim.wide());
-        let mut before = vec![Self::pass(tokens, self.hidden())];
-        match mla.q_lora_rank {
-            Some(rank) => {
-                before.push(self.gemm(tokens, rank.wide() + latent + rope, self.hidden()));
-                before.push(self.gemm(tokens, heads * (nope + rope), rank.wide()));
-            }
-            None => before.push(self.gemm(tokens, heads * (nope + rope) + latent + rope, self.hidden())),
+        let mut before = vec![self.norm(tokens)];
+        let rank = mla.q_lora_rank.map_or(0, |rank| rank.wide());
+        let down = if rank > 0 { rank } else { heads * (nope + rope) } + latent + rope;
+        before.push(self.gemm(tokens, down, self.hidden()));
+        // Both latents are normed; that of keys and values goes to the cache, with the key that all heads share.
+        before.push(Kernel::Elementwise {
+            read: values(tokens, rank + latent + rope, Dtype::Bf16),
+            written: self.operand(tokens, rank) + values(tokens, latent + rope, self.precision.kv_cache),
+        });
+        if rank > 0 {
+            before.push(self.gemm(tokens, heads * (nope + rope), rank));
         }
+        before.push(Self::rewrite(tokens, heads * rope));
         let mut core = Vec::new();
         let decoding = batch.decoding;
         let decoded = decoding.requests * decoding.queries;
@@ -59,8 +64,14 @@ impl Shapes<'_> {
         if prompts.requests > 0 {
             let positions = prompts.requests * (prompts.tokens + prompts.cached);
             before.push(self.gemm(positions, heads * (nope + value), latent));
+            // Keys of each head are put together from its own part and the shared one.
+            before.push(Kernel::Elementwise {
+                read: values(positions, heads * nope + rope, Dtype::Bf16),
+                written: values(positions, heads * (nope + rope), Dtype::Bf16),
+            });
             core.push(self.over_prompts(batch, [heads, heads], nope + rope, value));
         }
+        core.extend(self.cast(tokens, heads * value));
         core.push(self.gemm(tokens, self.hidden(), heads * value));
         AttentionKernels { before, core }
     }
@@ -71,8 +82,16 @@ impl Shapes<'_> {
         // Key-value heads are replicated when there are fewer of them than GPUs.
         let kv_heads = gqa.kv_heads.wide().div_ceil(self.tp);
         let dim = gqa.head_dim.wide();
-        let before =
-            vec![Self::pass(tokens, self.hidden()), self.gemm(tokens, (heads + 2 * kv_heads) * dim, self.hidden())];
+        // Queries and keys are rotated; keys and values go to the cache.
+        let rotated = values(tokens, (heads + kv_heads) * dim, Dtype::Bf16);
+        let before = vec![
+            self.norm(tokens),
+            self.gemm(tokens, (heads + 2 * kv_heads) * dim, self.hidden()),
+            Kernel::Elementwise {
+                read: rotated + values(tokens, kv_heads * dim, Dtype::Bf16),
+                written: rotated + values(tokens, 2 * kv_heads * dim, self.precision.kv_cache),
+            },
+        ];
         let mut core = Vec::new();
         let decoding = batch.decoding;
         if decoding.requests > 0 {
@@ -90,6 +109,7 @@ impl Shapes<'_> {
         if batch.prompts.requests > 0 {
             core.push(self.over_prompts(batch, [heads, kv_heads], dim, dim));
         }
+        core.extend(self.cast(tokens, heads * dim));
         core.push(self.gemm(tokens, self.hidden(), heads * dim));
         AttentionKernels { before, core }
     }
