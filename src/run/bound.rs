@@ -5,9 +5,9 @@
 //! datasheet (`least_seconds`), for the compute stream of a GPU runs one kernel at a time under every kernel model. All figures that
 //! follow from the length of a step follow from that one. Nothing else is bounded: what is not named here may have any value.
 
+use super::build;
 use super::inference::{Asked, Deployment, decode_step, prefill_step};
 use super::serving;
-use super::{Known, build};
 use crate::gpu::least_seconds;
 use crate::invalid::Invalid;
 use crate::scenario::{KernelChoice, Scenario, WorkloadSpec};
@@ -49,11 +49,10 @@ pub fn forecast(scenario: &Scenario) -> Result<Forecast, Invalid> {
         too_large: None,
         best: Vec::new(),
     };
-    let known = Known::default();
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => {
             let cluster = build::cluster(scenario)?;
-            let deployment = Deployment::of(scenario, &cluster, &known)?;
+            let deployment = Deployment::of(scenario, &cluster)?;
             let asked = decode_step(spec, &deployment)?;
             forecast.too_large = asked.memory(&deployment).err();
             let step = least_step(&deployment, &asked);
@@ -64,7 +63,7 @@ pub fn forecast(scenario: &Scenario) -> Result<Forecast, Invalid> {
         }
         WorkloadSpec::Prefill(spec) => {
             let cluster = build::cluster(scenario)?;
-            let deployment = Deployment::of(scenario, &cluster, &known)?;
+            let deployment = Deployment::of(scenario, &cluster)?;
             let asked = prefill_step(spec, &deployment)?;
             forecast.too_large = asked.memory(&deployment).err();
             let step = least_step(&deployment, &asked);

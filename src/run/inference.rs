@@ -41,16 +41,11 @@ pub(super) struct Deployment<'a> {
     pub(super) model: &'a ModelSpec,
     pub(super) precision: PrecisionSpec,
     pub(super) plan: Plan,
-    pub(super) known: &'a Known,
 }
 
 impl<'a> Deployment<'a> {
     /// What the scenario deploys.
-    pub(super) fn of(
-        scenario: &'a Scenario,
-        cluster: &'a Cluster,
-        known: &'a Known,
-    ) -> Result<Deployment<'a>, Invalid> {
+    pub(super) fn of(scenario: &'a Scenario, cluster: &'a Cluster) -> Result<Deployment<'a>, Invalid> {
         let model = scenario.model.as_ref().ok_or_else(|| {
             let invalid = Invalid::at("", "a step of inference needs a [model] table, and there is none");
             invalid.help("for example `[model]` with `extends = \"../models/deepseek_v3.toml\"`")
@@ -63,11 +58,11 @@ impl<'a> Deployment<'a> {
             let message = format!("pp = {}: a step of inference is not split into pipeline stages", plan.pp());
             return Err(Invalid::at("parallelism.pp", message).help("use `pp = 1`, and more `ep` or `tp`"));
         }
-        Ok(Deployment { scenario, cluster, model, precision, plan, known })
+        Ok(Deployment { scenario, cluster, model, precision, plan })
     }
 
     /// The step as operations will be made of it, and whether one GPU stands for all in it.
-    pub(super) fn step(&self, shape: &StepShape<'_>) -> Result<(InferenceStep, Folding), Invalid> {
+    pub(super) fn step(&self, shape: &StepShape<'_>, known: &Known) -> Result<(InferenceStep, Folding), Invalid> {
         self.check(shape)?;
         let Deployment { scenario, cluster, plan, .. } = self;
         let ep = plan.ep() as usize;
@@ -89,7 +84,7 @@ impl<'a> Deployment<'a> {
             (_, folding) => folding,
         };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;
-        let traffic = self.traffic(shape, folded);
+        let traffic = self.traffic(shape, folded, known);
         let stands = folded.then(|| simulated[0]);
         let exchanges = shape.batches.iter().zip(&traffic).map(|(batch, traffic)| {
             self.exchange(shape.experts, batch.tokens().div_ceil(u64::from(plan.tp())), traffic.as_ref()?, stands)
@@ -139,21 +134,14 @@ impl<'a> Deployment<'a> {
     }
 
     /// Expert traffic of each micro-batch.
-    fn traffic(&self, shape: &StepShape<'_>, folded: bool) -> Vec<Option<ExpertTraffic>> {
+    fn traffic(&self, shape: &StepShape<'_>, folded: bool, known: &Known) -> Vec<Option<ExpertTraffic>> {
         // Where experts are cut, each holder of whole ones is a group of `expert_tp` GPUs.
         let homes = u64::from(self.plan.tp() / self.plan.expert_tp());
         let of = |(micro_batch, batch): (usize, &Batch)| {
             let moe = self.model.moe.as_ref()?;
             let (per_node, seed) = (self.cluster.gpus_per_node as usize, Seed(self.scenario.seed));
-            let exchange = Exchange {
-                moe,
-                plan: &self.plan,
-                spec: shape.experts,
-                per_node,
-                folded,
-                draws: &self.known.gates,
-                seed,
-            };
+            let exchange =
+                Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded, draws: &known.gates, seed };
             Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), micro_batch))
         };
         shape.batches.iter().enumerate().map(of).collect()
@@ -258,8 +246,8 @@ impl<'a> Deployment<'a> {
         Ok(Memory { used, capacity })
     }
 
-    fn job(&self, shape: &StepShape<'_>, memory: Memory) -> Result<Job, Invalid> {
-        let (step, folding) = self.step(shape)?;
+    fn job(&self, shape: &StepShape<'_>, memory: Memory, known: &Known) -> Result<Job, Invalid> {
+        let (step, folding) = self.step(shape, known)?;
         Ok(Job {
             workload: Box::new(InferenceWorkload::new(step)),
             memory: Some(memory),
@@ -287,10 +275,10 @@ impl Asked<'_> {
 
 /// Lowers a decode step.
 pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster, known: &Known) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster, known)?;
+    let deployment = Deployment::of(scenario, cluster)?;
     let asked = decode_step(spec, &deployment)?;
     let memory = asked.memory(&deployment)?;
-    deployment.job(&asked.shape, memory)
+    deployment.job(&asked.shape, memory, known)
 }
 
 /// Lowers a prefill step.
@@ -300,10 +288,10 @@ pub(super) fn prefill(
     cluster: &Cluster,
     known: &Known,
 ) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster, known)?;
+    let deployment = Deployment::of(scenario, cluster)?;
     let asked = prefill_step(spec, &deployment)?;
     let memory = asked.memory(&deployment)?;
-    deployment.job(&asked.shape, memory)
+    deployment.job(&asked.shape, memory, known)
 }
 
 /// The decode step that `spec` asks for.

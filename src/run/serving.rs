@@ -123,6 +123,7 @@ fn watts_per_gpu(scenario: &Scenario) -> f64 {
 /// One kind of instance.
 struct Pool<'a> {
     deployment: Deployment<'a>,
+    known: &'a Known,
     experts: &'a ExpertsSpec,
     micro_batches: u64,
     schedule: ScheduleChoice,
@@ -145,7 +146,8 @@ impl<'a> Pool<'a> {
     ) -> Result<Pool<'a>, Invalid> {
         let decode = &spec.decode;
         Ok(Pool {
-            deployment: Deployment::of(scenario, cluster, known)?,
+            deployment: Deployment::of(scenario, cluster)?,
+            known,
             experts: &decode.experts,
             micro_batches: decode.micro_batches.wide(),
             schedule: decode.schedule,
@@ -166,7 +168,8 @@ impl<'a> Pool<'a> {
     ) -> Result<Pool<'a>, Invalid> {
         let prefill = spec.prefill.as_ref().expect("a prefill pool is described");
         Ok(Pool {
-            deployment: Deployment::of(scenario, cluster, known)?,
+            deployment: Deployment::of(scenario, cluster)?,
+            known,
             experts: &prefill.experts,
             micro_batches: prefill.micro_batches.wide(),
             schedule: ScheduleChoice::InTurn,
@@ -264,7 +267,7 @@ impl<'a> Pool<'a> {
             experts: self.experts,
             place: self.place,
         };
-        let (step, folding) = deployment.step(&shape)?;
+        let (step, folding) = deployment.step(&shape, self.known)?;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
         let mut workload = InferenceWorkload::new(step);
         Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), None)?, folding))

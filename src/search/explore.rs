@@ -6,9 +6,7 @@
 use super::aim::{Aims, Limit, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
-use crate::run::{
-    Known, {Forecast, forecast},
-};
+use crate::run::{Forecast, Known, forecast};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
 use crate::sweep::{Answer, Kept, Plan, Point, Record, record_of};
 use rayon::prelude::*;

@@ -6,7 +6,7 @@ mod attention;
 mod passes;
 
 use crate::dtype::Dtype;
-use crate::model::{ModelSpec, PrecisionSpec};
+use crate::model::{ModelSpec, MoeSpec, PrecisionSpec};
 use crate::units::Bytes;
 use crate::workload::kernel::{Gemm, GroupedGemm, Kernel, RowLayout, values};
 
@@ -76,11 +76,12 @@ impl Shapes<'_> {
         ]
     }
 
-    /// Norm and router of a mixture-of-experts layer: each token visits `visited` of `experts` experts.
-    pub(super) fn gate(&self, tokens: u64, experts: u64, visited: u64) -> Vec<Kernel> {
+    /// Norm and router of a mixture-of-experts layer.
+    pub(super) fn gate(&self, tokens: u64, moe: &MoeSpec) -> Vec<Kernel> {
         let (operands, weights) = (Dtype::Bf16, self.precision.embedding);
-        let router = Kernel::Gemm(Gemm { groups: 1, rows: tokens, n: experts, k: self.hidden(), operands, weights });
-        vec![self.norm_for_experts(tokens), router, Self::top_k(tokens, experts, visited)]
+        let n = moe.routed_experts.wide();
+        let router = Kernel::Gemm(Gemm { groups: 1, rows: tokens, n, k: self.hidden(), operands, weights });
+        vec![self.norm_for_experts(tokens), router, Self::top_k(tokens, moe)]
     }
 
     /// Adds up the copies that came back and what the shared experts yield.

@@ -63,7 +63,7 @@ impl LeastStep<'_> {
         }
         let Some(moe) = &self.model.moe else { return };
         let tokens = batch.tokens().div_ceil(shapes.tp);
-        times(shapes.gate(tokens, moe.routed_experts.wide(), moe.experts_per_token.wide()), sparse);
+        times(shapes.gate(tokens, moe), sparse);
         if self.experts.reach == ReachChoice::AllReduce {
             return;
         }

@@ -117,7 +117,7 @@ impl<'a> Lowering<'a> {
                 self.reduce_over_tp(label(Phase::TensorParallel), batch.tokens());
                 if let Some(moe) = moe {
                     let tokens = batch.tokens().div_ceil(self.shapes.tp);
-                    let gate = self.shapes.gate(tokens, moe.routed_experts.wide(), moe.experts_per_token.wide());
+                    let gate = self.shapes.gate(tokens, moe);
                     self.compute(label(Phase::Gate), &gate);
                 }
             }
@@ -168,12 +168,12 @@ impl<'a> Lowering<'a> {
         let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let width = moe.intermediate.wide();
         let kernels = |&gpu: &usize| {
-            let rows = traffic.rows_of(gpu, tokens, whole);
-            let kernels = self.shapes.experts(layout, &rows, width);
-            match layout {
-                RowLayout::Masked => kernels,
-                RowLayout::Contiguous => self.gathered(kernels, traffic.received(gpu, tokens), rows.iter().sum()),
+            let (rows, received) = (traffic.rows_of(gpu, tokens, whole), traffic.received(gpu, tokens));
+            let mut kernels = self.experts_of(layout, &rows, received, width);
+            if layout == RowLayout::Contiguous {
+                kernels.push(self.shapes.sum_of_experts(rows.iter().sum(), received));
             }
+            kernels
         };
         let kernels: Vec<Vec<Kernel>> = step.simulated.iter().map(kernels).collect();
         match self.cpu {
@@ -193,12 +193,11 @@ impl<'a> Lowering<'a> {
         self.fronts[micro_batch] = self.exchange(label, Direction::Combine, tokens, &done);
     }
 
-    /// Kernels of experts whose rows lie one after the other: received tokens are copied to their places first, and what the experts
-    /// of a GPU yield for a token is summed up.
-    fn gathered(&self, mut kernels: Vec<Kernel>, received: u64, rows: u64) -> Vec<Kernel> {
-        kernels.insert(0, self.shapes.copy_for_experts(received, rows));
-        kernels.push(self.shapes.sum_of_experts(rows, received));
-        kernels
+    /// Kernels of the experts of a GPU; where their rows lie one after the other, received tokens are copied to their places first.
+    fn experts_of(&self, layout: RowLayout, rows: &[u64], received: u64, width: u64) -> Vec<Kernel> {
+        let copied = layout == RowLayout::Contiguous;
+        let copy = copied.then(|| self.shapes.copy_for_experts(received, rows.iter().sum()));
+        copy.into_iter().chain(self.shapes.experts(layout, rows, width)).collect()
     }
 
     /// Experts of a tensor-parallel group, whose GPUs have all its tokens: each runs its own ones, or its part of them, and its part
@@ -222,10 +221,7 @@ impl<'a> Lowering<'a> {
         let width = moe.intermediate.wide() / u64::from(step.plan.expert_tp());
         let kernels = |&gpu: &usize| {
             let rows = traffic.rows_of(gpu / step.plan.expert_tp() as usize, tokens, whole);
-            let mut kernels = self.shapes.experts(layout, &rows, width);
-            if layout == RowLayout::Contiguous {
-                kernels.insert(0, self.shapes.copy_for_experts(tokens, rows.iter().sum()));
-            }
+            let mut kernels = self.experts_of(layout, &rows, tokens, width);
             kernels.push(self.shapes.sum_copies(tokens, own));
             kernels
         };

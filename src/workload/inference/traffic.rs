@@ -82,11 +82,12 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
     let drawn = |name: &str, tokens: usize| exchange.draws.sample((exchange.seed, name), shape, &spec.gate, tokens);
     let sample = drawn(&format!("micro-batch {micro_batch}"), size);
     // Loads are what was seen before, on other tokens of the same gate; and means of a small sample are taken over a larger one.
-    let larger = size.max(SAMPLE_MIN);
-    let before = drawn("before", larger);
-    let count = Count::new(exchange, before.tokens().take(larger), shared);
+    let small = size < SAMPLE_MIN;
+    let looked_at = if small || spec.balance == BalanceChoice::ByLoad { size.max(SAMPLE_MIN) } else { 0 };
+    let before = drawn("before", looked_at);
+    let count = Count::new(exchange, before.tokens().take(looked_at), shared);
     let now = count.of(sample.tokens().take(size));
-    let larger = (size < SAMPLE_MIN).then(|| count.of(before.tokens().take(larger)));
+    let larger = small.then(|| count.of(before.tokens().take(looked_at)));
     let means = larger.as_ref().unwrap_or(&now);
     let rows = if all <= SAMPLE_MAX || !spec.gate.is_even() {
         now.rows(tokens * gpus as u64, size as u64, exchange.folded || spec.gate.is_even())

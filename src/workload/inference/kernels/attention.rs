@@ -42,7 +42,7 @@ impl Shapes<'_> {
         if rank > 0 {
             before.push(self.gemm(tokens, heads * (nope + rope), rank));
         }
-        before.push(Self::rewrite(tokens, heads * rope));
+        before.push(Self::pass(tokens, heads * rope));
         let mut core = Vec::new();
         let decoding = batch.decoding;
         let decoded = decoding.requests * decoding.queries;

@@ -1,8 +1,9 @@
-//! Passes over memory between products: norms, casts, rotations, copies. Engines fuse what touches the same values, so that each
+//! Passes over memory between products: norms, casts, copies. Engines fuse what touches the same values, so that each
 //! kernel here stands for one that is common: a norm takes the residual sum with it and yields operands for the next product.
 
 use super::Shapes;
 use crate::dtype::Dtype;
+use crate::model::MoeSpec;
 use crate::units::Bytes;
 use crate::workload::kernel::{Kernel, values};
 
@@ -40,20 +41,14 @@ impl Shapes<'_> {
         self.casts().then_some(cast)
     }
 
-    /// Reads and writes `columns` BF16 values of each of `rows` rows: rotary embeddings in place, copies.
-    pub(super) fn rewrite(rows: u64, columns: u64) -> Kernel {
-        let bytes = values(rows, columns, Dtype::Bf16);
-        Kernel::Elementwise { read: bytes, written: bytes }
-    }
-
     /// Chooses the experts of each token.
-    pub(super) fn top_k(tokens: u64, experts: u64, visited: u64) -> Kernel {
-        let scores = values(tokens, experts, Dtype::Fp32);
-        Kernel::Elementwise { read: scores, written: Bytes::new(tokens * visited * CHOICE) }
+    pub(super) fn top_k(tokens: u64, moe: &MoeSpec) -> Kernel {
+        let scores = values(tokens, moe.routed_experts.wide(), Dtype::Fp32);
+        Kernel::Elementwise { read: scores, written: Bytes::new(tokens * moe.experts_per_token.wide() * CHOICE) }
     }
 
     /// Copies received tokens for each expert that they visit, so that the rows of an expert lie together.
-    pub(in crate::workload) fn copy_for_experts(&self, received: u64, rows: u64) -> Kernel {
+    pub(in crate::workload::inference) fn copy_for_experts(&self, received: u64, rows: u64) -> Kernel {
         let hidden = self.hidden();
         Kernel::Elementwise { read: self.operand(received, hidden), written: self.operand(rows, hidden) }
     }

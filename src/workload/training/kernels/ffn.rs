@@ -134,7 +134,7 @@ impl Training<'_> {
             kernels.extend(self.transposed((network.groups * matrix.0, matrix.1)));
         }
         kernels.extend(self.network_forward(network));
-        kernels.push(self.sum_of_experts(network.rows));
+        kernels.push(self.shapes.sum_of_experts(network.rows, self.load.received));
         kernels
     }
 
@@ -144,7 +144,7 @@ impl Training<'_> {
         let mut kernels = vec![self.copy_for_experts(network.rows)];
         kernels.extend(self.network_input(network));
         kernels.push(even(values(network.rows, network.width, Dtype::Bf16)));
-        kernels.push(self.sum_of_experts(network.rows));
+        kernels.push(self.shapes.sum_of_experts(network.rows, self.load.received));
         if self.recompute == RecomputeSpec::Selective {
             kernels.push(self.norm(self.own_tokens(), self.shapes.hidden()));
             kernels.extend(self.cast(self.own_tokens(), self.shapes.hidden()));
@@ -166,11 +166,5 @@ impl Training<'_> {
     fn copy_for_experts(&self, rows: u64) -> Kernel {
         let hidden = self.shapes.hidden();
         Kernel::Elementwise { read: self.operand(self.load.received, hidden), written: self.operand(rows, hidden) }
-    }
-
-    fn sum_of_experts(&self, rows: u64) -> Kernel {
-        let hidden = self.shapes.hidden();
-        let row = |rows| values(rows, hidden, Dtype::Bf16);
-        Kernel::Elementwise { read: row(rows), written: row(self.load.received) }
     }
 }
