@@ -4,18 +4,23 @@ use super::desk::{Desk, Front, piece};
 use crate::hardware::ExchangeSpec;
 use crate::id::OpId;
 use crate::units::{Bytes, Fraction};
+use std::ops::Range;
 
 /// `bytes / n` from everyone to everyone else, at once.
 pub(super) fn direct(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&ExchangeSpec>, front: &Front) -> Front {
     let n = desk.group.len();
     let ready = begin(desk, piece(bytes, n, 0), protocol, front);
     let mut received = ready.beside;
-    let mut posted: Vec<Option<Vec<OpId>>> = vec![None; n];
+    let posted: Front = match desk.group.is_one_node() {
+        true => ready.before.clone(),
+        // Transfers are posted without waiting for each other: one posting stands for all.
+        false => ready.before.iter().enumerate().map(|(from, after)| post(desk, (from, 1), protocol, after)).collect(),
+    };
     for offset in 1..n {
-        for (from, after) in ready.before.iter().enumerate() {
+        for from in 0..n {
             let to = (from + offset) % n;
             let share = share(desk, (from, to), protocol);
-            let after = post(desk, (from, to), protocol, after, &mut posted[from]);
+            let after = if desk.group.together(from, to) { &ready.before[from] } else { &posted[from] };
             received[to].push(desk.send((from, to), piece(bytes, n, to), share, after));
         }
     }
@@ -23,50 +28,90 @@ pub(super) fn direct(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Exchan
 }
 
 /// The same where each GPU of a node has its own NIC: data for another node first goes to the GPU of this node that shares a
-/// rail with its destination, and crosses between GPUs of equal index, in `chunks` chunks that overlap.
+/// rail with its destination, which sends what it has gathered from all as one message between GPUs of equal index.
+///
+/// Nodes are served one after the other, the next first, so that one message gathers while those before it are on the wire;
+/// in `parts` stages or fewer, each of which serves several nodes where there are many and a part of a node's data where
+/// there are few.
 pub(super) fn by_rail(
     desk: &mut Desk<'_>,
-    (nodes, chunks): (&[Vec<usize>], usize),
+    (nodes, parts): (&[Vec<usize>], usize),
     bytes: Bytes,
     protocol: Option<&ExchangeSpec>,
     front: &Front,
 ) -> Front {
-    let n = desk.group.len();
-    let each = piece(bytes, n, 0);
+    let each = piece(bytes, desk.group.len(), 0);
     let ready = begin(desk, each, protocol, front);
     let mut received = ready.beside;
-    let others = nodes.len() - 1;
-    for chunk in 0..chunks {
-        let part = piece(each, chunks, chunk);
+    let stages = stages(nodes.len() - 1, parts);
+    let mut handed: Vec<Vec<OpId>> = vec![Vec::new(); nodes.len()];
+    for (number, stage) in stages.iter().enumerate() {
+        let for_rails = piece(each, stage.cuts, stage.cut);
+        // Neighbours get their own data little by little, beside what their rails carry on.
+        let for_neighbours = piece(each, stages.len(), number);
+        let for_each = for_rails * stage.distances.len() as u64 + for_neighbours;
         for (home, node) in nodes.iter().enumerate() {
-            // What each GPU of the node holds for its rail, its own data first.
-            let mut gathered: Vec<Vec<_>> = node.iter().map(|&rank| ready.before[rank].clone()).collect();
-            for offset in 1..node.len() {
-                for (place, &from) in node.iter().enumerate() {
-                    let to = node[(place + offset) % node.len()];
+            let before = (&ready.before, &mut handed[home]);
+            let gathered = gather(desk, node, for_each, protocol, before, &mut received);
+            for (place, &from) in node.iter().enumerate() {
+                // The GPUs that have the data tell the one whose NIC sends it, and that one posts it.
+                let told = post(desk, (from, 2 * number + 1), protocol, &gathered[place]);
+                let posted = post(desk, (from, 2 * number + 2), protocol, &told);
+                for distance in stage.distances.clone() {
+                    let to = nodes[(home + distance) % nodes.len()][place];
                     let share = share(desk, (from, to), protocol);
-                    // For the neighbour itself, and for its rail in every other node.
-                    let bytes = part * (1 + others as u64);
-                    let sent = desk.send((from, to), bytes, share, &ready.before[from]);
-                    received[to].push(sent);
-                    gathered[(place + offset) % node.len()].push(sent);
-                }
-            }
-            // Posted twice: by the GPU that has the data, and by the one whose NIC sends it.
-            let mut handed: Vec<Option<Vec<OpId>>> = vec![None; node.len()];
-            let mut posted = handed.clone();
-            for offset in 1..nodes.len() {
-                for (place, &from) in node.iter().enumerate() {
-                    let to = nodes[(home + offset) % nodes.len()][place];
-                    let share = share(desk, (from, to), protocol);
-                    let handed = post(desk, (from, to), protocol, &gathered[place], &mut handed[place]);
-                    let after = post(desk, (from, to), protocol, handed, &mut posted[place]);
-                    received[to].push(desk.send((from, to), part * node.len() as u64, share, after));
+                    received[to].push(desk.send((from, to), for_rails * node.len() as u64, share, &posted));
                 }
             }
         }
     }
     received
+}
+
+/// A stage of an exchange by rail.
+struct Stage {
+    /// The nodes that are served, by how many nodes they are away.
+    distances: Range<usize>,
+    /// Which part of the data for them.
+    cut: usize,
+    /// Of how many parts.
+    cuts: usize,
+}
+
+/// Stages that serve `others` nodes one after the other, `parts` or fewer but at least one.
+fn stages(others: usize, parts: usize) -> Vec<Stage> {
+    let (batches, cuts) = (others.min(parts), (parts / others).max(1));
+    let distances = |batch: usize| 1 + batch * others / batches..1 + (batch + 1) * others / batches;
+    let cuts_of = |batch| (0..cuts).map(move |cut| Stage { distances: distances(batch), cut, cuts });
+    (0..batches).flat_map(cuts_of).collect()
+}
+
+/// Each GPU of a node hands `bytes` to every other one, when it has `handed` over what came before, so that the first stages
+/// are not as late as the last. Returns, for each place, what its rail waits for: its own data and that of the others.
+fn gather(
+    desk: &mut Desk<'_>,
+    node: &[usize],
+    bytes: Bytes,
+    protocol: Option<&ExchangeSpec>,
+    (before, handed): (&Front, &mut Vec<OpId>),
+    received: &mut Front,
+) -> Front {
+    let mut gathered: Front = node.iter().map(|&rank| before[rank].clone()).collect();
+    let mut earlier = std::mem::take(handed).into_iter();
+    for offset in 1..node.len() {
+        for (place, &from) in node.iter().enumerate() {
+            let at = (place + offset) % node.len();
+            let share = share(desk, (from, node[at]), protocol);
+            let sent = match earlier.next() {
+                Some(earlier) => desk.send((from, node[at]), bytes, share, &[earlier]),
+                None => desk.send((from, node[at]), bytes, share, &before[from]),
+            };
+            handed.push(sent);
+            received[node[at]].push(sent);
+            gathered[at].push(sent);
+        }
+    }
+    gathered
 }
 
 struct Ready {
@@ -96,21 +141,16 @@ fn share(desk: &Desk<'_>, (from, to): (usize, usize), protocol: Option<&Exchange
     }
 }
 
-/// Posting to the NIC, which a proxy does beside everything else. One channel per peer: transfers are posted without waiting for
-/// each other, so that all that wait for the same are posted at the same time. One operation stands for them, in `posted`.
-fn post<'p>(
+/// Posting of `rank` to its NIC, which a proxy does beside everything else: what is on other channels does not wait for it.
+fn post(
     desk: &mut Desk<'_>,
-    (from, to): (usize, usize),
+    (rank, channel): (usize, usize),
     protocol: Option<&ExchangeSpec>,
-    after: &'p [OpId],
-    posted: &'p mut Option<Vec<OpId>>,
-) -> &'p [OpId] {
+    after: &[OpId],
+) -> Vec<OpId> {
     match (&desk.group.costs, protocol) {
-        (Some(costs), Some(_)) if !desk.group.together(from, to) => {
-            let step = costs.network.step;
-            posted.get_or_insert_with(|| desk.software((from, 1), step, after))
-        }
-        _ => after,
+        (Some(costs), Some(_)) => desk.software((rank, channel), costs.network.step, after),
+        _ => after.to_vec(),
     }
 }
 
@@ -124,9 +164,8 @@ pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Excha
     let ready = desk.software((from, 0), before, &front[from]);
     let mut received = front.clone();
     let share = share(desk, (from, to), protocol);
-    let mut posted = None;
-    let posted = post(desk, (from, to), protocol, &ready, &mut posted);
-    let sent = desk.send((from, to), bytes, share, posted);
+    let posted = if desk.group.together(from, to) { ready.clone() } else { post(desk, (from, 1), protocol, &ready) };
+    let sent = desk.send((from, to), bytes, share, &posted);
     let copied = desk.software((from, 0), beside, &ready);
     received[to].push(sent);
     received[from] = copied;

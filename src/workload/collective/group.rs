@@ -73,6 +73,11 @@ impl Group {
         self.nodes[a] == self.nodes[b]
     }
 
+    /// Whether all ranks are in one node.
+    pub fn is_one_node(&self) -> bool {
+        self.nodes.iter().all(|&node| node == self.nodes[0])
+    }
+
     /// The ranks of each node, where several nodes have equally many of them and more than one.
     pub fn by_node(&self) -> Option<Vec<Vec<usize>>> {
         let mut nodes: Vec<Vec<usize>> = Vec::new();
