@@ -8,6 +8,7 @@ mod next_hops;
 mod routes;
 mod shares;
 mod spec;
+mod tables;
 
 pub use cables::{Cable, Cables, Direction, next_lane};
 pub use choose::{Chooser, Connection, mix};

@@ -5,6 +5,7 @@
 
 use super::cables::{Cable, Cables, next_lane};
 use super::spec::ForwardChoice;
+use super::tables::Tables;
 use crate::id::{CableId, DeviceId};
 use crate::routing::Direction;
 use crate::topology::{Device, DeviceKind, LinkKind, Topology};
@@ -22,8 +23,8 @@ pub struct NextHops<'t> {
     usable: Vec<bool>,
     /// What a destination hangs on, where that is one device only.
     hangs: Vec<Option<Hang>>,
-    /// Per device that serves as a root, once it has been asked for: the set of next hops at each device.
-    tables: Vec<Option<Box<[SetId]>>>,
+    /// The set of next hops at each device, for each root that has been asked for.
+    tables: Tables,
     sets: Sets,
     /// The most turns that any way takes.
     turns_max: u8,
@@ -46,7 +47,7 @@ impl<'t> NextHops<'t> {
         let on = |cable: &Cable| usable.get(cable.link.index()).copied().unwrap_or(true);
         let usable: Vec<bool> = cables.iter().map(|(_, cable)| on(cable)).collect();
         let sets = Sets::new(cables.len());
-        let tables = vec![None; topology.n_devices()];
+        let tables = Tables::new(topology.n_devices());
         let mut next_hops = NextHops {
             topology,
             cables,
@@ -70,8 +71,9 @@ impl<'t> NextHops<'t> {
     /// Works out the next hops to `to`, unless that is done.
     pub fn prepare(&mut self, to: DeviceId) {
         let root = self.root(to);
-        if self.tables[root.index()].is_none() {
-            self.tables[root.index()] = Some(self.table(root));
+        if !self.tables.has(root) {
+            let table = self.table(root);
+            self.tables.insert(root, &table);
         }
     }
 
@@ -85,8 +87,7 @@ impl<'t> NextHops<'t> {
             }
             target = hang.on;
         }
-        let table = self.tables[target.index()].as_ref();
-        self.sets.get(table.expect("the destination has been prepared")[at.index()])
+        self.sets.get(self.tables.get(target, at))
     }
 
     /// Virtual lanes that the ways prepared so far take between devices that are no switches, so that no cycle of waits can
@@ -124,7 +125,7 @@ impl<'t> NextHops<'t> {
         }
         for (id, _) in self.topology.devices() {
             let hang = hangs[id.index()].map(|on| {
-                let by: Vec<CableId> =
+                let mut by: Vec<CableId> =
                     self.arriving(id).filter(|(_, cable)| cable.from == on).map(|(id, _)| id).collect();
                 let (mut root, mut below, mut turns) = (on, id, 0);
                 loop {
@@ -134,7 +135,7 @@ impl<'t> NextHops<'t> {
                     (below, root) = (root, next);
                 }
                 self.turns_of_hangs = self.turns_of_hangs.max(turns);
-                Hang { on, by: self.intern(by), root }
+                Hang { on, by: self.intern(&mut by), root }
             });
             self.hangs.push(hang);
         }
@@ -145,19 +146,20 @@ impl<'t> NextHops<'t> {
         usable.map(|&cable| (cable, self.cables.get(cable)))
     }
 
-    fn intern(&mut self, mut hops: Vec<CableId>) -> SetId {
+    fn intern(&mut self, hops: &mut [CableId]) -> SetId {
         hops.sort_unstable_by_key(|&id| (self.cables.get(id).index, id));
-        self.sets.intern(&hops)
+        self.sets.intern(hops)
     }
 
     /// The next hops to `to` at each device.
-    fn table(&mut self, to: DeviceId) -> Box<[SetId]> {
+    fn table(&mut self, to: DeviceId) -> Vec<SetId> {
         let (distances, order) = self.distances(to);
-        let mut table = vec![Sets::EMPTY; distances.len()];
+        let mut table = vec![SetId::EMPTY; distances.len()];
         // Turns still to come, for data that arrives going up, and for data that arrives otherwise.
         let mut turns = vec![[0_u8; 2]; distances.len()];
+        let mut hops = Vec::new();
         for &at in &order[1..] {
-            let hops = self.nearer(at, to, &distances);
+            self.nearer(at, to, &distances, &mut hops);
             let most = |arrived| {
                 let after = |&hop: &CableId| {
                     let cable = self.cables.get(hop);
@@ -167,7 +169,7 @@ impl<'t> NextHops<'t> {
                 hops.iter().map(after).max().unwrap_or(0)
             };
             turns[at.index()] = [most(Direction::Up), most(Direction::Down)];
-            table[at.index()] = self.intern(hops);
+            table[at.index()] = self.intern(&mut hops);
         }
         // Data starts in memory, or at NICs where those are all that is described.
         let in_memory = |kind: DeviceKind| matches!(kind, DeviceKind::Gpu | DeviceKind::Cpu);
@@ -176,7 +178,7 @@ impl<'t> NextHops<'t> {
         let starts = self.topology.devices().filter(|(_, device)| is_start(device.kind));
         let most = starts.map(|(id, _)| turns[id.index()][0]).max().unwrap_or(0);
         self.turns_max = self.turns_max.max(most + self.turns_of_hangs);
-        table.into_boxed_slice()
+        table
     }
 
     /// Hops to `to` from every device, and the devices from near to far. CPUs do not forward, and a GPU that does counts as a
@@ -219,16 +221,17 @@ impl<'t> NextHops<'t> {
         1 + u16::from(forwards && !wanted)
     }
 
-    /// The cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its own NIC
+    /// Makes `hops` the cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its own NIC
     /// or, if that is asked for, by way of a neighbour that is as near.
-    fn nearer(&self, at: DeviceId, to: DeviceId, distances: &[u16]) -> Vec<CableId> {
+    fn nearer(&self, at: DeviceId, to: DeviceId, distances: &[u16], hops: &mut Vec<CableId>) {
         let leads_on = |next: DeviceId| next == to || self.device(next).kind != DeviceKind::Cpu;
         let here = distances[at.index()];
         let out = self
             .cables
             .out(at)
             .filter(|(id, cable)| self.usable[id.index()] && distances[cable.to.index()] < here && leads_on(cable.to));
-        let mut hops: Vec<CableId> = out.map(|(id, _)| id).collect();
+        hops.clear();
+        hops.extend(out.map(|(id, _)| id));
         let (place, end) = (self.device(at), self.device(to));
         if place.kind == DeviceKind::Gpu {
             let inside = end.kind == DeviceKind::Gpu && end.group == place.group;
@@ -239,13 +242,17 @@ impl<'t> NextHops<'t> {
                 hops.retain(kind);
             }
         }
-        hops
     }
 }
 
 /// A set of next hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SetId(u32);
+pub(super) struct SetId(pub(super) u32);
+
+impl SetId {
+    /// The set without members.
+    pub(super) const EMPTY: SetId = SetId(0);
+}
 
 /// Every different set once.
 #[derive(Clone, Debug)]
@@ -258,9 +265,6 @@ struct Sets {
 }
 
 impl Sets {
-    /// The set without members.
-    const EMPTY: SetId = SetId(0);
-
     fn new(n_cables: usize) -> Sets {
         Sets { members: Vec::new(), ranges: vec![(0, 0)], by_first: vec![Vec::new(); n_cables] }
     }
@@ -271,7 +275,7 @@ impl Sets {
     }
 
     fn intern(&mut self, hops: &[CableId]) -> SetId {
-        let Some(first) = hops.first() else { return Sets::EMPTY };
+        let Some(first) = hops.first() else { return SetId::EMPTY };
         let known = self.by_first[first.index()].iter().copied();
         if let Some(id) = known.into_iter().find(|&id| self.get(id) == hops) {
             return id;

@@ -187,7 +187,8 @@ impl<'t> FairShare<'t> {
             self.due.extend_from_slice(&flows);
             self.arriving.close(batch, flows);
         }
-        self.due.sort_unstable_by(|a, b| b.cmp(a));
+        // Batches are in order, and this kind of sorting makes use of that.
+        self.due.sort_by(|a, b| b.cmp(a));
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) const NO_PLAN: PlanId = PlanId(u32::MAX);
 
 /// The least part of a list that is put in order at a time.
 const CHUNK_MIN: usize = 64;
+/// The part of a list that is put in order at first: one of so many. Then it is twice as much each time, because a plan that
+/// has been followed so far is likely to be followed on.
+const CHUNKS: usize = 64;
 
 /// All plans. A flow is on many lists, but only one of them is its own; the caller knows which.
 #[derive(Default)]
@@ -34,6 +37,8 @@ struct Plan {
     next: usize,
     /// Entries before this one are in order, and none after it is earlier.
     ordered: usize,
+    /// How many entries are put in order next.
+    chunk: usize,
     /// Flows whose plan this is.
     flows: usize,
     /// How often this place has been used for another plan.
@@ -55,6 +60,7 @@ impl Plans {
         let plan = &mut self.plans[id.0 as usize];
         std::mem::swap(&mut plan.entries, entries);
         (plan.next, plan.ordered, plan.flows) = (0, 0, plan.entries.len());
+        plan.chunk = CHUNK_MIN.max(plan.entries.len() / CHUNKS);
         if plan.entries.is_sorted() {
             plan.ordered = plan.entries.len();
         }
@@ -134,8 +140,8 @@ impl Plan {
             self.entries.retain(|&(_, flow)| is_on(flow));
             self.next = 0;
         }
-        let chunk = CHUNK_MIN.max(self.entries.len() / 64);
-        self.ordered = self.entries.len().min(chunk);
+        self.ordered = self.entries.len().min(self.chunk);
+        self.chunk *= 2;
         if self.ordered < self.entries.len() {
             self.entries.select_nth_unstable(self.ordered);
         }
