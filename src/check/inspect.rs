@@ -1,7 +1,7 @@
 //! One file: whether it holds what it promises, and its figures.
 
-use super::fabric;
 use super::find::{Found, Kind};
+use super::{deadlock, fabric};
 use crate::report::verdict::Problem;
 use crate::run::simulate;
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
@@ -83,7 +83,13 @@ fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -
     let name = |device| graph.as_ref().map_or(String::new(), |graph| graph.name(device));
     into.details = odd.iter().map(|odd| format!("{} is wired oddly: {}", name(odd.device), odd.why)).collect();
     into.metrics = fabric::figures(&measures, graph.as_ref().map(|_| odd.len()));
-    for (place, message) in fabric::broken(spec, &measures, graph.as_ref(), &into.details) {
+    let mut broken = fabric::broken(spec, &measures, graph.as_ref(), &into.details);
+    if let Some(graph) = &graph {
+        let waits = deadlock::waits(spec, graph);
+        into.metrics.extend(deadlock::figures(&waits));
+        broken.extend(deadlock::broken(spec, graph, &waits));
+    }
+    for (place, message) in broken {
         let origin =
             loaded.origin(place).map(|origin| origin.trim_start_matches(&format!("{}/", root.display())).to_owned());
         into.problems.push(Problem { message, origin });

@@ -5,6 +5,7 @@
 
 mod baseline;
 mod compare;
+mod deadlock;
 mod fabric;
 mod find;
 mod inspect;

@@ -77,6 +77,16 @@ pub struct SwitchPacketSpec {
     pub buffer: Bytes,
     /// What happens when it fills.
     pub flow_control: FlowControl,
+    /// Virtual lanes of data, if they are fewer than its flow control allows: 15 with credits, 8 priorities with pauses.
+    pub virtual_lanes: Option<Count>,
+}
+
+impl SwitchPacketSpec {
+    /// Virtual lanes of data.
+    pub fn lanes(&self) -> u8 {
+        let most = self.flow_control.lanes_max();
+        self.virtual_lanes.map_or(most, |lanes| u8::try_from(lanes.get()).unwrap_or(most).min(most))
+    }
 }
 
 /// What happens when an input buffer fills. Neither way loses packets.
@@ -87,6 +97,17 @@ pub enum FlowControl {
     Credits,
     /// The sender is told to pause and to resume (RoCE, priority flow control), and packets are marked as queues grow.
     Pause(PauseSpec),
+}
+
+impl FlowControl {
+    /// The most virtual lanes of data: 15 beside that of management (InfiniBand Architecture Specification, volume 1), or
+    /// eight priorities (IEEE 802.1Qbb).
+    pub const fn lanes_max(self) -> u8 {
+        match self {
+            FlowControl::Credits => 15,
+            FlowControl::Pause(_) => 8,
+        }
+    }
 }
 
 /// Thresholds of a switch with priority flow control and explicit congestion notification.

@@ -141,7 +141,8 @@ fn parallel(kind: LinkKind, cables: u32) -> u32 {
     }
 }
 
-fn direction(from: DeviceKind, to: DeviceKind) -> Direction {
+/// How a link between devices of these kinds leads.
+pub(super) fn direction(from: DeviceKind, to: DeviceKind) -> Direction {
     match tier(from).cmp(&tier(to)) {
         std::cmp::Ordering::Less => Direction::Up,
         std::cmp::Ordering::Equal => Direction::Level,

@@ -9,6 +9,7 @@ mod routes;
 mod shares;
 mod spec;
 mod tables;
+mod waits;
 
 pub use cables::{Cable, Cables, Direction, next_lane};
 pub use choose::{Chooser, Connection, mix};
@@ -16,3 +17,4 @@ pub use next_hops::NextHops;
 pub use routes::{Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};
+pub use waits::{Channel, Waits, find_waits};

@@ -35,7 +35,16 @@ pub(super) fn packets<'t>(
     faults: FaultSchedule,
 ) -> Result<PacketModel<'t>, Invalid> {
     let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
-    Ok(PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults))
+    let has = params.lanes;
+    let model = PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults);
+    if model.lanes_wanted() > has {
+        let wants = model.lanes_wanted();
+        let message =
+            format!("routing takes {wants} virtual lanes so that it cannot deadlock, and switches have {has}");
+        let help = "shorten the ways between routers, or do without detours; trees need one lane";
+        return Err(Invalid::at("topology.switch.packet.virtual_lanes", message).help(help));
+    }
+    Ok(model)
 }
 
 /// The model of every processor of the cluster.

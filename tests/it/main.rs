@@ -9,6 +9,7 @@ mod cli;
 mod comfort;
 mod communication;
 mod congestion;
+mod deadlock;
 mod decode;
 mod fit;
 mod flow;

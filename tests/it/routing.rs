@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TREE_2: &str = "[shape.fat_tree]\nlayers = 2";
 const TREE_3: &str = "[shape.fat_tree]\nlayers = 3";
 const SLIM_FLY: &str = "[shape.slim_fly]\nq = 5";
-const DRAGONFLY: &str = "[shape.dragonfly]\nrouters_per_group = 4\nendpoints_per_router = 2\n\
+pub(crate) const DRAGONFLY: &str = "[shape.dragonfly]\nrouters_per_group = 4\nendpoints_per_router = 2\n\
                          global_links_per_router = 2\ngroups = 9";
 
 /// A fabric of one shape, of `radix`-port switches.
@@ -45,7 +45,7 @@ fn endpoints(topology: &Topology) -> Vec<DeviceId> {
 }
 
 /// The network that stands for each shipped shape, small enough to follow every way.
-fn every_shape() -> Vec<(&'static str, Topology)> {
+pub(crate) fn every_shape() -> Vec<(&'static str, Topology)> {
     let ring = octoplane::scenario::load::<TopologySpec>(
         &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/explicit_ring.toml"),
         &[],
@@ -70,11 +70,11 @@ fn every_shape() -> Vec<(&'static str, Topology)> {
 }
 
 /// A buffer that packets wait in: the far end of a cable, on one virtual lane.
-type Channel = (CableId, u8);
+pub(crate) type Channel = (CableId, u8);
 
 /// Which channel a packet in another may wait for.
 #[derive(Default)]
-struct Waits(BTreeMap<Channel, BTreeSet<Channel>>);
+pub(crate) struct Waits(pub(crate) BTreeMap<Channel, BTreeSet<Channel>>);
 
 impl Waits {
     /// Follows every way from `start` to `to`, and returns the channels in which packets arrive there.
@@ -104,7 +104,7 @@ impl Waits {
     }
 
     /// Whether the waits can be put in an order, so that none closes a circle.
-    fn are_acyclic(&self) -> bool {
+    pub(crate) fn are_acyclic(&self) -> bool {
         let mut incoming: BTreeMap<Channel, usize> = BTreeMap::new();
         for wanted in self.0.values().flatten() {
             *incoming.entry(*wanted).or_default() += 1;
@@ -130,7 +130,7 @@ impl Waits {
     }
 }
 
-fn waits(topology: &Topology, forward: ForwardChoice, usable: &[bool], detours: bool) -> (Waits, u8) {
+pub(crate) fn waits(topology: &Topology, forward: ForwardChoice, usable: &[bool], detours: bool) -> (Waits, u8) {
     let mut next = NextHops::new(topology, forward, usable);
     let ends = endpoints(topology);
     let mut waits = Waits::default();

@@ -30,7 +30,7 @@ use crate::units::Time;
 use dcqcn::Limiter;
 use flows::{FlowState, Rings, Status};
 use pool::{ASTRAY, CONGESTED, NONE, Pool};
-use ports::{LANES_MAX, Ports};
+use ports::Ports;
 use way::Ways;
 use wheel::{Class, Due, Wheel};
 
@@ -58,6 +58,7 @@ pub struct PacketModel<'t> {
     /// Ports that have got room, to be looked at next.
     woken: Vec<u32>,
     lanes: u8,
+    lanes_wanted: u8,
     faults: FaultSchedule,
     /// Per link.
     usable: Vec<bool>,
@@ -107,8 +108,10 @@ impl<'t> PacketModel<'t> {
         }
         let cables = ways.next.cables();
         let kind = |id: DeviceId| topology.device(id).kind;
+        let lanes_wanted = ways.lanes();
         // Ways round what is broken may turn more often than the shortest ones.
-        let lanes = if faults.is_empty() { ways.lanes() } else { (2 * ways.lanes() + 2).min(LANES_MAX) };
+        let lanes = lanes_wanted + if faults.is_empty() { 0 } else { lanes_wanted + 2 };
+        let lanes = lanes.min(params.lanes);
         let ports = Ports::new(topology, cables, &params, lanes);
         let mut model = PacketModel {
             topology,
@@ -128,6 +131,7 @@ impl<'t> PacketModel<'t> {
             finished: Vec::new(),
             woken: Vec::new(),
             lanes,
+            lanes_wanted,
             faults: FaultSchedule::default(),
             usable: vec![true; topology.n_links()],
             tally: Tally::default(),
@@ -142,6 +146,11 @@ impl<'t> PacketModel<'t> {
     pub fn watched(mut self, watch: Watch<'t>) -> PacketModel<'t> {
         self.watch = Some(watch);
         self
+    }
+
+    /// Virtual lanes that ways want so that they cannot deadlock, where nothing is broken; there may be fewer.
+    pub const fn lanes_wanted(&self) -> u8 {
+        self.lanes_wanted
     }
 
     /// What has happened so far.

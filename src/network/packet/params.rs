@@ -60,6 +60,8 @@ pub struct PacketParams {
     pub scale_up_buffer: Bytes,
     /// How a fabric switch holds packets back.
     pub flow_control: FlowControl,
+    /// Virtual lanes of data that there are.
+    pub lanes: u8,
     /// Time between messages that one GPU hands to its NIC.
     pub post_interval: Duration,
     /// Time that a NIC spends on one message at its highest message rate.
@@ -120,6 +122,7 @@ impl PacketParams {
             nic_buffer: buffer,
             scale_up_buffer: buffer,
             flow_control: FlowControl::Credits,
+            lanes: FlowControl::Credits.lanes_max(),
             post_interval: Duration::ZERO,
             message_interval: Duration::ZERO,
             queue_pairs: 1,
@@ -149,6 +152,7 @@ impl PacketParams {
         let packet = switch.packet.as_ref().ok_or_else(|| missing("topology.switch", "packet"))?;
         self.switch_buffer = packet.buffer;
         self.flow_control = packet.flow_control;
+        self.lanes = packet.lanes();
         if let FlowControl::Pause(pause) = packet.flow_control
             && !(pause.resume_at <= pause.pause_at
                 && pause.pause_at <= packet.buffer

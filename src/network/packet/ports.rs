@@ -14,9 +14,6 @@ use crate::routing::Cables;
 use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
 
-/// The most virtual lanes; InfiniBand has 15 for data.
-pub(super) const LANES_MAX: u8 = 15;
-
 /// How loaded a port is: apart from the rest and next to that of its neighbours, among which adaptive routing compares it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Load {
@@ -104,7 +101,7 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn new(topology: &Topology, cables: &Cables, params: &PacketParams, lanes: u8) -> Ports {
-        assert!(lanes <= LANES_MAX, "{lanes} virtual lanes are more than the {LANES_MAX} that switches have");
+        assert!(lanes < 16, "{lanes} virtual lanes do not fit the masks of a port");
         let lanes = usize::from(lanes);
         let (mut queues, mut masks) = (0, 0);
         let mut ports = Ports {
