@@ -83,7 +83,7 @@ pub fn simulate_watched(scenario: &Scenario, known: &Known, watch: Observer<'_>)
     let mut workload = job.workload;
     let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, watch)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster })
+    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None })
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.

@@ -3,6 +3,7 @@
 use super::output::{say, write};
 use super::{Done, Ending};
 use clap::Args;
+use octoplane::report::inside::Inside;
 use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page};
 use octoplane::scenario::{UserError, folders_in, load, load_table, read_text};
 use octoplane::search::GoalSpec;
@@ -75,5 +76,13 @@ fn read(file: &Path) -> Result<Kept, UserError> {
         let table = SweepTable::new(&study.name, &study.description, &axes, &rows);
         return table.map(Kept::Sweep).map_err(at);
     }
-    kept_json(&read_text(file)?).map_err(at)
+    let kept = kept_json(&read_text(file)?).map_err(at)?;
+    let pictures = file.with_file_name("pictures.json");
+    match kept {
+        Kept::Run(run, _) if pictures.is_file() => {
+            let at = |error: String| UserError::plain(format!("{}: {error}", pictures.display()));
+            Ok(Kept::Run(run, Some(Inside::parse(&read_text(&pictures)?).map_err(at)?)))
+        }
+        other => Ok(other),
+    }
 }

@@ -5,7 +5,7 @@ use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
 use octoplane::report::plot;
-use octoplane::report::topology_picture::topology_svg;
+use octoplane::report::topology_picture::FabricPicture;
 use octoplane::reproduce::{Evaluated, From, PaperSpec, evaluate};
 use octoplane::scenario::{Loaded, UserError, load};
 use octoplane::topology::{TopologySpec, build_fabric};
@@ -76,7 +76,7 @@ fn pictures(args: &ReproduceArgs, root: &Path, paper: &PaperSpec, evaluated: &Ev
         // A fabric that exists as a formula only has nothing to draw.
         if let Ok(topology) = build_fabric(&loaded.value) {
             let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
-            let svg = topology_svg(&topology, &loaded.value.name);
+            let svg = FabricPicture::new(&topology, &loaded.value.name).svg();
             write(&args.out.join(format!("{stem}.svg")), svg.as_bytes())?;
         }
     }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
 use octoplane::metrics::{Folding, Outcome};
 use octoplane::network::Tally;
+use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
@@ -53,6 +54,7 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     write(&folder.join("scenario.resolved.toml"), loaded.resolved().as_bytes())?;
     write(&folder.join("summary.json"), format!("{json:#}\n").as_bytes())?;
     write(&folder.join("summary.txt"), text.as_bytes())?;
+    write(&folder.join("pictures.json"), Inside::new(&outcome).json().as_bytes())?;
     if let Some(path) = &args.trace {
         write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
         eprintln!("timeline written to {}; open it at https://ui.perfetto.dev", path.display());

@@ -4,7 +4,7 @@ use super::output::{say, say_json, write};
 use super::{Done, Ending};
 use clap::{Args, Subcommand};
 use octoplane::report::json::SCHEMA;
-use octoplane::report::topology_picture::topology_svg;
+use octoplane::report::topology_picture::FabricPicture;
 use octoplane::report::topology_text::{compare_text, fabric_json, fabric_text};
 use octoplane::scenario::{Loaded, UserError, load};
 use octoplane::topology::{FabricMeasures, TopologySpec, build_fabric, measure_spec};
@@ -69,7 +69,7 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
         What::Plot { file, output, sets } => {
             let loaded: Loaded<TopologySpec> = load(file, sets)?;
             let topology = build_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-            write(output, topology_svg(&topology, &loaded.value.name).as_bytes())?;
+            write(output, FabricPicture::new(&topology, &loaded.value.name).svg().as_bytes())?;
             eprintln!("picture written to {}", output.display());
         }
     }

@@ -23,6 +23,17 @@ pub struct Outcome {
     pub memory: Option<Memory>,
     /// Whether one GPU stood for all.
     pub folding: Folding,
+    /// A part that was simulated by itself and stands in the timeline as a whole, where there is one.
+    pub part: Option<Part>,
+}
+
+/// A part of a run that was simulated by itself.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it is: "F of 4 MoE & B of 4 MoE".
+    pub name: String,
+    /// What happened in it.
+    pub timeline: Timeline,
 }
 
 /// Whether one GPU stood for all.

@@ -14,6 +14,18 @@ pub(super) const RED: RGBColor = RGBColor(192, 41, 66);
 pub(super) const GREEN: RGBColor = RGBColor(46, 125, 80);
 pub(super) const VIOLET: RGBColor = RGBColor(111, 76, 155);
 
+/// Light forms of blue and orange, for what is alike but second.
+pub(super) const SKY: RGBColor = RGBColor(134, 182, 226);
+pub(super) const AMBER: RGBColor = RGBColor(244, 190, 116);
+/// From little to much.
+pub(super) const HEAT: [RGBColor; 5] = [
+    RGBColor(240, 200, 80),
+    RGBColor(238, 155, 60),
+    RGBColor(224, 100, 50),
+    RGBColor(190, 40, 60),
+    RGBColor(120, 16, 60),
+];
+
 /// Which point of a text is put where it is drawn.
 pub(super) use plotters::style::text_anchor::HPos as Side;
 

@@ -1,7 +1,8 @@
 //! Devices of a fabric put together until a row of them fits on a page. It draws nothing.
 
-use crate::id::DeviceId;
+use crate::id::{DeviceId, LinkId};
 use crate::topology::{DeviceKind, Topology};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks that a row can hold and a reader can tell apart.
@@ -10,16 +11,34 @@ const ROW_MAX: usize = 128;
 const RANGES: u64 = 64;
 
 /// Devices that are drawn as one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Block {
     pub(super) tier: Tier,
-    /// The first of the devices.
-    pub(super) first: DeviceId,
+    /// What the first of the devices is.
+    pub(super) kind: DeviceKind,
+    /// The name of the first of the devices.
+    pub(super) name: String,
     pub(super) devices: usize,
 }
 
+/// Cables between two blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Bundle {
+    /// The blocks that it joins, by index, the smaller first.
+    pub(super) ends: (usize, usize),
+    /// Cables, each counted once for both directions.
+    pub(super) cables: u64,
+    /// Use of the most used of its links, in either direction, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) used: Option<f64>,
+}
+
+/// How much of each link was used; what is not named was not.
+pub(super) type Loads = BTreeMap<LinkId, f64>;
+
 /// A row of the picture, from the top.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Tier {
     Core,
     Spine,
@@ -27,6 +46,9 @@ pub(super) enum Tier {
     Edge,
     Nic,
     Processor,
+    /// The switches of scale-up domains.
+    ScaleUp,
+    Cpu,
 }
 
 impl Tier {
@@ -34,9 +56,11 @@ impl Tier {
         match kind {
             DeviceKind::Core => Tier::Core,
             DeviceKind::Spine => Tier::Spine,
-            DeviceKind::Leaf | DeviceKind::Router | DeviceKind::NvSwitch => Tier::Edge,
+            DeviceKind::Leaf | DeviceKind::Router => Tier::Edge,
             DeviceKind::Nic => Tier::Nic,
-            DeviceKind::Gpu | DeviceKind::Cpu => Tier::Processor,
+            DeviceKind::Gpu => Tier::Processor,
+            DeviceKind::NvSwitch => Tier::ScaleUp,
+            DeviceKind::Cpu => Tier::Cpu,
         }
     }
 
@@ -46,7 +70,8 @@ impl Tier {
 }
 
 /// How much of a tier of switches is put together: the finer the earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Detail {
     /// Every switch for itself.
     Switches,
@@ -63,13 +88,14 @@ pub(super) enum Detail {
 const DETAILS: [Detail; 5] = [Detail::Switches, Detail::Groups, Detail::GroupRanges, Detail::Planes, Detail::Tier];
 
 /// A fabric with few enough blocks to draw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Folded {
-    /// That of the tier which had to be put together most.
+    /// That of the tier of the fabric which had to be put together most.
     pub(super) coarsest: Detail,
     /// In order of tier, then of place.
     pub(super) blocks: Vec<Block>,
-    /// Cables between two blocks, the one with the smaller index first.
-    pub(super) bundles: BTreeMap<(usize, usize), u64>,
+    /// In order of their ends.
+    pub(super) bundles: Vec<Bundle>,
 }
 
 impl Folded {
@@ -88,30 +114,29 @@ impl Folded {
 /// What a device is put together with: its tier and up to three numbers for switches, the blocks it attaches to for endpoints.
 type Key = (Tier, Vec<u64>);
 
-/// The finest view of the devices that `shown` picks in which every row fits.
-pub(super) fn fold(topology: &Topology, shown: &dyn Fn(DeviceId) -> bool) -> Folded {
+/// The finest view of the devices that `shown` picks in which every row fits; with what was used of links, where that is known.
+pub(super) fn fold(topology: &Topology, shown: &dyn Fn(DeviceId) -> bool, loads: Option<&Loads>) -> Folded {
     let tier = |id: DeviceId| Tier::of(topology.device(id).kind);
     let mut tiers: BTreeMap<Tier, Vec<DeviceId>> = BTreeMap::new();
     topology.devices().filter(|&(id, _)| shown(id)).for_each(|(id, _)| tiers.entry(tier(id)).or_default().push(id));
     let mut keys: BTreeMap<DeviceId, Key> = BTreeMap::new();
     let mut coarsest = Detail::Switches;
-    // Switches first: endpoints are put together by the switches that they attach to.
-    for (&tier, ids) in tiers.iter().filter(|(tier, _)| tier.is_switch()) {
+    // Switches first: endpoints are put together by the switches that they attach to, and GPUs by those and by their NICs.
+    for tier in [Tier::Core, Tier::Spine, Tier::Edge, Tier::ScaleUp] {
+        let ids = tiers.get(&tier).map_or(&[][..], Vec::as_slice);
         let (detail, chosen) = switch_keys(topology, ids);
-        coarsest = coarsest.max(detail);
+        coarsest = if tier.is_switch() { coarsest.max(detail) } else { coarsest };
         keys.extend(ids.iter().zip(chosen).map(|(&id, key)| (id, (tier, key))));
     }
-    let places: BTreeSet<Key> = keys.values().cloned().collect();
-    let place: BTreeMap<Key, u64> = places.into_iter().zip(0..).collect();
-    let switches = keys.clone();
-    for (&tier, ids) in tiers.iter().filter(|(tier, _)| !tier.is_switch()) {
-        let attached = |id: DeviceId| -> Vec<u64> {
-            let place_of = |(_, peer): (_, DeviceId)| place.get(switches.get(&peer)?).copied();
-            topology.out_links(id).filter_map(place_of).collect::<BTreeSet<u64>>().into_iter().collect()
-        };
+    for tier in [Tier::Nic, Tier::Processor, Tier::Cpu] {
+        let ids = tiers.get(&tier).map_or(&[][..], Vec::as_slice);
         let single = ids.len() <= ROW_MAX && coarsest == Detail::Switches;
-        let key = |id: DeviceId| if single { vec![id.index() as u64] } else { attached(id) };
-        keys.extend(ids.iter().map(|&id| (id, (tier, key(id)))));
+        let chosen = if single {
+            ids.iter().map(|&id| vec![id.index() as u64]).collect()
+        } else {
+            endpoint_keys(topology, ids, &keys)
+        };
+        keys.extend(ids.iter().zip(chosen).map(|(&id, key)| (id, (tier, key))));
     }
     let mut members: BTreeMap<&Key, Vec<DeviceId>> = BTreeMap::new();
     keys.iter().for_each(|(&id, key)| members.entry(key).or_default().push(id));
@@ -119,10 +144,25 @@ pub(super) fn fold(topology: &Topology, shown: &dyn Fn(DeviceId) -> bool) -> Fol
     let mut blocks = Vec::new();
     for ((tier, _), ids) in members {
         block_of.extend(ids.iter().map(|&id| (id, blocks.len())));
-        blocks.push(Block { tier: *tier, first: ids[0], devices: ids.len() });
+        let (kind, name) = (topology.device(ids[0]).kind, topology.name(ids[0]));
+        blocks.push(Block { tier: *tier, kind, name, devices: ids.len() });
     }
-    let bundles = bundles(topology, &block_of);
-    Folded { coarsest, blocks, bundles }
+    Folded { coarsest, blocks, bundles: bundles(topology, &block_of, loads) }
+}
+
+/// The finest way to put endpoints together so that their row fits: by all the blocks that they attach to, by those of their
+/// scale-up domain, or all of them.
+fn endpoint_keys(topology: &Topology, ids: &[DeviceId], known: &BTreeMap<DeviceId, Key>) -> Vec<Vec<u64>> {
+    let places: BTreeSet<&Key> = known.values().collect();
+    let place: BTreeMap<&Key, u64> = places.into_iter().zip(0..).collect();
+    let attached = |id: DeviceId, wanted: &dyn Fn(Tier) -> bool| -> Vec<u64> {
+        let key_of = |(_, peer): (_, DeviceId)| known.get(&peer).filter(|(tier, _)| wanted(*tier));
+        topology.out_links(id).filter_map(key_of).map(|key| place[key]).collect::<BTreeSet<u64>>().into_iter().collect()
+    };
+    let views: [&dyn Fn(Tier) -> bool; 2] = [&|_| true, &|tier| tier == Tier::ScaleUp];
+    let fits = |keys: &Vec<Vec<u64>>| keys.iter().collect::<BTreeSet<_>>().len() <= ROW_MAX;
+    let view = |wanted| ids.iter().map(|&id| attached(id, wanted)).collect();
+    views.into_iter().map(view).find(fits).unwrap_or_else(|| vec![Vec::new(); ids.len()])
 }
 
 /// The finest way to put the switches of one tier together so that their row fits, and where that puts each of them.
@@ -145,16 +185,22 @@ fn switch_keys(topology: &Topology, ids: &[DeviceId]) -> (Detail, Vec<Vec<u64>>)
 }
 
 /// The cables between blocks, each connection counted once.
-fn bundles(topology: &Topology, block_of: &BTreeMap<DeviceId, usize>) -> BTreeMap<(usize, usize), u64> {
-    let mut bundles = BTreeMap::new();
+fn bundles(topology: &Topology, block_of: &BTreeMap<DeviceId, usize>, loads: Option<&Loads>) -> Vec<Bundle> {
+    let mut bundles: BTreeMap<(usize, usize), Bundle> = BTreeMap::new();
     for (id, link) in topology.links() {
         let (from, to) = topology.ends(id);
         let (Some(&a), Some(&b)) = (block_of.get(&from), block_of.get(&to)) else { continue };
-        if a != b && from < to {
-            *bundles.entry((a.min(b), a.max(b))).or_default() += u64::from(link.cables);
+        if a == b {
+            continue;
+        }
+        let ends = (a.min(b), a.max(b));
+        let bundle = bundles.entry(ends).or_insert(Bundle { ends, cables: 0, used: loads.map(|_| 0.0) });
+        bundle.cables += if from < to { u64::from(link.cables) } else { 0 };
+        if let (Some(used), Some(load)) = (&mut bundle.used, loads.and_then(|loads| loads.get(&id))) {
+            *used = used.max(*load);
         }
     }
-    bundles
+    bundles.into_values().collect()
 }
 
 #[cfg(test)]
@@ -173,7 +219,7 @@ mod tests {
     }
 
     fn everything(topology: &Topology) -> Folded {
-        fold(topology, &|_| true)
+        fold(topology, &|_| true, None)
     }
 
     #[test]
@@ -200,6 +246,20 @@ mod tests {
         assert_eq!(folded.coarsest, Detail::Groups);
         assert_eq!(folded.blocks.iter().map(|block| block.devices).sum::<usize>(), topology.n_devices());
         let cables: u64 = topology.links().map(|(_, link)| u64::from(link.cables)).sum();
-        assert_eq!(folded.bundles.values().sum::<u64>() * 2, cables);
+        assert_eq!(folded.bundles.iter().map(|bundle| bundle.cables).sum::<u64>() * 2, cables);
+    }
+
+    #[test]
+    fn a_bundle_is_as_hot_as_the_hottest_of_its_links() {
+        let topology = fabric("[shape.fat_tree]\nlayers = 2", 32);
+        let leaf = |id: DeviceId| topology.device(id).kind == DeviceKind::Leaf;
+        let up = topology.links().map(|(id, _)| id).filter(|&id| leaf(topology.ends(id).0));
+        let loads: Loads = up.take(2).zip([0.25, 0.75]).collect();
+        let folded = fold(&topology, &|_| true, Some(&loads));
+        let mut used: Vec<f64> =
+            folded.bundles.iter().filter_map(|bundle| bundle.used).filter(|used| *used > 0.0).collect();
+        used.sort_by(f64::total_cmp);
+        assert_eq!(used.last(), Some(&0.75));
+        assert!(folded.bundles.iter().all(|bundle| bundle.used.is_some()), "what was not used says so");
     }
 }

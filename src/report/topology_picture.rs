@@ -1,19 +1,23 @@
 //! A fabric as a picture: its tiers as rows, or its routers on a circle; what is too large is put together.
 //!
-//! A second panel opens one plane, pod or group where the first one had to put its switches together.
+//! A second panel opens one plane, pod or group where the first one had to put its switches together. Where the use of links
+//! is known, it colours them.
 
-use super::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Sheet, Side, TITLE, VIOLET, sheet};
-use super::topology_fold::{Block, Detail, Folded, Tier, fold};
+use super::sheet::{BLUE, FAINT, GREEN, HEAT, INK, MARGIN, ORANGE, RED, Sheet, Side, TITLE, VIOLET, sheet};
+use super::topology_fold::{Block, Bundle, Detail, Folded, Loads, Tier, fold};
 use super::topology_text::grouped;
 use crate::id::DeviceId;
 use crate::topology::{Device, DeviceKind, Topology};
 use plotters::style::RGBColor;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const WIDTH: i32 = 1280;
 /// Left of the rows: what they are.
 const LABELS: i32 = 150;
 const ROW_STEP: i32 = 130;
+/// Height of the scale of colours.
+const LEGEND: i32 = 28;
 const BOX_HEIGHT: i32 = 26;
 const BOX_WIDTH_MAX: i32 = 120;
 const CIRCLE_RADIUS: i32 = 300;
@@ -22,25 +26,90 @@ const TEXT_WIDTH: i32 = 46;
 /// Bundles up to this many carry their number of cables.
 const NUMBERED_BUNDLES: usize = 24;
 
-/// A picture of `topology`.
-pub fn topology_svg(topology: &Topology, name: &str) -> String {
-    let mut panels = vec![Panel::new(topology, "", fold(topology, &|_| true))];
-    if panels[0].folded.coarsest > Detail::Switches {
-        let (title, folded) = opened(topology);
-        panels.push(Panel::new(topology, title, folded));
+/// What is drawn of a fabric: small, whatever its size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FabricPicture {
+    name: String,
+    /// The whole, then what is opened of it.
+    panels: Vec<Panel>,
+}
+
+impl FabricPicture {
+    /// A picture of `topology`.
+    pub fn new(topology: &Topology, name: &str) -> FabricPicture {
+        FabricPicture::of(topology, name, &|_| true, None)
     }
-    let height = TITLE + panels.iter().map(Panel::height).sum::<i32>() + MARGIN;
-    sheet(WIDTH, height, name, |sheet| {
-        let mut top = TITLE;
-        for panel in &panels {
-            panel.draw(sheet, top);
-            top += panel.height();
+
+    /// The same of the devices that `shown` picks; links are coloured by `loads`, where these are known.
+    pub(super) fn of(
+        topology: &Topology,
+        name: &str,
+        shown: &dyn Fn(DeviceId) -> bool,
+        loads: Option<&Loads>,
+    ) -> FabricPicture {
+        let mut panels = vec![Panel { title: String::new(), folded: fold(topology, shown, loads) }];
+        if panels[0].folded.coarsest > Detail::Switches {
+            panels.push(opened(topology, loads));
         }
-    })
+        FabricPicture { name: name.to_owned(), panels }
+    }
+
+    /// The picture as SVG.
+    pub fn svg(&self) -> String {
+        let scale = Scale::of(self);
+        let top = TITLE + if scale.is_some() { LEGEND } else { 0 };
+        let height = top + self.panels.iter().map(Panel::height).sum::<i32>() + MARGIN;
+        sheet(WIDTH, height, &self.name, |sheet| {
+            if let Some(scale) = scale {
+                scale.draw(sheet);
+            }
+            let mut top = top;
+            for panel in &self.panels {
+                panel.draw(sheet, top, scale);
+                top += panel.height();
+            }
+        })
+    }
+}
+
+/// Colours of links by their use: equal steps up to that of the most used link, so that what differs is seen to differ.
+#[derive(Clone, Copy)]
+struct Scale {
+    most: f64,
+}
+
+impl Scale {
+    /// None where nothing is known of the use of links.
+    fn of(picture: &FabricPicture) -> Option<Scale> {
+        let used = picture.panels.iter().flat_map(|panel| &panel.folded.bundles).filter_map(|bundle| bundle.used);
+        used.reduce(f64::max).map(|most| Scale { most })
+    }
+
+    /// The colour of a link, and its place in the order of drawing; none where it was not used.
+    fn step(self, used: f64) -> Option<usize> {
+        let steps = HEAT.len() as f64;
+        (used > 0.0).then(|| ((used / self.most * steps).ceil() as usize).clamp(1, HEAT.len()) - 1)
+    }
+
+    fn draw(self, sheet: &Sheet<'_>) {
+        let y = TITLE + 10;
+        sheet.text((MARGIN, y), 13, INK, Side::Left, "Use of each bundle's most used link over the whole run:");
+        let mut x = MARGIN + 340;
+        let mut entry = |color, text: &str| {
+            sheet.bar((x, y - 4), (x + 26, y + 4), color);
+            sheet.text((x + 32, y), 13, INK, Side::Left, text);
+            x += 145;
+        };
+        entry(FAINT, "none");
+        for (step, color) in HEAT.into_iter().enumerate() {
+            let bound = |step: usize| 100.0 * self.most * step as f64 / HEAT.len() as f64;
+            entry(color, &format!("{:.1} to {:.1}%", bound(step), bound(step + 1)));
+        }
+    }
 }
 
 /// One part of a fabric that is put together, device by device: a pod or group if there are several, else a plane.
-fn opened(topology: &Topology) -> (&'static str, Folded) {
+fn opened(topology: &Topology, loads: Option<&Loads>) -> Panel {
     let edge = |id: DeviceId| matches!(topology.device(id).kind, DeviceKind::Leaf | DeviceKind::Router);
     let several_groups = topology.devices().any(|(id, device)| edge(id) && device.group > 0);
     let several_planes = topology.devices().any(|(_, device)| device.plane > 0);
@@ -55,40 +124,39 @@ fn opened(topology: &Topology) -> (&'static str, Folded) {
         (true, false) => "Plane 0, opened",
         (false, _) => "The first group, opened",
     };
-    (part, fold(topology, &shown))
+    Panel { title: part.to_owned(), folded: fold(topology, &shown, loads) }
 }
 
 /// One drawing of some devices.
-struct Panel<'t> {
-    topology: &'t Topology,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Panel {
     title: String,
     folded: Folded,
-    /// Whether switches of one row are joined, so that they are best seen on a circle.
-    round: bool,
 }
 
-impl<'t> Panel<'t> {
-    fn new(topology: &'t Topology, title: &str, folded: Folded) -> Panel<'t> {
-        let tier = |at: usize| folded.blocks[at].tier;
-        let round = folded.bundles.keys().any(|&(a, b)| tier(a) == tier(b) && tier(a).is_switch());
-        Panel { topology, title: title.to_owned(), folded, round }
+impl Panel {
+    /// Whether switches of one row are joined, so that they are best seen on a circle.
+    fn is_round(&self) -> bool {
+        let tier = |at: usize| self.folded.blocks[at].tier;
+        let inside = |bundle: &Bundle| tier(bundle.ends.0) == tier(bundle.ends.1) && tier(bundle.ends.0).is_switch();
+        self.folded.bundles.iter().any(inside)
     }
 
     fn height(&self) -> i32 {
         let title = if self.title.is_empty() { 0 } else { 40 };
-        let body = if self.round { 2 * CIRCLE_RADIUS + 200 } else { ROW_STEP * self.folded.tiers().len() as i32 };
+        let body = if self.is_round() { 2 * CIRCLE_RADIUS + 200 } else { ROW_STEP * self.folded.tiers().len() as i32 };
         title + body
     }
 
-    fn draw(&self, sheet: &Sheet<'_>, top: i32) {
+    fn draw(&self, sheet: &Sheet<'_>, top: i32, scale: Option<Scale>) {
         let mut top = top;
         if !self.title.is_empty() {
             sheet.line((MARGIN, top + 8), (WIDTH - MARGIN, top + 8), FAINT);
             sheet.text((MARGIN, top + 26), 15, INK, Side::Left, &self.title);
             top += 40;
         }
-        let places = if self.round { self.circle(top) } else { self.rows(top) };
-        self.draw_bundles(sheet, &places);
+        let places = if self.is_round() { self.circle(top) } else { self.rows(top) };
+        self.draw_bundles(sheet, &places, scale);
         for (block, place) in self.folded.blocks.iter().zip(&places) {
             self.draw_block(sheet, block, place);
         }
@@ -117,7 +185,7 @@ impl<'t> Panel<'t> {
         let switches: Vec<usize> = (0..places.len()).filter(|&at| self.folded.blocks[at].tier.is_switch()).collect();
         let width = if switches.len() > 24 { 30 } else { 90 };
         let mut neighbours: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &(a, b) in self.folded.bundles.keys() {
+        for &Bundle { ends: (a, b), .. } in &self.folded.bundles {
             if self.folded.blocks[a].tier.is_switch() != self.folded.blocks[b].tier.is_switch() {
                 neighbours.entry(a).or_default().push(b);
             }
@@ -139,18 +207,31 @@ impl<'t> Panel<'t> {
         places
     }
 
-    fn draw_bundles(&self, sheet: &Sheet<'_>, places: &[Place]) {
+    fn draw_bundles(&self, sheet: &Sheet<'_>, places: &[Place], scale: Option<Scale>) {
         let bundles = &self.folded.bundles;
-        let most = bundles.values().copied().max().unwrap_or(1) as f64;
+        let most = bundles.iter().map(|bundle| bundle.cables).max().unwrap_or(1) as f64;
         let opacity = (160.0 / bundles.len() as f64).clamp(0.05, 0.9);
         let numbered = bundles.len() <= NUMBERED_BUNDLES;
-        for (&(a, b), &cables) in bundles {
+        let step = |bundle: &Bundle| scale.zip(bundle.used).and_then(|(scale, used)| scale.step(used));
+        // The most used last, so that nothing hides them.
+        let mut ordered: Vec<&Bundle> = bundles.iter().collect();
+        ordered.sort_by_key(|bundle| step(bundle));
+        for bundle in ordered {
+            let cables = bundle.cables;
             let width = 1 + (cables as f64 / most * if bundles.len() > 200 { 1.0 } else { 4.0 }) as u32;
-            let (from, to) = (places[a].centre(), places[b].centre());
-            sheet.path(&[from, to], INK, opacity, width);
-            if numbered && cables > 1 {
+            let (from, to) = (places[bundle.ends.0].centre(), places[bundle.ends.1].centre());
+            match (scale, step(bundle)) {
+                (None, _) => sheet.path(&[from, to], INK, opacity, width),
+                (Some(_), None) => sheet.path(&[from, to], FAINT, opacity, 1),
+                (Some(_), Some(step)) => sheet.path(&[from, to], HEAT[step], opacity.max(0.5), width.max(2)),
+            }
+            let mut label = if cables > 1 { format!("x {}", grouped(cables)) } else { String::new() };
+            if let Some(used) = bundle.used {
+                label = format!("{label} {:.1}%", 100.0 * used).trim_start().to_owned();
+            }
+            if numbered && !label.is_empty() {
                 let middle = ((from.0 + to.0) / 2 + 4, (from.1 + to.1) / 2);
-                sheet.text(middle, 12, INK, Side::Left, &format!("x {}", grouped(cables)));
+                sheet.text(middle, 12, INK, Side::Left, &label);
             }
         }
     }
@@ -166,8 +247,10 @@ impl<'t> Panel<'t> {
             return;
         }
         let text = match block.devices {
-            1 => self.topology.name(block.first).rsplit('/').next().unwrap_or_default().to_owned(),
-            n => plural(n, self.topology.device(block.first).kind),
+            // The switches of a node have no other name than that of the node.
+            1 if block.tier == Tier::ScaleUp => block.name.clone(),
+            1 => block.name.rsplit('/').next().unwrap_or_default().to_owned(),
+            n => plural(n, block.kind),
         };
         sheet.text(place.centre(), 12, plotters::style::WHITE, Side::Center, &text);
     }
@@ -177,8 +260,8 @@ impl<'t> Panel<'t> {
         for (row, tier) in (0..).zip(self.folded.tiers()) {
             let blocks = self.folded.row(tier);
             let devices: usize = blocks.iter().map(|&at| self.folded.blocks[at].devices).sum();
-            let y = if self.round { top + 30 + 56 * row } else { places[blocks[0]].y };
-            let kind = self.topology.device(self.folded.blocks[blocks[0]].first).kind;
+            let y = if self.is_round() { top + 30 + 56 * row } else { places[blocks[0]].y };
+            let kind = self.folded.blocks[blocks[0]].kind;
             sheet.text((MARGIN, y - 8), 14, color(tier), Side::Left, &plural(devices, kind));
             if devices > blocks.len() && blocks.len() > 1 {
                 let each = devices / blocks.len();
@@ -241,6 +324,8 @@ fn color(tier: Tier) -> RGBColor {
         Tier::Edge => GREEN,
         Tier::Nic => ORANGE,
         Tier::Processor => INK,
+        Tier::ScaleUp => GREEN,
+        Tier::Cpu => RED,
     }
 }
 

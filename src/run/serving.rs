@@ -322,6 +322,7 @@ impl<'a> Pool<'a> {
         let memory: Memory = self.deployment.memory(&self.load(requests.min(fitting), context as u64), self.place)?;
         let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
         let metrics = Metrics::Serving(Box::new(metrics));
-        Ok(Outcome { cluster: self.deployment.cluster.clone(), timeline, metrics, memory: Some(memory), folding })
+        let cluster = self.deployment.cluster.clone();
+        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), folding, part: None })
     }
 }

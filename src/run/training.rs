@@ -45,7 +45,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     let mut chunks = Chunks::new(&job, &cluster);
     let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
-    let chunk_times = chunks.into_rows();
+    let (chunk_times, part) = chunks.into_rows();
     let (replicas, folding) = job.replicas(&cluster);
     let updates = update::updates(&job, &cluster, &replicas);
     let step = Step {
@@ -73,7 +73,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     };
     let metrics = Metrics::Training(training_metrics(&timeline, facts));
     let folding = if chunk_folding == Folding::Farthest { Folding::Farthest } else { folding };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster })
+    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part })
 }
 
 /// Runs one chunk of a training step by itself.
@@ -104,7 +104,7 @@ pub(super) fn simulate_pipeline(
     let step = Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None };
     let timeline = run_step(scenario, step, &cluster)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster })
+    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None })
 }
 
 fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Result<Timeline, Invalid> {

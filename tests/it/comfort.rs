@@ -19,6 +19,8 @@ fn results(name: &str) -> (PathBuf, PathBuf) {
     };
     good(&["run", "scenarios/h800_ep128_decode.toml", "--out", &at("decode")]);
     good(&["run", "scenarios/paper/nvl72_decode.toml", "--out", &at("nvl72")]);
+    let network = ["--set", "network=flow", "--out", &at("exchange")];
+    good(&[&["run", "scenarios/collectives/all_to_all_h800.toml"], &network[..]].concat());
     good(&["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", &at("sweep")]);
     good(&["reproduce", "--out", &at("reproduce")]);
     fs::write(at("validation.json"), good(&["validate", "--json"])).unwrap();
@@ -37,7 +39,8 @@ fn a_page_is_whole_small_and_has_the_answers() {
     for word in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!fetched.contains(word), "the page mentions {word}");
     }
-    for part in ["Pareto front", "Runs side by side", "every status holds", "It waits longest for", "median |error|"] {
+    let parts = ["Pareto front", "Runs side by side", "every status holds", "It waits longest for", "median |error|"];
+    for part in parts.into_iter().chain(["What overlaps with what", "How much the links are used"]) {
         assert!(page.contains(part), "no `{part}` on the page");
     }
     // The page shows what the run answered.

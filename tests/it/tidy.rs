@@ -256,7 +256,8 @@ fn the_architecture_names_every_module_and_no_other() {
 #[test]
 fn files_in_the_repository_are_small() {
     let mut found = Vec::new();
-    for folder in ["src", "tests", "hardware", "models", "topologies", "scenarios", "validation", "schemas", "benches"]
+    for folder in
+        ["src", "tests", "hardware", "models", "topologies", "scenarios", "validation", "schemas", "benches", "docs"]
     {
         for extension in ["rs", "toml", "json", "md", "txt", "svg"] {
             files(&root().join(folder), extension, &mut found);

@@ -70,7 +70,7 @@ fn answer(number: usize, section: &Section) -> String {
 
 fn section(path: &str, kept: &Kept) -> Section {
     match kept {
-        Kept::Run(run) => run::section(path, run),
+        Kept::Run(run, inside) => run::section(path, run, inside.as_ref()),
         Kept::Sweep(sweep) => sweep::section(path, sweep),
         Kept::Figures(figures) => figures::section(path, figures),
         Kept::Validation(validation) => validation::section(path, validation),

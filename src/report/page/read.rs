@@ -2,6 +2,7 @@
 
 use super::sweep::SweepTable;
 use crate::report::figures::{AssumptionRow, FigureRow};
+use crate::report::inside::Inside;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 /// A result on which a page can be built.
 #[derive(Clone, Debug)]
 pub enum Kept {
-    /// The `summary.json` of a run.
-    Run(RunSummary),
+    /// The `summary.json` of a run, and its `pictures.json` where there is one.
+    Run(RunSummary, Option<Inside>),
     /// The table of a sweep.
     Sweep(SweepTable),
     /// The `figures.json` of a reproduction.
@@ -132,7 +133,7 @@ pub fn kept_json(text: &str) -> Result<Kept, String> {
     let has = |key: &str| value.get(key).is_some();
     let (run, figures, sets) = (has("critical_path"), has("figures"), has("sets"));
     let kept = match (run, figures, sets) {
-        (true, ..) => serde_json::from_value(value).map(Kept::Run),
+        (true, ..) => serde_json::from_value(value).map(|run| Kept::Run(run, None)),
         (_, true, _) => serde_json::from_value(value).map(Kept::Figures),
         (.., true) => serde_json::from_value(value).map(Kept::Validation),
         _ => return Err("this is JSON, but no answer of run, reproduce or validate".to_owned()),

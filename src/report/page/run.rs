@@ -4,6 +4,7 @@ use super::Section;
 use super::html::{Cell, columns, figure, folded, table, tile};
 use super::read::{Kept, MemoryRow, RunSummary};
 use crate::report::chart::{Bar, bars};
+use crate::report::inside::Inside;
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::number;
 
@@ -28,7 +29,7 @@ const FIRST: &[&str] = &[
 /// Rows of the critical path that are drawn; the rest is in the table.
 const PATH_MAX: usize = 12;
 
-pub(super) fn section(path: &str, run: &RunSummary) -> Section {
+pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> Section {
     let first = FIRST.iter().filter_map(|name| Some((*name, run.metrics.get(*name)?)));
     let mut answer = String::from("<div class=\"tiles\">\n");
     for (name, metric) in first {
@@ -55,12 +56,15 @@ pub(super) fn section(path: &str, run: &RunSummary) -> Section {
         title: run.scenario.clone(),
         origin: format!("run on {} GPUs{folded}; seed {}, version {}; {path}", run.gpus, run.seed, run.version),
         answer,
-        body: body(run, whole),
+        body: body(run, inside, whole),
     }
 }
 
-fn body(run: &RunSummary, whole: f64) -> String {
+fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
     let mut text = String::new();
+    for overlap in inside.iter().flat_map(|inside| &inside.overlaps) {
+        text.push_str(&figure(&overlap.title, &overlap.svg()));
+    }
     let waits = run.critical_path.iter().take(PATH_MAX).map(|row| {
         let communication = run.phases.iter().any(|phase| phase.phase == row.phase && phase.kind == "communication");
         Bar {
@@ -83,6 +87,9 @@ fn body(run: &RunSummary, whole: f64) -> String {
     text.push_str(&figure(title, &bars(title, &busy.collect::<Vec<_>>())));
     if let Some(memory) = &run.memory {
         text.push_str(&memory_figure(memory));
+    }
+    if let Some(fabric) = inside.and_then(|inside| inside.fabric.as_ref()) {
+        text.push_str(&figure("How much the links are used", &fabric.svg()));
     }
     text.push_str(&folded("All metrics", &metrics_table(run)));
     let phases: Vec<Vec<Cell>> = run
@@ -142,7 +149,7 @@ fn memory_figure(memory: &MemoryRow) -> String {
 /// Runs that have metrics in common, in one table.
 pub(super) fn side_by_side(results: &[(String, Kept)]) -> String {
     let run = |(_, kept): &(String, Kept)| match kept {
-        Kept::Run(run) => Some(run.clone()),
+        Kept::Run(run, _) => Some(run.clone()),
         _ => None,
     };
     let mut runs: Vec<RunSummary> = results.iter().filter_map(run).collect();

@@ -6,7 +6,7 @@ use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, breakdown};
+use crate::metrics::{ChunkTime, Folding, Part, breakdown};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
@@ -29,7 +29,7 @@ pub(super) struct Chunks<'a> {
     cluster: &'a Cluster,
     traffic: Option<TrainingTraffic>,
     routes: Routes<'a>,
-    found: BTreeMap<(ChunkWork, Profile), ChunkTime>,
+    found: BTreeMap<(ChunkWork, Profile), (ChunkTime, Timeline)>,
     farthest: bool,
     folded: bool,
 }
@@ -64,10 +64,10 @@ impl<'a> Chunks<'a> {
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
-                let time = self.simulate(work, &group, &simulated)?;
-                self.found.insert(key.clone(), time);
+                let timeline = self.run(work, &group, &simulated)?;
+                self.found.insert(key.clone(), (chunk_time(work, &timeline), timeline));
             }
-            let found = self.found.get_mut(&key).expect("simulated above");
+            let (found, _) = self.found.get_mut(&key).expect("simulated above");
             found.count += 1;
             times.push(found.time);
         }
@@ -83,9 +83,13 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// What was simulated, in order of what it does.
-    pub(super) fn into_rows(self) -> Vec<ChunkTime> {
-        self.found.into_values().collect()
+    /// What was simulated, in order of what it does; and what happened in the chunk on which a step spends most.
+    pub(super) fn into_rows(self) -> (Vec<ChunkTime>, Option<Part>) {
+        let (rows, mut timelines): (Vec<ChunkTime>, Vec<Timeline>) = self.found.into_values().unzip();
+        let spent = |row: &ChunkTime| row.time * row.count as u64;
+        let most = (0..rows.len()).max_by_key(|&row| (spent(&rows[row]), std::cmp::Reverse(row)));
+        let part = most.map(|row| Part { name: rows[row].name.clone(), timeline: timelines.swap_remove(row) });
+        (rows, part)
     }
 
     /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the tensor-parallel group.
@@ -180,20 +184,6 @@ impl<'a> Chunks<'a> {
         self.run(work, &group, &simulated)
     }
 
-    fn simulate(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<ChunkTime, Invalid> {
-        let timeline = self.run(work, group, simulated)?;
-        let parts = breakdown(&timeline);
-        Ok(ChunkTime {
-            name: name(work),
-            count: 0,
-            time: timeline.end() - Time::ZERO,
-            computing: parts.computing,
-            communicating: parts.communicating,
-            exposed: parts.exposed_communication,
-            phases: parts.phases,
-        })
-    }
-
     fn run(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
@@ -226,6 +216,19 @@ impl<'a> Chunks<'a> {
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
+    }
+}
+
+fn chunk_time(work: ChunkWork, timeline: &Timeline) -> ChunkTime {
+    let parts = breakdown(timeline);
+    ChunkTime {
+        name: name(work),
+        count: 0,
+        time: timeline.end() - Time::ZERO,
+        computing: parts.computing,
+        communicating: parts.communicating,
+        exposed: parts.exposed_communication,
+        phases: parts.phases,
     }
 }
 

@@ -1,0 +1,126 @@
+//! What overlapped with what, as a picture: a row for each stream and port, colours for what they did. It must not know timelines.
+
+use super::overlap::{Busy, Kind, Overlap, Panel, What};
+use super::sheet::{AMBER, BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, SKY, Sheet, Side, TITLE, VIOLET, sheet};
+use plotters::style::{RGBColor, WHITE};
+use std::collections::BTreeMap;
+
+const WIDTH: i32 = 1000;
+const LEFT: i32 = 130;
+const RIGHT: i32 = WIDTH - MARGIN;
+const ROW: i32 = 30;
+const BAR: i32 = 22;
+/// Above the first row of a panel, and below its last one, where its scale is.
+const HEAD: i32 = 26;
+const FOOT: i32 = 44;
+const LEGEND: i32 = 26;
+/// Width of a letter of a label, about.
+const LETTER: i32 = 6;
+const TICKS: u32 = 5;
+
+impl Overlap {
+    /// The picture as SVG.
+    pub fn svg(&self) -> String {
+        let panel = |panel: &Panel| HEAD + ROW * panel.rows.len() as i32 + FOOT;
+        let height = TITLE + LEGEND + self.panels.iter().map(panel).sum::<i32>();
+        sheet(WIDTH, height, &self.title, |sheet| {
+            legend(sheet, &self.panels);
+            let mut top = TITLE + LEGEND;
+            for each in &self.panels {
+                draw(sheet, each, top);
+                top += panel(each);
+            }
+        })
+    }
+}
+
+/// What a colour stands for, and the colour, in the order of the legend.
+fn color(what: &What) -> (String, RGBColor) {
+    let second = what.micro_batch % 2 == 1;
+    let of = |name: &str| match what.micro_batch {
+        0 => name.to_owned(),
+        n => format!("{name}, micro-batch {}", n + 1),
+    };
+    match what.kind {
+        Kind::Computation => (of("computation"), if second { SKY } else { BLUE }),
+        Kind::Transfer => (of("transfer"), if second { AMBER } else { ORANGE }),
+        Kind::Software => ("communication software".to_owned(), VIOLET),
+        Kind::Host => ("host".to_owned(), INK),
+        Kind::Chunk => (what.phase.clone(), chunk_color(&what.phase)),
+    }
+}
+
+/// Passes of a pipeline by direction; what is overlapped, and what updates weights.
+fn chunk_color(phase: &str) -> RGBColor {
+    match phase {
+        "F" => BLUE,
+        "F&B" => VIOLET,
+        "B" => ORANGE,
+        "B input" => AMBER,
+        "W" => GREEN,
+        "optimizer" => RED,
+        _ => INK,
+    }
+}
+
+fn legend(sheet: &Sheet<'_>, panels: &[Panel]) {
+    let mut shown: BTreeMap<&What, (String, RGBColor)> = BTreeMap::new();
+    for busy in panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.busy) {
+        shown.entry(&busy.what).or_insert_with(|| color(&busy.what));
+    }
+    let mut entries: Vec<(String, RGBColor)> = Vec::new();
+    for entry in shown.into_values() {
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    let mut x = LEFT;
+    for (name, color) in entries {
+        sheet.bar((x, TITLE + 2), (x + 18, TITLE + 14), color);
+        sheet.text((x + 24, TITLE + 8), 13, INK, Side::Left, &name);
+        x += 24 + (LETTER + 1) * name.len() as i32 + 18;
+    }
+}
+
+fn draw(sheet: &Sheet<'_>, panel: &Panel, top: i32) {
+    let span = panel.until_us - panel.from_us;
+    let at = |us: f64| LEFT + ((us - panel.from_us) / span * f64::from(RIGHT - LEFT)).round() as i32;
+    sheet.text((LEFT, top + 10), 13, INK, Side::Left, &panel.title);
+    let bottom = top + HEAD + ROW * panel.rows.len() as i32;
+    // The scale counts from the begin of the panel: durations are read, not times.
+    let (unit, per_us) = if span >= 2000.0 { ("ms", 1e-3) } else { ("us", 1.0) };
+    for tick in 0..=TICKS {
+        let us = panel.from_us + span * f64::from(tick) / f64::from(TICKS);
+        sheet.line((at(us), top + HEAD), (at(us), bottom), FAINT);
+        let label = format!("{} {unit}", short((us - panel.from_us) * per_us));
+        let side = if tick == TICKS { Side::Right } else { Side::Center };
+        sheet.text((at(us), bottom + 12), 12, INK, side, &label);
+    }
+    for (row, y) in panel.rows.iter().zip((top + HEAD..).step_by(ROW as usize)) {
+        let middle = y + ROW / 2;
+        sheet.text((LEFT - 10, middle), 13, INK, Side::Right, &row.name);
+        for busy in &row.busy {
+            let (from, until) = (at(busy.from_us), at(busy.until_us));
+            sheet.bar((from, middle - BAR / 2), (until.max(from + 1), middle + BAR / 2), color(&busy.what).1);
+        }
+        for busy in &row.busy {
+            label(sheet, busy, (at(busy.from_us), at(busy.until_us)), middle);
+        }
+    }
+}
+
+/// A time with three digits.
+fn short(time: f64) -> String {
+    let digits = [1.0, 10.0, 100.0].into_iter().filter(|bound| time < *bound).count();
+    if time == 0.0 { "0".to_owned() } else { format!("{time:.digits$}") }
+}
+
+/// The phase, where there is room for it.
+fn label(sheet: &Sheet<'_>, busy: &Busy, (from, until): (i32, i32), y: i32) {
+    let text = &busy.what.phase;
+    if !text.is_empty() && LETTER * text.len() as i32 + 6 <= until - from {
+        let color = color(&busy.what).1;
+        let ink = if color == SKY || color == AMBER { INK } else { WHITE };
+        sheet.text(((from + until) / 2, y), 11, ink, Side::Center, text);
+    }
+}

@@ -1,0 +1,85 @@
+//! Pictures: what they show is what happened, and the one of the README is made by the program.
+
+use crate::cli::{octoplane, root, scratch, stderr};
+use crate::golden;
+use octoplane::metrics::{Metrics, Outcome, link_loads};
+use octoplane::report::inside::Inside;
+use octoplane::report::overlap::{Kind, Overlap};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
+use std::fs;
+
+fn outcome(scenario: &str, sets: &[&str]) -> Outcome {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let loaded = load::<Scenario>(&root().join("scenarios").join(scenario), &sets).unwrap();
+    simulate(&loaded.value).unwrap()
+}
+
+/// Time that the row called `name` is busy with `kind` in the first panel, in microseconds.
+fn busy(overlap: &Overlap, name: &str, kind: Kind) -> f64 {
+    let row = overlap.panels[0].rows.iter().find(|row| row.name == name);
+    let row = row.unwrap_or_else(|| panic!("no row {name} in {:?}", overlap.panels[0].rows));
+    row.busy.iter().filter(|busy| busy.what.kind == kind).map(|busy| busy.until_us - busy.from_us).sum()
+}
+
+#[test]
+fn the_picture_of_the_readme_shows_what_the_program_finds() {
+    let outcome = outcome("h800_ep128_decode.toml", &[]);
+    let inside = Inside::new(&outcome);
+    golden::all(vec![golden::check(&root().join("docs/overlap.svg"), &inside.overlaps[0].svg())]);
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains("(docs/overlap.svg)"));
+}
+
+#[test]
+fn rows_are_as_busy_as_the_run_says() {
+    let outcome = outcome("h800_ep128_decode.toml", &[]);
+    let inside = Inside::new(&outcome);
+    let overlap = &inside.overlaps[0];
+    let Metrics::Decode(metrics) = &outcome.metrics else { panic!("a decode step") };
+    // Gaps that no picture shows are closed, so that a row may look a little busier.
+    let computing = metrics.breakdown.computing.as_secs() * 1e6;
+    let drawn = busy(overlap, "compute", Kind::Computation);
+    assert!(drawn >= 0.999 * computing && drawn <= 1.1 * computing, "{drawn} us drawn, {computing} us computing");
+    let step = metrics.step.as_secs() * 1e6;
+    assert!((overlap.panels[0].until_us / step - 1.0).abs() < 1e-9);
+    assert_eq!(overlap.panels.len(), 2, "some layers are shown large");
+    let large = &overlap.panels[1];
+    assert!(large.from_us > 0.3 * step && large.until_us < 0.7 * step, "from the middle");
+    let phases = large.rows.iter().flat_map(|row| &row.busy).map(|busy| busy.what.phase.as_str());
+    for phase in ["attention", "dispatch", "experts", "combine"] {
+        assert!(phases.clone().any(|other| other == phase), "no {phase}");
+    }
+}
+
+#[test]
+fn a_pipeline_has_a_row_for_each_rank_and_its_chunk_inside() {
+    let outcome = outcome("training/v3_2048_h800_mpft.toml", &[]);
+    let inside = Inside::new(&outcome);
+    let [step, chunk] = &inside.overlaps[..] else { panic!("{} pictures", inside.overlaps.len()) };
+    assert_eq!(step.panels[0].rows.len(), 16);
+    assert!(step.panels[0].rows.iter().all(|row| row.busy.iter().any(|busy| busy.what.kind == Kind::Chunk)));
+    assert!(busy(chunk, "compute", Kind::Computation) > 0.0);
+    assert!(chunk.title.contains("F of") && chunk.title.contains("B of"), "{}", chunk.title);
+}
+
+#[test]
+fn links_are_coloured_where_all_were_simulated_and_their_use_is_known() {
+    let folder = scratch("pictures");
+    let scenario = "scenarios/collectives/all_to_all_h800.toml";
+    let run = |network: &str| {
+        let out = folder.join(network);
+        let (set, at) = (format!("network={network}"), out.to_str().unwrap());
+        let output = octoplane(root(), &["run", scenario, "--set", &set, "--out", at]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        Inside::parse(&fs::read_to_string(out.join("pictures.json")).unwrap()).unwrap()
+    };
+    assert_eq!(run("analytic").fabric, None, "nothing is known of its links");
+    let fabric = run("flow").fabric.expect("known");
+    let outcome = outcome("collectives/all_to_all_h800.toml", &["network=flow"]);
+    let most = link_loads(&outcome.timeline, &outcome.cluster.topology)[0].utilisation;
+    assert!(most > 0.5, "{most}");
+    assert!(fabric.svg().contains(&format!("to {:.1}%", 100.0 * most)), "the scale ends at the most used link");
+    let folded = Inside::new(&self::outcome("h800_ep128_decode.toml", &["network=flow"]));
+    assert_eq!(folded.fabric, None, "one GPU stood for all");
+}
