@@ -7,6 +7,7 @@ use super::sheet::{BLUE, FAINT, GREEN, HEAT, INK, MARGIN, ORANGE, RED, Sheet, Si
 use super::topology_fold::{Block, Bundle, Detail, Folded, Loads, Tier, fold};
 use super::topology_text::grouped;
 use crate::id::DeviceId;
+use crate::numerics::sine_and_cosine;
 use crate::topology::{Device, DeviceKind, Topology};
 use plotters::style::RGBColor;
 use serde::{Deserialize, Serialize};
@@ -291,30 +292,13 @@ impl Place {
 fn on_circle(turn: usize, all: usize) -> (f64, f64) {
     let share = turn as f64 / all as f64;
     let quarter = (share * 4.0) as usize;
-    let (x, y) = quarter_circle(share * 4.0 - quarter as f64);
+    let (x, y) = sine_and_cosine(share * 4.0 - quarter as f64);
     match quarter {
         0 => (x, -y),
         1 => (y, x),
         2 => (-x, y),
         _ => (-y, -x),
     }
-}
-
-/// `(sin, cos)` of `share` of a right angle, by their power series: those of the platform's library may differ in the last bit
-/// from machine to machine.
-fn quarter_circle(share: f64) -> (f64, f64) {
-    let angle = share * std::f64::consts::FRAC_PI_2;
-    let square = angle * angle;
-    let series = |first: f64, start: f64| {
-        let (mut term, mut sum, mut n) = (first, first, start);
-        while n < start + 20.0 {
-            term *= -square / (n * (n + 1.0));
-            sum += term;
-            n += 2.0;
-        }
-        sum
-    };
-    (series(angle, 2.0), series(1.0, 1.0))
 }
 
 fn color(tier: Tier) -> RGBColor {
