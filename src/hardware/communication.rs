@@ -39,6 +39,8 @@ pub struct CollectiveCosts {
     pub simple: ProtocolSpec,
     /// All-reduce inside the scale-up switch, where the switch can.
     pub in_switch: Option<InSwitchSpec>,
+    /// All-reduce by direct access to peers, where serving engines have such kernels.
+    pub peers: Option<PeerCosts>,
     /// Everyone to everyone in words with flags.
     pub exchange_ll: ExchangeSpec,
     /// Everyone to everyone in chunks.
@@ -69,6 +71,18 @@ pub struct ProtocolSpec {
 pub struct InSwitchSpec {
     /// Once per collective, beside the launch.
     pub start: Duration,
+    /// Data per byte on the link.
+    pub wire_share: Fraction,
+}
+
+/// A kernel that writes to the memory of its peers in one scale-up domain: `launch`, the wire, then `bytes / copy_rate` for what has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerCosts {
+    /// Launch from a recorded graph, first write and last poll.
+    pub launch: Duration,
+    /// Rate at which the SMs of a GPU read and add what has arrived.
+    pub copy_rate: BytesPerSec,
     /// Data per byte on the link.
     pub wire_share: Fraction,
 }

@@ -16,11 +16,11 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Count, Duration, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, Decoding, ExpertsSpec, InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests,
-    ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, InferenceWorkload, LaunchChoice, MtpSpec,
+    Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
 use fleet::{Fleet, Transfer, serve};
-use instance::{Ability, Instance};
+use instance::{Ability, Gather, Instance};
 use times::{Load, StepTimes, points};
 
 /// Points of the table of steps along requests and along positions of prompts.
@@ -134,6 +134,7 @@ struct Pool<'a> {
     /// Positions of prompts per GPU, at most.
     tokens: u64,
     prompts_first: bool,
+    colocation: Option<ColocationSpec>,
     place: &'static str,
 }
 
@@ -156,6 +157,7 @@ impl<'a> Pool<'a> {
             requests: decode.requests_per_gpu.wide(),
             tokens: spec.colocation.map_or(0, |colocation| colocation.tokens_per_gpu.wide()),
             prompts_first: spec.colocation.is_some_and(|colocation| colocation.prompts_first),
+            colocation: spec.colocation,
             place: "workload.serving.decode",
         })
     }
@@ -178,6 +180,7 @@ impl<'a> Pool<'a> {
             requests: 0,
             tokens: prefill.tokens_per_gpu.wide(),
             prompts_first: false,
+            colocation: None,
             place: "workload.serving.prefill",
         })
     }
@@ -224,10 +227,23 @@ impl<'a> Pool<'a> {
             prompt_tokens_max: if prompts { self.tokens * gpus } else { 0 },
             positions_max: self.positions()? * gpus / self.tp(),
             prompts_first: self.prompts_first,
+            look_every: self.colocation.map_or(1, |colocation| colocation.look_every.wide()),
+            gather: self.colocation.and_then(|colocation| colocation.gather).map(|gather| self.gather(gather)),
             tokens_per_step: MtpSpec::tokens_per_step(self.mtp),
             overhead: spec.step_overhead,
             times,
         })
+    }
+
+    /// For what new prompts wait.
+    fn gather(&self, spec: GatherSpec) -> Gather {
+        let gpus = self.deployment.cluster.gpus.len() as u64;
+        let groups = gpus / self.tp();
+        Gather {
+            steps: spec.steps.wide(),
+            positions: ((self.tokens * gpus) as f64 * spec.share.get()).ceil() as u64,
+            prompts: if groups > 1 { groups as usize } else { usize::MAX },
+        }
     }
 
     /// How long a step takes.

@@ -1,7 +1,7 @@
 //! What predictions may ask: the hardware of a system, the time of a kernel, the outcome of a scenario.
 
 use super::Skip;
-use super::names::{EngineSpec, Names};
+use super::names::{EngineRun, EngineSpec, Names};
 use super::systems::{Library, System};
 use crate::gpu::Conditions;
 use crate::hardware::{NicsSpec, NodeSpec};
@@ -39,9 +39,9 @@ impl<'a> Context<'a> {
         self.names.model(name).ok_or_else(|| Skip::because(format!("unknown model `{name}`")))
     }
 
-    /// The serving engine that a table calls `name`.
-    pub(super) fn engine(&self, name: &str) -> Result<&EngineSpec, Skip> {
-        self.names.engine(name).ok_or_else(|| Skip::because(format!("unknown serving engine `{name}`")))
+    /// What the serving engine of `run` does.
+    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Result<&EngineSpec, Skip> {
+        self.names.engine(run).ok_or_else(|| Skip::because(format!("unknown serving engine `{}`", run.engine)))
     }
 
     /// The system that a table calls `name`.

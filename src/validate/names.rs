@@ -5,6 +5,7 @@ use crate::model::ModelSpec;
 use crate::scenario::{Loaded, UserError, load};
 use crate::sources::Sources;
 use crate::units::{Count, Duration};
+use crate::workload::{GatherSpec, MtpSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -46,12 +47,25 @@ pub struct EnginesSpec {
 pub struct EngineSpec {
     /// Names under which tables know it, in whatever case.
     pub names: Vec<String>,
+    /// Of which runs it speaks; without it, of all that no entry before it speaks of.
+    #[serde(default)]
+    pub when: WhenSpec,
     /// Positions of prompts that a tensor-parallel group computes in a step, at most.
     pub prompt_tokens: Count,
+    /// Whether that is at least one prompt of the greatest length.
+    #[serde(default)]
+    pub whole_prompts: bool,
     /// Whether decoding requests wait while prompts are computed; else a step takes both.
     pub prompts_first: bool,
     /// Format of cached keys and values.
     pub kv_cache: Dtype,
+    /// Steps from one look for new requests to the next, while requests decode and no prompt is computed.
+    #[serde(default = "one")]
+    pub look_every: Count,
+    /// For what new prompts wait while requests decode.
+    pub gather: Option<GatherSpec>,
+    /// Multi-token prediction, where it is used.
+    pub mtp: Option<MtpSpec>,
     /// Time of the host between steps.
     pub step_overhead: Duration,
     /// From the arrival of a request until the scheduler knows of it, and from its first token back to the user.
@@ -59,6 +73,48 @@ pub struct EngineSpec {
     /// Where the figures come from.
     #[serde(default)]
     pub source: Sources,
+}
+
+/// Of which runs of an engine an entry speaks: of those that agree with everything that is given.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhenSpec {
+    /// Versions of the engine.
+    pub versions: Option<Vec<String>>,
+    /// Systems, as tables name them.
+    pub systems: Option<Vec<String>>,
+    /// Formats of experts, as tables name them.
+    pub experts: Option<Vec<String>>,
+    /// `agg` or `disagg`.
+    pub mode: Option<String>,
+    /// Whether attention is repeated for several groups of GPUs.
+    pub data_parallel: Option<bool>,
+    /// Fewer users than this.
+    pub users_below: Option<Count>,
+}
+
+/// A run of an engine, as a table describes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EngineRun<'a> {
+    pub(super) engine: &'a str,
+    pub(super) version: &'a str,
+    pub(super) system: &'a str,
+    pub(super) experts: &'a str,
+    pub(super) mode: &'a str,
+    pub(super) data_parallel: bool,
+    pub(super) users: u32,
+}
+
+impl WhenSpec {
+    fn agrees(&self, run: &EngineRun<'_>) -> bool {
+        let among = |names: &Option<Vec<String>>, name| names.as_ref().is_none_or(|names| is_among(names, name));
+        among(&self.versions, run.version)
+            && among(&self.systems, run.system)
+            && among(&self.experts, run.experts)
+            && self.mode.as_ref().is_none_or(|mode| mode.eq_ignore_ascii_case(run.mode))
+            && self.data_parallel.is_none_or(|repeated| repeated == run.data_parallel)
+            && self.users_below.is_none_or(|users| run.users < users.get())
+    }
 }
 
 /// Models and engines by name.
@@ -86,10 +142,14 @@ impl Names {
         self.models.iter().find(|(names, _)| is_among(names, name)).map(|(_, model)| model)
     }
 
-    /// The engine that a table calls `name`.
-    pub(super) fn engine(&self, name: &str) -> Option<&EngineSpec> {
-        self.engines.iter().find(|engine| is_among(&engine.names, name))
+    /// What the engine of `run` does: the first entry that speaks of it.
+    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Option<&EngineSpec> {
+        self.engines.iter().find(|engine| is_among(&engine.names, run.engine) && engine.when.agrees(run))
     }
+}
+
+const fn one() -> Count {
+    Count::ONE
 }
 
 fn is_among(names: &[String], name: &str) -> bool {

@@ -12,7 +12,9 @@ mod op;
 mod serving;
 mod training;
 
-pub use collective::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, expand};
+pub use collective::{
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, choose_in_engine, expand,
+};
 pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
     BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
@@ -23,8 +25,8 @@ pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttent
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
-    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, LengthsChoice, PrefillPoolSpec, Request, Requests,
-    ServingSpec, TraceRow,
+    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice, PrefillPoolSpec, Request,
+    Requests, ServingSpec, TraceRow,
 };
 pub use training::{
     Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape,

@@ -12,7 +12,9 @@ use octoplane::scenario::{Scenario, load};
 use octoplane::timeline::Timeline;
 use octoplane::topology::{Cluster, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, Duration, Time};
-use octoplane::workload::{Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, choose};
+use octoplane::workload::{
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, choose, choose_in_engine,
+};
 
 struct Machine {
     cluster: Cluster,
@@ -100,6 +102,46 @@ fn an_all_reduce_inside_the_switch_passes_each_port_once_and_an_eighth() {
     let half = Duration::from_ps(way.latency.as_ps() / 2);
     assert_eq!(timeline.end() - Time::ZERO, machine.costs.launch + spec.start + passed / way.rate + half);
     assert_eq!(timeline.bytes_sent(), passed * 16);
+}
+
+#[test]
+fn shots_to_peers_pass_every_port_and_are_added_up() {
+    let machine = machine("dgx_h100", 1, 8);
+    let (way, spec) = (machine.group().inside.unwrap(), machine.costs.peers.unwrap());
+    let bytes = Bytes::new(1 << 20);
+    let shot = |each: Bytes, added: Bytes| {
+        (on_wire(each, spec.wire_share) / way.rate) * 7 + way.latency + added / spec.copy_rate
+    };
+    let piece = Bytes::new(bytes.get() / 8);
+    let cases = [
+        (Algorithm::OneShot, spec.launch + shot(bytes, bytes * 8), 8 * 7 * bytes.get()),
+        (Algorithm::TwoShots, spec.launch + shot(piece, bytes) * 2, 2 * 7 * bytes.get()),
+    ];
+    for (algorithm, expected, moved) in cases {
+        let time = machine.time(Collective::AllReduce, Choice { algorithm, protocol: Protocol::Ll }, bytes);
+        let off = time.as_ps().abs_diff(expected.as_ps());
+        assert!(off < 100_000, "{algorithm:?}: {time}, expected {expected}");
+        let bare = machine.run(Collective::AllReduce, Choice { algorithm, protocol: Protocol::Bare }, bytes);
+        assert_eq!(bare.bytes_sent().get(), moved, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn engines_shoot_what_is_small_and_leave_the_rest_to_the_library() {
+    let machine = machine("dgx_h100", 1, 8);
+    let chosen = |bytes| choose_in_engine(&machine.group(), Bytes::new(bytes)).algorithm;
+    assert_eq!(chosen(16 << 10), Algorithm::OneShot);
+    assert_eq!(chosen(4 << 20), Algorithm::TwoShots);
+    let large = Bytes::new(4 << 30);
+    let library = machine.auto(Collective::AllReduce, large);
+    assert!(!matches!(library.algorithm, Algorithm::OneShot | Algorithm::TwoShots), "the library has no shots");
+    let engine = choose_in_engine(&machine.group(), large);
+    let time = |choice| machine.time(Collective::AllReduce, choice, large);
+    assert!(time(engine) <= time(library));
+    // Over several nodes there is no memory of peers to write to.
+    let nodes = self::machine("dgx_h100", 2, 8);
+    let over_nodes = choose_in_engine(&nodes.group(), Bytes::new(16 << 10)).algorithm;
+    assert!(!matches!(over_nodes, Algorithm::OneShot | Algorithm::TwoShots), "{over_nodes:?}");
 }
 
 #[test]

@@ -169,6 +169,26 @@ fn keys_and_values_take_their_time_between_pools() {
 }
 
 #[test]
+fn prompts_that_are_noticed_late_wait_and_none_is_lost() {
+    let at_once = colocated(&["workload.serving.requests=400"]);
+    let looking = colocated(&["workload.serving.requests=400", "workload.serving.colocation.look_every=30"]);
+    let gathering = colocated(&[
+        "workload.serving.requests=400",
+        "workload.serving.colocation.gather.steps=30",
+        "workload.serving.colocation.gather.share=1",
+    ]);
+    for (name, late) in [("look_every", &looking), ("gather", &gathering)] {
+        assert_eq!(late.requests, at_once.requests, "{name}");
+        assert_eq!(late.output_tokens, at_once.output_tokens, "{name}");
+        // At most thirty steps without prompts, and half of them on average where requests come at random.
+        let (more, step) = (late.ttft.mean.as_secs() - at_once.ttft.mean.as_secs(), late.tpot.mean.as_secs());
+        assert!(more > 2.0 * step && more < 31.0 * step, "{name}: {more} s for steps of {step} s");
+        // Fewer requests decode meanwhile, and no prompt delays them.
+        assert!(late.tpot.mean < at_once.tpot.mean, "{name}");
+    }
+}
+
+#[test]
 fn the_same_seed_serves_the_same() {
     let runs = [colocated(&["workload.serving.requests=100"]), colocated(&["workload.serving.requests=100"])];
     assert_eq!(runs[0], runs[1]);

@@ -20,12 +20,27 @@ pub(super) struct Ability {
     pub(super) positions_max: u64,
     /// Whether decoding requests wait while there are prompts.
     pub(super) prompts_first: bool,
+    /// Steps from one look for new prompts to the next, while requests decode.
+    pub(super) look_every: u64,
+    /// For what new prompts wait while requests decode.
+    pub(super) gather: Option<Gather>,
     /// Tokens that a request gains in a step, on average.
     pub(super) tokens_per_step: f64,
     /// Time of the host between steps.
     pub(super) overhead: Duration,
     /// How long steps take.
     pub(super) times: StepTimes,
+}
+
+/// For what new prompts wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gather {
+    /// Steps, at most.
+    pub(super) steps: u64,
+    /// Positions that are enough.
+    pub(super) positions: u64,
+    /// Prompts that are enough.
+    pub(super) prompts: usize,
 }
 
 /// A request as an instance sees it.
@@ -86,8 +101,12 @@ pub(super) struct Instance {
     prompts: VecDeque<(Ticket, u32)>,
     /// Positions of prompts that wait.
     pub(super) queued: u64,
-    /// Prompts at the head of the queue that have their place.
+    /// Prompts at the head of the queue that the scheduler has taken notice of, and those of them that have their place.
+    noticed: usize,
     admitted: usize,
+    /// Steps since it last looked for new ones, and since there was one that it did not take.
+    unlooked: u64,
+    waited: u64,
     /// Requests that wait to decode.
     waiting: VecDeque<Ticket>,
     /// Decoding requests by the step after which they are done.
@@ -110,7 +129,10 @@ impl Instance {
             ability,
             prompts: VecDeque::new(),
             queued: 0,
+            noticed: 0,
             admitted: 0,
+            unlooked: 0,
+            waited: 0,
             waiting: VecDeque::new(),
             decoding: BinaryHeap::new(),
             tickets: Vec::new(),
@@ -155,6 +177,7 @@ impl Instance {
         if self.decoding.is_empty() {
             self.last_gain = None;
         }
+        self.look();
         self.admit(admitted);
         let Taken { prompted, tokens, largest, attended } = self.take_prompts();
         let wait = self.ability.prompts_first && tokens > 0;
@@ -170,8 +193,31 @@ impl Instance {
         let load = [decoding.div_ceil(groups) as f64, context, prompts, keys];
         let time = self.ability.times.at(load) + self.ability.overhead;
         self.busy += time;
+        // A step with prompts is followed by a look.
+        self.unlooked = if tokens > 0 { self.ability.look_every } else { self.unlooked + 1 };
+        self.waited += u64::from(self.prompts.len() > self.noticed);
         self.running = Some(Running { end: now + time, prompted, decoding });
         Some(now + time)
+    }
+
+    /// Takes notice of new prompts: at once where nothing decodes, else where it is time to look and enough of them are there.
+    fn look(&mut self) {
+        let idle = self.decoding.is_empty();
+        if !idle && self.unlooked < self.ability.look_every {
+            return;
+        }
+        self.unlooked = 0;
+        if idle || self.gathered() {
+            (self.noticed, self.waited) = (self.prompts.len(), 0);
+        }
+    }
+
+    /// Whether new prompts wait no longer for others.
+    fn gathered(&self) -> bool {
+        let Some(gather) = self.ability.gather else { return true };
+        let new = self.prompts.range(self.noticed..);
+        let positions: u64 = new.clone().map(|(_, left)| u64::from(*left)).sum();
+        self.waited >= gather.steps || positions >= gather.positions || new.len() >= gather.prompts
     }
 
     /// Gives places to prompts and to waiting requests, in order.
@@ -185,7 +231,8 @@ impl Instance {
             self.reserved += ticket.positions();
             self.join(ticket);
         }
-        while let Some(&(ticket, _)) = self.prompts.get(self.admitted)
+        while self.admitted < self.noticed
+            && let Some(&(ticket, _)) = self.prompts.get(self.admitted)
             && (most == 0 || self.decoding.len() + self.admitted < most)
             && self.fits(&ticket)
         {
@@ -215,6 +262,7 @@ impl Instance {
             taken.prompted.push(*ticket);
             self.prompts.remove(place);
             self.admitted -= 1;
+            self.noticed -= 1;
         }
         self.queued -= taken.tokens;
         taken

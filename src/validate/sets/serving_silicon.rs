@@ -2,11 +2,12 @@
 //!
 //! The client sends ten requests per user, each as soon as the one before has been answered; lengths are even between 0.8 of
 //! `isl` and `osl` and these. `silicon_concurrency` in `silicon_data_source` is the number of users. `agg` engines compute prompts
-//! beside decoding; `disagg` ones in workers of their own. Some engines draft tokens, which the table does not say; none is assumed.
+//! beside decoding; `disagg` ones in workers of their own. How engines were configured (which draft tokens, for one) the table
+//! does not say: `validation/engines.toml` does, from the published scripts of these runs.
 //! Sizes: attention is cut over `tp_size` GPUs and repeated `attention_dp_size` times; experts over `moe_tp_size` x `moe_ep_size`.
 
 use super::super::context::Deployed;
-use super::super::names::EngineSpec;
+use super::super::names::{EngineRun, EngineSpec};
 use super::super::systems::System;
 use super::exchange::count;
 use super::{Context, Measured, Point, Skip, dtype};
@@ -134,6 +135,44 @@ impl Row {
         users.filter(|users| *users > 0).ok_or_else(|| Skip::because("the number of users is not given"))
     }
 
+    fn engine_run(&self) -> Result<EngineRun<'_>, Skip> {
+        let groups = self.attention_dp_size.or(self.decode_attention_dp_size).unwrap_or(1.0);
+        Ok(EngineRun {
+            engine: &self.backend,
+            version: &self.backend_version,
+            system: &self.system,
+            experts: &self.moe_quant_mode,
+            mode: &self.mode,
+            data_parallel: groups > 1.0,
+            users: self.users()?,
+        })
+    }
+
+    /// Positions of prompts in a step of a worker that is cut like `cut`, per GPU.
+    fn prompt_tokens(&self, engine: &EngineSpec, cut: Cut) -> Result<Count, Skip> {
+        let one_prompt = if engine.whole_prompts { self.isl as u32 } else { 0 };
+        count(engine.prompt_tokens.get().max(one_prompt).div_ceil(cut.tp), "positions")
+    }
+
+    /// Who decodes, `users` users on a worker that is cut like `cut`.
+    fn pool(
+        &self,
+        engine: &EngineSpec,
+        instances: Count,
+        (users, cut): (u32, Cut),
+        experts: ExpertsSpec,
+    ) -> Result<DecodePoolSpec, Skip> {
+        Ok(DecodePoolSpec {
+            instances,
+            requests_per_gpu: count(users.div_ceil(cut.gpus()), "requests")?,
+            micro_batches: Count::ONE,
+            schedule: ScheduleChoice::default(),
+            launch: LaunchChoice::default(),
+            experts,
+            mtp: engine.mtp.clone(),
+        })
+    }
+
     fn precision(&self, engine: &EngineSpec) -> Result<PrecisionSpec, Skip> {
         let (weights, experts) = (dtype(&self.gemm_quant_mode)?, dtype(&self.moe_quant_mode)?);
         Ok(PrecisionSpec {
@@ -155,7 +194,7 @@ impl Row {
 
     fn served(&self, context: &Context) -> Result<ServingMetrics, Skip> {
         let (system, model) = (context.system(&self.system)?, context.model(&self.model_path)?);
-        let engine = context.engine(&self.backend)?;
+        let engine = context.engine(&self.engine_run()?)?;
         let (plan, shape, spec) = match self.mode.as_str() {
             "agg" => self.together(system, engine)?,
             "disagg" => self.apart(system, engine)?,
@@ -191,9 +230,13 @@ impl Row {
         let cut = Cut::of(sizes)?;
         let domain = domain(system)?;
         let (plan, experts) = cut.plan(system, domain)?;
-        let decode = pool(Count::ONE, self.users()?.div_ceil(cut.gpus()), experts)?;
-        let tokens_per_gpu = count(engine.prompt_tokens.get().div_ceil(cut.tp), "positions")?;
-        let colocation = ColocationSpec { tokens_per_gpu, prompts_first: engine.prompts_first };
+        let decode = self.pool(engine, Count::ONE, (self.users()?, cut), experts)?;
+        let colocation = ColocationSpec {
+            tokens_per_gpu: self.prompt_tokens(engine, cut)?,
+            prompts_first: engine.prompts_first,
+            look_every: engine.look_every,
+            gather: engine.gather,
+        };
         let spec = ServingSpec { colocation: Some(colocation), ..self.serving(engine, decode)? };
         Ok((plan, shape(cut.gpus(), domain)?, spec))
     }
@@ -222,7 +265,7 @@ impl Row {
         let domain = domain(system)?;
         let (plan, experts) = here.plan(system, domain)?;
         let users = self.users()?.div_ceil(decoding.get());
-        let decode = pool(decoding, users.div_ceil(here.gpus()), experts)?;
+        let decode = self.pool(engine, decoding, (users, here), experts)?;
         let (parallelism, experts) = there.plan(system, domain)?;
         let [nodes, gpus] = shape(there.gpus(), domain)?;
         let prefill = PrefillPoolSpec {
@@ -230,7 +273,7 @@ impl Row {
             nodes: count(nodes, "nodes")?,
             gpus: Some(count(gpus, "GPUs")?),
             parallelism,
-            tokens_per_gpu: count(engine.prompt_tokens.get().div_ceil(there.tp), "positions")?,
+            tokens_per_gpu: self.prompt_tokens(engine, there)?,
             micro_batches: Count::ONE,
             launch: LaunchChoice::default(),
             experts,
@@ -253,18 +296,6 @@ fn shape(gpus: u32, domain: u32) -> Result<[u32; 2], Skip> {
         many if many.is_multiple_of(domain) => Ok([many / domain, domain]),
         odd => Err(Skip::because(format!("{odd} GPUs in domains of {domain}"))),
     }
-}
-
-fn pool(instances: Count, requests_per_gpu: u32, experts: ExpertsSpec) -> Result<DecodePoolSpec, Skip> {
-    Ok(DecodePoolSpec {
-        instances,
-        requests_per_gpu: count(requests_per_gpu, "requests")?,
-        micro_batches: Count::ONE,
-        schedule: ScheduleChoice::default(),
-        launch: LaunchChoice::default(),
-        experts,
-        mtp: None,
-    })
 }
 
 impl Measured for Row {

@@ -6,7 +6,7 @@
 use super::in_switch::passed;
 use super::tree::depth;
 use super::{Collective, Group, Way};
-use crate::hardware::{CollectiveCosts, ExchangeSpec, ProtocolSpec, on_wire};
+use crate::hardware::{CollectiveCosts, ExchangeSpec, PeerCosts, ProtocolSpec, on_wire};
 use crate::units::{Bytes, Duration, Fraction};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +21,10 @@ pub enum Algorithm {
     Tree,
     /// Inside the scale-up switch.
     InSwitch,
+    /// All data to every peer of a scale-up domain, which adds it up.
+    OneShot,
+    /// To each peer the part that it adds up, and the sums back to all.
+    TwoShots,
     /// Rings inside nodes, and rings between GPUs of equal index.
     Hierarchical,
     /// Rings inside nodes, and trees between GPUs of equal index.
@@ -38,6 +42,8 @@ impl Algorithm {
             Algorithm::Ring => "ring",
             Algorithm::Tree => "tree",
             Algorithm::InSwitch => "in_switch",
+            Algorithm::OneShot => "one_shot",
+            Algorithm::TwoShots => "two_shots",
             Algorithm::Hierarchical => "hierarchical",
             Algorithm::HierarchicalTree => "hierarchical_tree",
             Algorithm::Direct => "direct",
@@ -81,6 +87,14 @@ impl Protocol {
         }
     }
 
+    /// What it costs by direct access to peers.
+    pub(super) fn by_peers(self, costs: Option<&CollectiveCosts>) -> Option<&PeerCosts> {
+        match self {
+            Protocol::Bare => None,
+            _ => costs?.peers.as_ref(),
+        }
+    }
+
     /// What it costs between all pairs.
     pub(super) fn in_exchange(self, costs: Option<&CollectiveCosts>) -> Option<&ExchangeSpec> {
         match self {
@@ -98,6 +112,16 @@ pub struct Choice {
     pub algorithm: Algorithm,
     /// The protocol.
     pub protocol: Protocol,
+}
+
+impl Choice {
+    /// Launch of the kernel: the library's, or that of an engine's own kernel in a graph.
+    pub(super) fn launch(self, costs: &CollectiveCosts) -> Duration {
+        match (self.algorithm, &costs.peers) {
+            (Algorithm::OneShot | Algorithm::TwoShots, Some(peers)) => peers.launch,
+            _ => costs.launch,
+        }
+    }
 }
 
 /// Parts that follow each other through the levels of a collective, at most.
@@ -127,9 +151,22 @@ pub fn choose(
     all.filter(wanted).min_by_key(|choice| predicted(collective, group, bytes, *choice))
 }
 
+/// How a serving engine reduces `bytes` over a tensor-parallel group: by the kernels that it brings along, where the hardware's
+/// description has them and they are expected to be faster than the library.
+pub fn choose_in_engine(group: &Group, bytes: Bytes) -> Choice {
+    let library = choose(Collective::AllReduce, group, bytes, None, None).expect("every group can reduce");
+    if group.costs.is_none() {
+        return library;
+    }
+    let own = [Algorithm::OneShot, Algorithm::TwoShots]
+        .map(|own| choose(Collective::AllReduce, group, bytes, Some(own), None));
+    let all = own.into_iter().flatten().chain([library]);
+    all.min_by_key(|choice| predicted(Collective::AllReduce, group, bytes, *choice)).unwrap_or(library)
+}
+
 /// The algorithms that can run here. Some are only taken when they are asked for: trees over all ranks, because libraries build
 /// them over nodes, and inside a node a tree is a chain; direct exchange between nodes, because libraries use rails where
-/// GPUs have them.
+/// GPUs have them; direct access to peers, because engines have it and libraries of collectives do not.
 fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algorithm> {
     let several = group.by_node().is_some();
     let mut algorithms = match collective {
@@ -145,6 +182,9 @@ fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algori
             }
             if explicit {
                 algorithms.push(Algorithm::Tree);
+                if group.between.is_none() && group.costs.as_ref().is_none_or(|costs| costs.peers.is_some()) {
+                    algorithms.extend([Algorithm::OneShot, Algorithm::TwoShots]);
+                }
             }
             if several {
                 algorithms.extend([Algorithm::Hierarchical, Algorithm::HierarchicalTree]);
@@ -160,6 +200,7 @@ fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algori
 fn protocols(algorithm: Algorithm) -> &'static [Protocol] {
     match algorithm {
         Algorithm::InSwitch => &[Protocol::Simple],
+        Algorithm::OneShot | Algorithm::TwoShots => &[Protocol::Ll],
         Algorithm::Direct | Algorithm::ByRail => &[Protocol::Ll, Protocol::Simple],
         _ => &[Protocol::Ll, Protocol::Ll128, Protocol::Simple],
     }
@@ -180,10 +221,10 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
     let costs = group.costs.as_ref().expect("predictions need costs");
     let n = group.len();
     let steps = if collective == Collective::AllReduce { 2 * (n - 1) } else { n - 1 };
-    let started = costs.launch
+    let started = choice.launch(costs)
         + match choice.algorithm {
             Algorithm::InSwitch => costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
-            Algorithm::Direct | Algorithm::ByRail => Duration::ZERO,
+            Algorithm::Direct | Algorithm::ByRail | Algorithm::OneShot | Algorithm::TwoShots => Duration::ZERO,
             _ => choice.protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |protocol| protocol.start),
         };
     let own = match (collective, choice.protocol.on_ring(Some(costs))) {
@@ -208,6 +249,7 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
                 let share = costs.in_switch.map_or(Fraction::ONE, |spec| spec.wire_share);
                 wire(group.inside, passed(bytes, n), share)
             }
+            Algorithm::OneShot | Algorithm::TwoShots => by_peers(costs, group, bytes, choice.algorithm),
             Algorithm::Hierarchical | Algorithm::HierarchicalTree => {
                 let nodes = group.by_node().expect("only groups over nodes have levels");
                 let (nodes, per_node) = (nodes.len(), nodes[0].len());
@@ -225,6 +267,17 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
             }
             Algorithm::Direct | Algorithm::ByRail => exchange(collective, group, bytes, choice),
         }
+}
+
+/// One or two shots over `bytes`: to all peers, and what has arrived is added up.
+fn by_peers(costs: &CollectiveCosts, group: &Group, bytes: Bytes, algorithm: Algorithm) -> Duration {
+    let Some(spec) = &costs.peers else { return Duration::ZERO };
+    let n = group.len() as u64;
+    let shot = |each: Bytes, added: Bytes| wire(group.inside, each * (n - 1), spec.wire_share) + added / spec.copy_rate;
+    match algorithm {
+        Algorithm::OneShot => shot(bytes, bytes * n),
+        _ => shot(each(bytes, n as usize), bytes) + shot(each(bytes, n as usize), bytes),
+    }
 }
 
 fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice) -> Duration {

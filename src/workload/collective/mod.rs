@@ -10,10 +10,11 @@ mod exchange;
 mod group;
 mod hierarchical;
 mod in_switch;
+mod peers;
 mod ring;
 mod tree;
 
-pub use choose::{Algorithm, Choice, Protocol, choose};
+pub use choose::{Algorithm, Choice, Protocol, choose, choose_in_engine};
 pub use group::{Group, Way};
 
 use super::Workload;
@@ -98,6 +99,10 @@ pub fn expand(
             let spec = group.costs.as_ref().and_then(|costs| costs.in_switch);
             in_switch::in_switch_all_reduce(desk, bytes, spec.as_ref(), &front)
         }
+        (Algorithm::OneShot, _) => peers::one_shot(desk, bytes, choice.protocol.by_peers(group.costs.as_ref()), &front),
+        (Algorithm::TwoShots, _) => {
+            peers::two_shots(desk, bytes, choice.protocol.by_peers(group.costs.as_ref()), &front)
+        }
         (Algorithm::Hierarchical | Algorithm::HierarchicalTree, _) => {
             let nodes = group.by_node().expect("only groups over nodes have levels");
             let parts = choose::chunks(group, desk::piece(bytes, nodes[0].len(), 0), choice.protocol);
@@ -120,12 +125,13 @@ fn start(desk: &mut Desk<'_>, choice: Choice, after: &[Vec<OpId>]) -> Front {
         (None, _) | (_, Protocol::Bare) => Duration::ZERO,
         (Some(costs), protocol) => {
             let own = match choice.algorithm {
+                Algorithm::OneShot | Algorithm::TwoShots => Duration::ZERO,
                 Algorithm::InSwitch => costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
                 // Exchanges count their start with what they do per peer.
                 Algorithm::Direct | Algorithm::ByRail => Duration::ZERO,
                 _ => protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |spec| spec.start),
             };
-            costs.launch + own
+            choice.launch(costs) + own
         }
     };
     after.iter().enumerate().map(|(rank, after)| desk.software((rank, 0), time, after)).collect()

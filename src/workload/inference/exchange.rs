@@ -4,7 +4,7 @@ use super::lowering::{Front, Lowering};
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Count};
 use crate::workload::collective::desk::Desk;
-use crate::workload::collective::{Collective, choose, expand};
+use crate::workload::collective::{Collective, choose_in_engine, expand};
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::Label;
 
@@ -100,7 +100,7 @@ impl Lowering<'_> {
             }
             let joining: Front =
                 if folded { vec![front[place].clone(); tp] } else { front[place..place + tp].to_vec() };
-            let choice = choose(Collective::AllReduce, group, bytes, None, None).expect("a plain form exists");
+            let choice = choose_in_engine(group, bytes);
             let ended = expand(self.graph, (Collective::AllReduce, choice), group, bytes, &joining, label);
             if folded {
                 reduced[place].clone_from(&ended[rank % tp]);

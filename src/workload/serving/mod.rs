@@ -7,5 +7,6 @@ mod spec;
 
 pub use requests::{Request, Requests};
 pub use spec::{
-    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, LengthsChoice, PrefillPoolSpec, ServingSpec, TraceRow,
+    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice, PrefillPoolSpec,
+    ServingSpec, TraceRow,
 };

@@ -155,7 +155,7 @@ pub struct PrefillPoolSpec {
 }
 
 /// Chunks of prompts in the steps of decoding requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColocationSpec {
     /// Positions of prompts per GPU that a step computes, at most.
@@ -163,6 +163,22 @@ pub struct ColocationSpec {
     /// Whether decoding requests wait while prompts are computed; else a step takes both.
     #[serde(default)]
     pub prompts_first: bool,
+    /// Steps from one look for new requests to the next, while requests decode and no prompt is computed.
+    #[serde(default = "one")]
+    pub look_every: Count,
+    /// For what new prompts wait while requests decode; without it they are taken at once.
+    pub gather: Option<GatherSpec>,
+}
+
+/// New prompts wait for others, so that fewer steps take prompts: until they fill a part of a step, until there is one for every
+/// tensor-parallel group where there are several, or until steps have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatherSpec {
+    /// The most steps that they wait.
+    pub steps: Count,
+    /// Part of the positions that a step computes.
+    pub share: Fraction,
 }
 
 /// What GPUs cost where they are owned.
