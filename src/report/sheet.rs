@@ -57,6 +57,11 @@ impl<'a> Sheet<'a> {
         self.draw(&Circle::new(at, 5, color.filled()));
     }
 
+    /// A small dot, where there are many.
+    pub(super) fn spot(&self, at: (i32, i32), color: RGBColor) {
+        self.draw(&Circle::new(at, 3, color.mix(0.7).filled()));
+    }
+
     fn draw<'e, E>(&self, element: &'e E)
     where
         E: plotters::element::Drawable<SVGBackend<'a>>,

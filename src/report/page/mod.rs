@@ -4,6 +4,7 @@
 
 mod figures;
 mod html;
+mod measured;
 mod read;
 mod run;
 mod sweep;

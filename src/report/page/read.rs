@@ -98,6 +98,18 @@ pub(super) struct SetRow {
     pub median_error: Option<f64>,
     pub groups: Vec<GroupRow>,
     pub worst: Vec<WorstRow>,
+    /// Every measured value; earlier versions did not keep them.
+    #[serde(default)]
+    pub points: Vec<PointRow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PointRow {
+    pub key: BTreeMap<String, String>,
+    pub part: String,
+    pub unit: String,
+    pub measured: f64,
+    pub simulated: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

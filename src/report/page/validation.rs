@@ -2,6 +2,7 @@
 
 use super::Section;
 use super::html::{Cell, columns, escape, figure, folded, table};
+use super::measured::pictures;
 use super::read::{SetRow, Validation, WorstRow};
 use crate::report::chart::{Bar, bars};
 use crate::report::sheet::{BLUE, FAINT};
@@ -59,7 +60,9 @@ pub(super) fn section(path: &str, kept: &Validation) -> Section {
         let names = columns(&["group", "rows", "median |error|", "p90 |error|", "median error"]);
         let worst: Vec<Vec<Cell>> = set.worst.iter().map(worst_row).collect();
         let worst = table(&columns(&["farthest off", "measured", "simulated", "unit", "error"]), &worst);
-        body.push_str(&folded(&format!("{}: {}", set.id, set.title), &(table(&names, &groups) + &worst)));
+        body.push_str(&format!("<h3>{}: {}</h3>\n", escape(&set.id), escape(&set.title)));
+        body.push_str(&pictures(set));
+        body.push_str(&folded("Groups, and what is farthest off", &(table(&names, &groups) + &worst)));
     }
     let skipped: u64 = kept.sets.iter().map(|set| set.skipped).sum();
     if skipped > 0 {
