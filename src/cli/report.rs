@@ -6,12 +6,12 @@ use clap::Args;
 use octoplane::report::inside::Inside;
 use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page};
 use octoplane::scenario::{UserError, folders_in, load, load_table, read_text};
-use octoplane::search::GoalSpec;
 use octoplane::sweep::StudySpec;
 use std::path::{Path, PathBuf};
 
 /// What commands keep, and a page is made of.
-const RESULTS: [&str; 3] = ["summary.json", "table.csv", "figures.json"];
+const FOUND: &str = "found.json";
+const RESULTS: [&str; 4] = ["summary.json", FOUND, "table.csv", "figures.json"];
 
 #[derive(Args)]
 #[command(
@@ -20,7 +20,7 @@ const RESULTS: [&str; 3] = ["summary.json", "table.csv", "figures.json"];
     octoplane validate --json > errors.json; octoplane report errors.json results/reproduce"
 )]
 pub(super) struct ReportArgs {
-    /// Folders that `run`, `sweep` and `reproduce` left, or folders of those; the JSON of `validate`
+    /// Folders that `run`, `sweep`, `search` and `reproduce` left, or folders of those; the JSON of `validate`
     #[arg(required = true, value_name = "RESULT")]
     results: Vec<PathBuf>,
     /// The page
@@ -55,7 +55,10 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), UserError> {
         files.push(path.to_owned());
         return Ok(());
     }
-    files.extend(RESULTS.map(|name| path.join(name)).into_iter().filter(|file| file.is_file()));
+    let found = RESULTS.map(|name| path.join(name)).into_iter().filter(|file| file.is_file());
+    // The table of a search is in what it found, with what became of each point.
+    let is_search = path.join(FOUND).is_file();
+    files.extend(found.filter(|file| !is_search || !file.ends_with("table.csv")));
     for folder in folders_in(path)? {
         find(&folder, files)?;
     }
@@ -65,12 +68,11 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), UserError> {
 fn read(file: &Path) -> Result<Kept, UserError> {
     let at = |error: String| UserError::plain(format!("{}: {error}", file.display()));
     if file.extension().is_some_and(|extension| extension == "csv") {
-        let study_path = file.with_file_name("study.resolved.toml");
-        let study = if study_path.is_file() {
-            load::<StudySpec>(&study_path, &[])?.value
-        } else {
-            load::<GoalSpec>(&file.with_file_name("goal.resolved.toml"), &[])?.value.study()
-        };
+        if file.with_file_name("goal.resolved.toml").is_file() {
+            let message = format!("{}: this search kept no {FOUND} beside it", file.display());
+            return Err(UserError::plain(format!("{message}\n  = help: an earlier version left it; search again")));
+        }
+        let study = load::<StudySpec>(&file.with_file_name("study.resolved.toml"), &[])?.value;
         let axes: Vec<String> = study.axis.iter().map(|axis| axis.name.clone()).collect();
         let rows: Vec<CsvRow> = load_table(file)?.into_iter().map(|row| row.value).collect();
         let table = SweepTable::new(&study.name, &study.description, &axes, &rows);

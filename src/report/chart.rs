@@ -4,6 +4,7 @@ use crate::numerics::logarithm;
 use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, Sheet, Side, TITLE, VIOLET, sheet};
 use crate::report::table::number;
 use plotters::style::RGBColor;
+use serde::{Deserialize, Serialize};
 
 const WIDTH: i32 = 680;
 const HEIGHT: i32 = 380;
@@ -21,7 +22,7 @@ const LABELS_MAX: usize = 9;
 const COLORS: [RGBColor; CURVES_MAX] = [BLUE, ORANGE, GREEN, VIOLET, RED, INK];
 
 /// One curve or cloud.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// What the legend calls it.
     pub name: String,
@@ -42,7 +43,7 @@ pub(super) struct Chart<'a> {
 }
 
 /// Points by what is to be had of two quantities that trade off against each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {
     /// What it shows.
     pub title: String,
@@ -187,7 +188,11 @@ pub(super) fn curves(chart: &Chart<'_>) -> String {
 /// Where the axes end and how wide the drawing is, with a legend of these names beside the axes if there are several.
 fn room(names: &[&str]) -> (i32, i32) {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    if names.len() < 2 { (WIDTH - MARGIN, WIDTH) } else { (LEGEND_FROM, WIDTH.max(LEGEND_FROM + 40 + LETTER * longest as i32)) }
+    if names.len() < 2 {
+        (WIDTH - MARGIN, WIDTH)
+    } else {
+        (LEGEND_FROM, WIDTH.max(LEGEND_FROM + 40 + LETTER * longest as i32))
+    }
 }
 
 fn legend(sheet: &Sheet<'_>, right: i32, names: &[&str]) {
@@ -211,8 +216,7 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
     let points = || rows.iter().flat_map(|row| row.measured.iter().chain(&row.simulated).copied());
     let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
     let values = || points().map(|point| point.1);
-    let vertical =
-        if far(values()) { Scale::powers(values(), bottom, top) } else { Scale::of(values(), bottom, top) };
+    let vertical = if far(values()) { Scale::powers(values(), bottom, top) } else { Scale::of(values(), bottom, top) };
     let mut places: Vec<f64> = points().map(|point| point.0).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
@@ -264,13 +268,7 @@ pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) ->
     })
 }
 
-fn axes(
-    sheet: &Sheet<'_>,
-    (x, y): (&str, &str),
-    places: Option<&[String]>,
-    horizontal: &Scale,
-    vertical: &Scale,
-) {
+fn axes(sheet: &Sheet<'_>, (x, y): (&str, &str), places: Option<&[String]>, horizontal: &Scale, vertical: &Scale) {
     for value in vertical.ticks() {
         let at = vertical.at(value);
         sheet.line((horizontal.start, at), (horizontal.end, at), FAINT);

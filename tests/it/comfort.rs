@@ -22,6 +22,7 @@ fn results(name: &str) -> (PathBuf, PathBuf) {
     let network = ["--set", "network=flow", "--out", &at("exchange")];
     good(&[&["run", "scenarios/collectives/all_to_all_h800.toml"], &network[..]].concat());
     good(&["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", &at("sweep")]);
+    good(&["search", "scenarios/goals/cheapest_decode.toml", "--out", &at("search")]);
     good(&["reproduce", "--out", &at("reproduce")]);
     fs::write(at("validation.json"), good(&["validate", "--json"])).unwrap();
     let page = folder.join("page.html");
@@ -40,7 +41,8 @@ fn a_page_is_whole_small_and_has_the_answers() {
         assert!(!fetched.contains(word), "the page mentions {word}");
     }
     let parts = ["Pareto front", "Runs side by side", "every status holds", "It waits longest for", "median |error|"];
-    for part in parts.into_iter().chain(["What overlaps with what", "How much the links are used"]) {
+    for part in parts.into_iter().chain(["What overlaps with what", "How much the links are used", "what became of it"])
+    {
         assert!(page.contains(part), "no `{part}` on the page");
     }
     // The page shows what the run answered.
@@ -59,11 +61,15 @@ fn a_page_is_whole_small_and_has_the_answers() {
 fn what_is_no_result_is_said_to_be_none() {
     let folder = scratch("report_nothing");
     fs::write(folder.join("other.json"), "{\"a\": 1}").unwrap();
+    let old = scratch("report_old");
+    fs::write(old.join("table.csv"), "point,error\n0,\n").unwrap();
+    fs::write(old.join("goal.resolved.toml"), "").unwrap();
     let report = |path: &Path| octoplane(root(), &["report", path.to_str().unwrap()]);
     for (path, reason) in [
         (folder.clone(), "holds no results"),
-        (folder.join("other.json"), "no answer of run, reproduce or validate"),
+        (folder.join("other.json"), "no answer of run, search, reproduce or validate"),
         (folder.join("absent.json"), "there is no file"),
+        (old.clone(), "this search kept no found.json"),
     ] {
         let output = report(&path);
         assert_eq!(output.status.code(), Some(2));

@@ -49,7 +49,8 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
 /// All figures, by whether they follow from a simulation or from counting.
 fn both(figures: &[FigureRow]) -> String {
     let cloud = |name: &str, how: How| {
-        let chosen = figures.iter().filter(|figure| figure.how == how && figure.printed > 0.0 && figure.simulated > 0.0);
+        let chosen =
+            figures.iter().filter(|figure| figure.how == how && figure.printed > 0.0 && figure.simulated > 0.0);
         let points = chosen.map(|figure| (figure.printed, figure.simulated)).collect();
         Series { name: name.to_owned(), points, joined: false }
     };

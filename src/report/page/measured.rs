@@ -80,7 +80,9 @@ fn groups<'a>(points: &[&'a PointRow], column: &str) -> Vec<Group<'a>> {
     let mut found: BTreeMap<Vec<&str>, Vec<(f64, f64, f64)>> = BTreeMap::new();
     for point in points {
         let place = point.key.get(column).and_then(|value| value.parse::<f64>().ok());
-        let (Some(place), Some(simulated)) = (place.filter(|place| *place > 0.0), point.simulated) else { return Vec::new() };
+        let (Some(place), Some(simulated)) = (place.filter(|place| *place > 0.0), point.simulated) else {
+            return Vec::new();
+        };
         let others = point.key.iter().filter(|(other, _)| *other != column).map(|(_, value)| value.as_str());
         let others = others.chain([point.part.as_str(), point.unit.as_str()]).collect();
         found.entry(others).or_default().push((place, point.measured, simulated));

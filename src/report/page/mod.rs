@@ -1,12 +1,13 @@
 //! Results of several commands as one page for a browser: self-contained, the answer first, then plots and sortable tables.
 //!
-//! It reads what `run`, `sweep`, `reproduce` and `validate` keep, and must not know how to work anything out again.
+//! It reads what `run`, `sweep`, `search`, `reproduce` and `validate` keep, and must not know how to work anything out again.
 
 mod figures;
 mod html;
 mod measured;
 mod read;
 mod run;
+mod search;
 mod sweep;
 mod validation;
 
@@ -73,6 +74,7 @@ fn section(path: &str, kept: &Kept) -> Section {
     match kept {
         Kept::Run(run, inside) => run::section(path, run, inside.as_ref()),
         Kept::Sweep(sweep) => sweep::section(path, sweep),
+        Kept::Search(search) => search::section(path, search),
         Kept::Figures(figures) => figures::section(path, figures),
         Kept::Validation(validation) => validation::section(path, validation),
     }
