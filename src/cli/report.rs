@@ -4,7 +4,7 @@ use super::output::{say, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::inside::Inside;
-use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page};
+use octoplane::report::page::{CsvRow, Kept, SweepTable, kept_json, page, pictures};
 use octoplane::scenario::{UserError, folders_in, load, load_table, read_text};
 use octoplane::sweep::StudySpec;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,22 @@ const RESULTS: [&str; 4] = ["summary.json", FOUND, "table.csv", "figures.json"];
 #[command(
     after_help = "The page needs no network and no other file. It has the answers first, then plots and tables that sort.\n\
     Examples:\n  octoplane report results/run/h800_ep128_decode\n  octoplane report results --html all.html\n  \
-    octoplane validate --json > errors.json; octoplane report errors.json results/reproduce"
+    octoplane validate --json > errors.json; octoplane report errors.json results/reproduce\n  \
+    octoplane report results/run/h800_ep128_decode --png pictures"
 )]
 pub(super) struct ReportArgs {
     /// Folders that `run`, `sweep`, `search` and `reproduce` left, or folders of those; the JSON of `validate`
     #[arg(required = true, value_name = "RESULT")]
     results: Vec<PathBuf>,
-    /// The page
-    #[arg(long, value_name = "FILE", default_value = "results/report.html")]
-    html: PathBuf,
+    /// The page [default: results/report.html, unless only pictures are asked for]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write each plot of the page as SVG into this folder
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
+    /// Write each plot of the page as PNG into this folder
+    #[arg(long, value_name = "DIR")]
+    png: Option<PathBuf>,
 }
 
 pub(super) fn main(args: &ReportArgs) -> Ending {
@@ -43,10 +50,27 @@ pub(super) fn main(args: &ReportArgs) -> Ending {
     for file in &files {
         results.push((file.display().to_string(), read(file)?));
     }
-    write(&args.html, page(&results).as_bytes())?;
-    say(&format!("{}\n", args.html.display()))?;
-    eprintln!("{} results on one page; open it in a browser", results.len());
+    for (name, picture) in pictures(&results) {
+        if let Some(folder) = &args.svg {
+            written(&folder.join(format!("{name}.svg")), picture.svg().as_bytes())?;
+        }
+        if let Some(folder) = &args.png {
+            written(&folder.join(format!("{name}.png")), &picture.png())?;
+        }
+    }
+    let usual = PathBuf::from("results/report.html");
+    let only_pictures = args.svg.is_some() || args.png.is_some();
+    if let Some(path) = args.html.as_ref().or(Some(&usual).filter(|_| !only_pictures)) {
+        written(path, page(&results).as_bytes())?;
+        eprintln!("{} results on one page; open it in a browser", results.len());
+    }
     Ok(Done::Answered)
+}
+
+/// Writes a file and says its path.
+fn written(path: &Path, content: &[u8]) -> Result<(), UserError> {
+    write(path, content)?;
+    say(&format!("{}\n", path.display()))
 }
 
 /// The files of results that `path` names: itself, or what it and the folders in it hold.

@@ -83,7 +83,7 @@ fn keep(goal: &GoalSpec, plan: &Plan, found: &Found, out: &Path, resolved: &str)
     write(&out.join("summary.txt"), found_text(goal, plan, found).as_bytes())?;
     write(&out.join("table.parquet"), &frame.to_parquet())?;
     if let Some(chart) = front_chart(goal, found) {
-        write(&out.join("front.svg"), chart.svg().as_bytes())?;
+        write(&out.join("front.svg"), chart.picture().svg().as_bytes())?;
     }
     write(&out.join("table.csv"), &frame.to_csv())
 }

@@ -1,7 +1,7 @@
 //! Curves, clouds of points and bars with axes. It knows numbers and labels, never what they mean.
 
 use crate::numerics::logarithm;
-use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, Sheet, Side, TITLE, VIOLET, sheet};
+use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, Sheet, Side, TITLE, VIOLET, sheet};
 use crate::report::table::number;
 use plotters::style::RGBColor;
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,8 @@ pub struct Trade {
 }
 
 impl Trade {
-    /// The picture as SVG.
-    pub fn svg(&self) -> String {
+    /// The picture.
+    pub fn picture(&self) -> Picture {
         curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &self.clouds })
     }
 }
@@ -162,7 +162,7 @@ fn tick(value: f64) -> String {
 }
 
 /// Draws curves.
-pub(super) fn curves(chart: &Chart<'_>) -> String {
+pub(super) fn curves(chart: &Chart<'_>) -> Picture {
     let points = || chart.series.iter().flat_map(|series| series.points.iter().copied());
     let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
     let (right, width) = room(&names);
@@ -195,7 +195,7 @@ fn room(names: &[&str]) -> (i32, i32) {
     }
 }
 
-fn legend(sheet: &Sheet<'_>, right: i32, names: &[&str]) {
+fn legend(sheet: &mut Sheet, right: i32, names: &[&str]) {
     for (place, name) in names.iter().enumerate().filter(|_| names.len() > 1) {
         let y = TITLE + 24 + 22 * place as i32;
         sheet.dot((right + 20, y), COLORS[place % CURVES_MAX]);
@@ -210,7 +210,7 @@ fn far(values: impl Iterator<Item = f64>) -> bool {
 }
 
 /// Draws measured points and simulated curves, equal ratios equally far apart.
-pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> String {
+pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> Picture {
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let (right, width) = room(&names);
     let points = || rows.iter().flat_map(|row| row.measured.iter().chain(&row.simulated).copied());
@@ -247,7 +247,7 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
 
 /// Draws pairs of one quantity, measured along the horizontal and simulated along the vertical axis: what agrees lies on the
 /// diagonal, and the thin lines beside it are a quarter away.
-pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) -> String {
+pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) -> Picture {
     let names: Vec<&str> = clouds.iter().map(|cloud| cloud.name.as_str()).collect();
     let (right, width) = room(&names);
     let values = || clouds.iter().flat_map(|cloud| &cloud.points).flat_map(|&(x, y)| [x, y]);
@@ -268,7 +268,7 @@ pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) ->
     })
 }
 
-fn axes(sheet: &Sheet<'_>, (x, y): (&str, &str), places: Option<&[String]>, horizontal: &Scale, vertical: &Scale) {
+fn axes(sheet: &mut Sheet, (x, y): (&str, &str), places: Option<&[String]>, horizontal: &Scale, vertical: &Scale) {
     for value in vertical.ticks() {
         let at = vertical.at(value);
         sheet.line((horizontal.start, at), (horizontal.end, at), FAINT);
@@ -303,7 +303,7 @@ pub(super) struct Bar {
 }
 
 /// Draws bars below each other, all starting at zero.
-pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
+pub(super) fn bars(title: &str, bars: &[Bar]) -> Picture {
     let left = 220;
     let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let room = f64::from(WIDTH - left - 150);

@@ -1,11 +1,11 @@
 //! A reproduction on the page: printed against simulated.
 
 use super::Section;
-use super::html::{Cell, columns, escape, figure, table};
+use super::html::{Body, Cell, columns, escape, table};
 use super::read::Figures;
 use crate::report::chart::{Compared, Series, agreement, compared};
 use crate::report::figures::{FigureRow, How, summary};
-use crate::report::plot::{assumptions_svg, deviations_svg};
+use crate::report::plot::{assumptions, deviations};
 
 pub(super) fn section(path: &str, kept: &Figures) -> Section {
     let mut answer = format!("<p class=\"verdict\">{}</p>\n", escape(summary(&kept.figures).trim()));
@@ -14,16 +14,17 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
         let (id, deviation) = (escape(&farthest.id), 100.0 * farthest.deviation + 0.0);
         answer.push_str(&format!("<p>Of those that agree, {id} is farthest off: {deviation:+.2}%.</p>\n"));
     }
-    let mut body = figure("Simulated against printed: deviation of each figure", &deviations_svg(&kept.figures));
-    body.push_str("<div class=\"plots\">\n");
-    body.push_str(&both(&kept.figures));
+    let mut body = Body::default();
+    body.figure("Simulated against printed: deviation of each figure", deviations(&kept.figures));
+    body.html("<div class=\"plots\">\n");
+    both(&mut body, &kept.figures);
     for (name, unit, curves) in curves(&kept.figures) {
         let title = format!("{name}: dots printed, lines simulated");
-        body.push_str(&figure(&title, &compared(&title, ("by the number that ends its name", &unit), &curves)));
+        body.figure(&title, compared(&title, ("by the number that ends its name", &unit), &curves));
     }
-    body.push_str("</div>\n");
+    body.html("</div>\n");
     if !kept.assumptions.is_empty() {
-        body.push_str(&figure("What each assumption is worth", &assumptions_svg(&kept.assumptions)));
+        body.figure("What each assumption is worth", assumptions(&kept.assumptions));
     }
     let names = columns(&[
         "figure",
@@ -37,7 +38,7 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
         "holds",
         "note",
     ]);
-    body.push_str(&table(&names, &kept.figures.iter().map(row).collect::<Vec<_>>()));
+    body.html(&table(&names, &kept.figures.iter().map(row).collect::<Vec<_>>()));
     Section {
         title: "Published figures, printed against simulated".to_owned(),
         origin: format!("reproduce; {path}"),
@@ -47,7 +48,7 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
 }
 
 /// All figures, by whether they follow from a simulation or from counting.
-fn both(figures: &[FigureRow]) -> String {
+fn both(body: &mut Body, figures: &[FigureRow]) {
     let cloud = |name: &str, how: How| {
         let chosen =
             figures.iter().filter(|figure| figure.how == how && figure.printed > 0.0 && figure.simulated > 0.0);
@@ -56,7 +57,7 @@ fn both(figures: &[FigureRow]) -> String {
     };
     let title = "Every figure: what agrees lies on the diagonal";
     let clouds = [cloud("simulation", How::Simulation), cloud("arithmetic", How::Arithmetic)];
-    figure(title, &agreement(title, ("printed, each in its unit", "simulated; thin lines: 25% off"), &clouds))
+    body.figure(title, agreement(title, ("printed, each in its unit", "simulated; thin lines: 25% off"), &clouds));
 }
 
 /// Figures that differ in the number that ends their names, "figure5.multi_plane.32", by their first word: curves along that

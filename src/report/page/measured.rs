@@ -1,6 +1,6 @@
 //! Measured values and simulated ones in one picture: as curves along a size, and all of them by how well they agree.
 
-use super::html::figure;
+use super::html::Body;
 use super::read::{PointRow, SetRow};
 use crate::report::chart::{CURVES_MAX, Compared, Series, agreement, compared};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,21 +11,23 @@ const PLACES_MIN: usize = 4;
 const BYTES: &str = "size_bytes";
 
 /// Pictures of one set of measurements.
-pub(super) fn pictures(set: &SetRow) -> String {
+pub(super) fn pictures(body: &mut Body, set: &SetRow) {
     let known: Vec<&PointRow> =
         set.points.iter().filter(|point| point.measured > 0.0 && point.simulated.is_some_and(|v| v > 0.0)).collect();
-    let mut text = String::from("<div class=\"plots\">\n");
+    body.html("<div class=\"plots\">\n");
     if let Some((column, curves)) = curves(&known) {
         let unit = if column == BYTES { "GB/s, size over time" } else { known[0].unit.as_str() };
         let title = format!("{}: dots measured, lines simulated", set.id);
-        text.push_str(&figure(&title, &compared(&title, (&column, unit), &curves)));
+        body.figure(&title, compared(&title, (&column, unit), &curves));
     }
     if known.len() > 1 {
         let title = format!("{}: what agrees lies on the diagonal", set.id);
-        let (x, y) = (format!("measured [{}]", known[0].unit), "simulated; thin lines: 25% off");
-        text.push_str(&figure(&title, &agreement(&title, (&x, y), &clouds(&known))));
+        let alike = known.iter().all(|point| point.unit == known[0].unit);
+        let x = if alike { format!("measured [{}]", known[0].unit) } else { "measured, each in its unit".to_owned() };
+        let y = "simulated; thin lines: 25% off";
+        body.figure(&title, agreement(&title, (&x, y), &clouds(&known)));
     }
-    text + "</div>\n"
+    body.html("</div>\n");
 }
 
 /// Values by what was measured in a line, or by the first column that tells them apart in few groups.

@@ -1,7 +1,7 @@
 //! A search on the page: the best point, the Pareto front, and what became of every point.
 
 use super::Section;
-use super::html::{Cell, escape, figure, table, tile};
+use super::html::{Body, Cell, escape, table, tile};
 use super::read::{FoundRow, Search};
 
 pub(super) fn section(path: &str, search: &Search) -> Section {
@@ -44,12 +44,13 @@ fn metric<'a>(point: &'a FoundRow, name: &str) -> Option<&'a (String, String, Op
     point.record.metrics.iter().find(|(other, ..)| other == name)
 }
 
-fn body(search: &Search) -> String {
-    let mut text = String::new();
+fn body(search: &Search) -> Body {
+    let mut body = Body::default();
     if let Some(chart) = &search.chart {
-        text.push_str(&figure(&format!("Pareto front: {}", chart.title), &chart.svg()));
+        body.figure("Pareto front", chart.picture());
     }
-    let unit = |name: &String| search.points.iter().find_map(|point| metric(point, name)).map_or("", |found| &found.1);
+    let unit =
+        |name: &String| search.points.iter().find_map(|point| metric(point, name)).map_or("", |found| found.1.as_str());
     let titled = |name: &String| match unit(name) {
         "" => name.clone(),
         unit => format!("{name} [{unit}]"),
@@ -67,9 +68,10 @@ fn body(search: &Search) -> String {
         };
         let fixed = [Cell::text(mark), Cell::text(point.fate.replace('_', " "))];
         let values = search.shown.iter().map(|name| Cell::Number(metric(point, name).and_then(|found| found.2)));
-        choices.chain(fixed).chain(values).collect()
+        choices.chain(fixed).chain(values).collect::<Vec<Cell>>()
     };
-    text + &table(&titles, &search.points.iter().enumerate().map(row).collect::<Vec<_>>())
+    body.html(&table(&titles, &search.points.iter().enumerate().map(row).collect::<Vec<_>>()));
+    body
 }
 
 /// What was chosen on an axis, as a number where it is one.
