@@ -56,10 +56,10 @@ pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
 }
 
 fn pictures(args: &ReproduceArgs, root: &Path, paper: &PaperSpec, evaluated: &Evaluated) -> Result<(), UserError> {
-    let deviations = plot::deviations_svg(&evaluated.figures);
+    let deviations = plot::deviations(&evaluated.figures).svg();
     write(&args.out.join("deviations.svg"), deviations.as_bytes())?;
     if !evaluated.assumptions.is_empty() {
-        let assumptions = plot::assumptions_svg(&evaluated.assumptions);
+        let assumptions = plot::assumptions(&evaluated.assumptions).svg();
         write(&args.out.join("assumptions.svg"), assumptions.as_bytes())?;
     }
     let shown = |id: &str| evaluated.figures.iter().any(|figure| figure.id == id);
@@ -76,7 +76,7 @@ fn pictures(args: &ReproduceArgs, root: &Path, paper: &PaperSpec, evaluated: &Ev
         // A fabric that exists as a formula only has nothing to draw.
         if let Ok(topology) = build_fabric(&loaded.value) {
             let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
-            let svg = FabricPicture::new(&topology, &loaded.value.name).svg();
+            let svg = FabricPicture::new(&topology, &loaded.value.name).picture().svg();
             write(&args.out.join(format!("{stem}.svg")), svg.as_bytes())?;
         }
     }

@@ -7,7 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
 use octoplane::report::json::SCHEMA;
 use octoplane::scenario::{Loaded, UserError, load};
-use octoplane::search::{Fate, Found, GoalSpec, Seen, found_text, front_chart, search};
+use octoplane::search::{
+    Fate, Found, GoalSpec, Seen, found_text, front_chart, objective_name, search, shown_metrics, target_texts,
+};
 use octoplane::sweep::{Plan, plan, record_frame};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "A goal names a base scenario, what may be chosen (hardware, parallel plan, batch), targets and an objective. What \
     cannot be the answer, by bounds that the simulation cannot beat, is not simulated.\n\
-    Kept under the folder of results: table.csv, table.parquet, summary.txt, front.svg and the goal.\n\
+    Kept under the folder of results: found.json, table.csv, table.parquet, summary.txt, front.svg and the goal.\n\
     Exit code 1: no point meets the targets.\n\
     Examples:\n  octoplane search scenarios/goals/cheapest_decode.toml\n  \
     octoplane search scenarios/goals/cheapest_decode.toml --set objective.maximise=tokens_per_s_per_gpu"
@@ -63,9 +65,11 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
     bar.finish_and_clear();
     let found = found.map_err(|invalid| loaded.error(&invalid))?;
     let out = results(args.out.as_ref(), "search", &args.goal);
+    let json = found_json(goal, &plan, &found);
     keep(goal, &plan, &found, &out, &loaded.resolved())?;
+    write(&out.join("found.json"), format!("{json:#}\n").as_bytes())?;
     match args.json {
-        true => say_json(&found_json(goal, &plan, &found))?,
+        true => say_json(&json)?,
         false => say(&found_text(goal, &plan, &found))?,
     }
     eprintln!("table, picture and goal kept in {}", out.display());
@@ -79,7 +83,7 @@ fn keep(goal: &GoalSpec, plan: &Plan, found: &Found, out: &Path, resolved: &str)
     write(&out.join("summary.txt"), found_text(goal, plan, found).as_bytes())?;
     write(&out.join("table.parquet"), &frame.to_parquet())?;
     if let Some(chart) = front_chart(goal, found) {
-        write(&out.join("front.svg"), chart.svg().as_bytes())?;
+        write(&out.join("front.svg"), chart.picture().svg().as_bytes())?;
     }
     write(&out.join("table.csv"), &frame.to_csv())
 }
@@ -101,5 +105,17 @@ fn found_json(goal: &GoalSpec, plan: &Plan, found: &Found) -> Value {
         json!({ "choice": choice, "fate": fate, "bound": seen.bound, "record": record })
     };
     let points: Vec<Value> = found.seen.iter().enumerate().map(point).collect();
-    json!({ "schema": SCHEMA, "goal": goal.name, "best": found.best, "front": found.front, "points": points })
+    json!({
+        "schema": SCHEMA,
+        "goal": goal.name,
+        "description": goal.description,
+        "objective": objective_name(goal),
+        "targets": target_texts(goal),
+        "axes": plan.axes,
+        "shown": shown_metrics(goal, found),
+        "best": found.best,
+        "front": found.front,
+        "chart": front_chart(goal, found),
+        "points": points,
+    })
 }

@@ -42,7 +42,7 @@ enum What {
     Plot {
         /// The topology's TOML file
         file: PathBuf,
-        /// The SVG file to write
+        /// The file to write: SVG, or PNG where it is called so
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Overlay one value
@@ -69,7 +69,15 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
         What::Plot { file, output, sets } => {
             let loaded: Loaded<TopologySpec> = load(file, sets)?;
             let topology = build_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-            write(output, FabricPicture::new(&topology, &loaded.value.name).svg().as_bytes())?;
+            let picture = FabricPicture::new(&topology, &loaded.value.name).picture();
+            match output.extension().and_then(|extension| extension.to_str()) {
+                Some("svg") => write(output, picture.svg().as_bytes())?,
+                Some("png") => write(output, &picture.png())?,
+                _ => {
+                    let message = format!("{} is the name of no picture that can be written", output.display());
+                    return Err(UserError::plain(format!("{message}\n  = help: end it with `.svg` or `.png`")));
+                }
+            }
             eprintln!("picture written to {}", output.display());
         }
     }

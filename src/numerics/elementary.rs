@@ -9,7 +9,7 @@ pub fn power(base: f64, exponent: f64) -> f64 {
 }
 
 /// Natural logarithm: that of the mantissa by the series of the inverse hyperbolic tangent.
-fn logarithm(value: f64) -> f64 {
+pub fn logarithm(value: f64) -> f64 {
     assert!(value.is_normal() && value > 0.0, "the logarithm of {value}");
     let bits = value.to_bits();
     let exponent = (bits >> 52) as i64 - 1023;
@@ -24,7 +24,7 @@ fn logarithm(value: f64) -> f64 {
 }
 
 /// Exponential function: a Taylor series near zero, times a power of two.
-fn exponential(value: f64) -> f64 {
+pub fn exponential(value: f64) -> f64 {
     let twos = (value / LN_2).round();
     assert!(twos.abs() < 1000.0, "the exponential of {value}");
     let rest = value - twos * LN_2;

@@ -1,13 +1,18 @@
 //! Curves, clouds of points and bars with axes. It knows numbers and labels, never what they mean.
 
-use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, Sheet, Side, TITLE, VIOLET, sheet};
+use crate::numerics::logarithm;
+use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, Sheet, Side, TITLE, VIOLET, sheet};
 use crate::report::table::number;
 use plotters::style::RGBColor;
+use serde::{Deserialize, Serialize};
 
 const WIDTH: i32 = 680;
 const HEIGHT: i32 = 380;
 const LEFT: i32 = 84;
-const LEGEND: i32 = 150;
+/// Where the axes end, beside a legend.
+const LEGEND_FROM: i32 = 530;
+/// Width of a letter, about.
+const LETTER: i32 = 7;
 const BOTTOM: i32 = 60;
 const ROW: i32 = 26;
 /// Curves that can be told apart.
@@ -17,7 +22,7 @@ const LABELS_MAX: usize = 9;
 const COLORS: [RGBColor; CURVES_MAX] = [BLUE, ORANGE, GREEN, VIOLET, RED, INK];
 
 /// One curve or cloud.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// What the legend calls it.
     pub name: String,
@@ -38,7 +43,7 @@ pub(super) struct Chart<'a> {
 }
 
 /// Points by what is to be had of two quantities that trade off against each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {
     /// What it shows.
     pub title: String,
@@ -51,10 +56,21 @@ pub struct Trade {
 }
 
 impl Trade {
-    /// The picture as SVG.
-    pub fn svg(&self) -> String {
+    /// The picture.
+    pub fn picture(&self) -> Picture {
         curves(&Chart { title: &self.title, x: &self.x, y: &self.y, places: None, series: &self.clouds })
     }
+}
+
+/// What was measured beside what was simulated, drawn in one colour.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Compared {
+    /// What the legend calls it.
+    pub name: String,
+    /// Points, in order of their place along the horizontal axis.
+    pub measured: Vec<(f64, f64)>,
+    /// The same, joined.
+    pub simulated: Vec<(f64, f64)>,
 }
 
 /// Values along an axis, and where they lie.
@@ -64,6 +80,8 @@ struct Scale {
     step: f64,
     start: i32,
     end: i32,
+    /// Whether equal ratios are equally far apart; then ticks are powers of ten.
+    powers: bool,
 }
 
 impl Scale {
@@ -74,15 +92,48 @@ impl Scale {
         let near_zero = low < 0.5 * high;
         let step = step(if near_zero { high } else { f64::max(high - low, 0.05 * high) });
         let from = if near_zero { 0.0 } else { (low / step).floor() * step };
-        Scale { from, to: f64::max((high / step).ceil() * step, from + step), step, start, end }
+        Scale { from, to: f64::max((high / step).ceil() * step, from + step), step, start, end, powers: false }
+    }
+
+    /// The places 0, 1, 2, ... of the horizontal axis.
+    fn places(count: usize, end: i32) -> Scale {
+        Scale { from: -0.3, to: count as f64 - 0.7, step: 1.0, start: LEFT, end, powers: false }
+    }
+
+    /// A scale of powers of ten that holds `values`, which are positive.
+    fn powers(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
+        let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
+        let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
+        let mut from = 1.0;
+        while from > low {
+            from /= 10.0;
+        }
+        while from * 10.0 <= low {
+            from *= 10.0;
+        }
+        let mut to = from * 10.0;
+        while to < high {
+            to *= 10.0;
+        }
+        Scale { from, to, step: 10.0, start, end, powers: true }
     }
 
     fn at(&self, value: f64) -> i32 {
-        let part = (value - self.from) / (self.to - self.from);
+        let part = if self.powers {
+            logarithm(value / self.from) / logarithm(self.to / self.from)
+        } else {
+            (value - self.from) / (self.to - self.from)
+        };
         self.start + (part * f64::from(self.end - self.start)).round() as i32
     }
 
     fn ticks(&self) -> Vec<f64> {
+        if self.powers {
+            let after = |tick: &f64| (tick * 10.0 < self.to * 1.01).then_some(tick * 10.0);
+            let ticks: Vec<f64> = std::iter::successors(Some(self.from), after).collect();
+            let every = ticks.len().div_ceil(LABELS_MAX);
+            return ticks.into_iter().step_by(every).collect();
+        }
         let count = ((self.to - self.from) / self.step).round() as i32;
         (0..=count).map(|tick| self.from + self.step * f64::from(tick)).collect()
     }
@@ -111,19 +162,17 @@ fn tick(value: f64) -> String {
 }
 
 /// Draws curves.
-pub(super) fn curves(chart: &Chart<'_>) -> String {
+pub(super) fn curves(chart: &Chart<'_>) -> Picture {
     let points = || chart.series.iter().flat_map(|series| series.points.iter().copied());
-    let right = WIDTH - if chart.series.len() > 1 { LEGEND } else { MARGIN };
+    let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
+    let (right, width) = room(&names);
     let vertical = Scale::of(points().map(|point| point.1), HEIGHT - BOTTOM, TITLE + 24);
     let horizontal = match chart.places {
-        Some(places) => {
-            let (from, to) = (-0.3, places.len() as f64 - 0.7);
-            Scale { from, to, step: 1.0, start: LEFT, end: right }
-        }
+        Some(places) => Scale::places(places.len(), right),
         None => Scale::of(points().map(|point| point.0), LEFT, right),
     };
-    sheet(WIDTH, HEIGHT, chart.title, |sheet| {
-        axes(sheet, chart, &horizontal, &vertical);
+    sheet(width, HEIGHT, chart.title, |sheet| {
+        axes(sheet, (chart.x, chart.y), chart.places, &horizontal, &vertical);
         for (place, series) in chart.series.iter().enumerate() {
             let color = COLORS[place % CURVES_MAX];
             let at: Vec<(i32, i32)> = series.points.iter().map(|p| (horizontal.at(p.0), vertical.at(p.1))).collect();
@@ -131,23 +180,102 @@ pub(super) fn curves(chart: &Chart<'_>) -> String {
                 sheet.path(&at, color, 1.0, 2);
             }
             at.iter().for_each(|at| sheet.dot(*at, color));
-            if chart.series.len() > 1 {
-                let y = TITLE + 24 + 22 * place as i32;
-                sheet.dot((right + 20, y), color);
-                sheet.text((right + 32, y), 13, INK, Side::Left, &series.name);
-            }
         }
+        legend(sheet, right, &names);
     })
 }
 
-fn axes(sheet: &Sheet<'_>, chart: &Chart<'_>, horizontal: &Scale, vertical: &Scale) {
+/// Where the axes end and how wide the drawing is, with a legend of these names beside the axes if there are several.
+fn room(names: &[&str]) -> (i32, i32) {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    if names.len() < 2 {
+        (WIDTH - MARGIN, WIDTH)
+    } else {
+        (LEGEND_FROM, WIDTH.max(LEGEND_FROM + 40 + LETTER * longest as i32))
+    }
+}
+
+fn legend(sheet: &mut Sheet, right: i32, names: &[&str]) {
+    for (place, name) in names.iter().enumerate().filter(|_| names.len() > 1) {
+        let y = TITLE + 24 + 22 * place as i32;
+        sheet.dot((right + 20, y), COLORS[place % CURVES_MAX]);
+        sheet.text((right + 32, y), 13, INK, Side::Left, name);
+    }
+}
+
+/// Whether values differ by so much that only their ratios can be read.
+fn far(values: impl Iterator<Item = f64>) -> bool {
+    let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
+    high > 20.0 * low
+}
+
+/// Draws measured points and simulated curves, equal ratios equally far apart.
+pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> Picture {
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let (right, width) = room(&names);
+    let points = || rows.iter().flat_map(|row| row.measured.iter().chain(&row.simulated).copied());
+    let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
+    let values = || points().map(|point| point.1);
+    let vertical = if far(values()) { Scale::powers(values(), bottom, top) } else { Scale::of(values(), bottom, top) };
+    let mut places: Vec<f64> = points().map(|point| point.0).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    // Few places get a label each.
+    let few = places.len() <= LABELS_MAX && places.last() < Some(&1e6);
+    let labels: Vec<String> = places.iter().map(|place| tick(*place)).collect();
+    let horizontal =
+        if few { Scale::places(places.len(), right) } else { Scale::powers(places.iter().copied(), LEFT, right) };
+    let across = |x: f64| match places.iter().position(|place| *place == x) {
+        Some(place) if few => horizontal.at(place as f64),
+        _ => horizontal.at(x),
+    };
+    sheet(width, HEIGHT, title, |sheet| {
+        axes(sheet, (x, y), few.then_some(labels.as_slice()), &horizontal, &vertical);
+        for (place, row) in rows.iter().enumerate() {
+            let color = COLORS[place % CURVES_MAX];
+            let at = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
+                points.iter().map(|point| (across(point.0), vertical.at(point.1))).collect()
+            };
+            if row.simulated.len() > 1 {
+                sheet.path(&at(&row.simulated), color, 1.0, 2);
+            }
+            at(&row.measured).into_iter().for_each(|at| sheet.dot(at, color));
+        }
+        legend(sheet, right, &names);
+    })
+}
+
+/// Draws pairs of one quantity, measured along the horizontal and simulated along the vertical axis: what agrees lies on the
+/// diagonal, and the thin lines beside it are a quarter away.
+pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) -> Picture {
+    let names: Vec<&str> = clouds.iter().map(|cloud| cloud.name.as_str()).collect();
+    let (right, width) = room(&names);
+    let values = || clouds.iter().flat_map(|cloud| &cloud.points).flat_map(|&(x, y)| [x, y]);
+    let vertical = Scale::powers(values(), HEIGHT - BOTTOM, TITLE + 24);
+    let horizontal = Scale::powers(values(), LEFT, right);
+    sheet(width, HEIGHT, title, |sheet| {
+        axes(sheet, (x, y), None, &horizontal, &vertical);
+        for (factor, opacity) in [(1.0, 0.8), (1.25, 0.3), (0.8, 0.3)] {
+            // From border to border, whichever it meets.
+            let ends = [f64::max(vertical.from, vertical.from / factor), f64::min(vertical.to, vertical.to / factor)];
+            sheet.path(&ends.map(|end| (horizontal.at(end), vertical.at(end * factor))), INK, opacity, 1);
+        }
+        for (place, cloud) in clouds.iter().enumerate() {
+            let color = COLORS[place % CURVES_MAX];
+            cloud.points.iter().for_each(|&(x, y)| sheet.spot((horizontal.at(x), vertical.at(y)), color));
+        }
+        legend(sheet, right, &names);
+    })
+}
+
+fn axes(sheet: &mut Sheet, (x, y): (&str, &str), places: Option<&[String]>, horizontal: &Scale, vertical: &Scale) {
     for value in vertical.ticks() {
-        let y = vertical.at(value);
-        sheet.line((horizontal.start, y), (horizontal.end, y), FAINT);
-        sheet.text((horizontal.start - 8, y), 13, INK, Side::Right, &tick(value));
+        let at = vertical.at(value);
+        sheet.line((horizontal.start, at), (horizontal.end, at), FAINT);
+        sheet.text((horizontal.start - 8, at), 13, INK, Side::Right, &tick(value));
     }
     let below = vertical.start + 16;
-    match chart.places {
+    match places {
         Some(places) => {
             let every = places.len().div_ceil(LABELS_MAX).max(1);
             for (place, label) in places.iter().enumerate().step_by(every) {
@@ -161,8 +289,8 @@ fn axes(sheet: &Sheet<'_>, chart: &Chart<'_>, horizontal: &Scale, vertical: &Sca
         }
     }
     let middle = (horizontal.start + horizontal.end) / 2;
-    sheet.text((middle, vertical.start + 40), 13, INK, Side::Center, chart.x);
-    sheet.text((MARGIN, TITLE + 4), 13, INK, Side::Left, chart.y);
+    sheet.text((middle, vertical.start + 40), 13, INK, Side::Center, x);
+    sheet.text((MARGIN, TITLE + 4), 13, INK, Side::Left, y);
 }
 
 /// One bar.
@@ -175,7 +303,7 @@ pub(super) struct Bar {
 }
 
 /// Draws bars below each other, all starting at zero.
-pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
+pub(super) fn bars(title: &str, bars: &[Bar]) -> Picture {
     let left = 220;
     let longest = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let room = f64::from(WIDTH - left - 150);
@@ -202,6 +330,17 @@ mod tests {
             assert!((2..=12).contains(&scale.ticks().len()), "{low} to {high}: {:?}", scale.ticks());
             assert!(scale.at(high) <= scale.at(low) && scale.at(high) >= 0);
         }
+    }
+
+    #[test]
+    fn powers_of_ten_are_equally_far_apart() {
+        let scale = Scale::powers([3.0, 4000.0].into_iter(), 0, 400);
+        assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
+        assert_eq!([1.0, 10.0, 100.0, 1000.0, 10_000.0].map(|value| scale.at(value)), [0, 100, 200, 300, 400]);
+        let small = Scale::powers([0.02, 0.03].into_iter(), 0, 400);
+        assert!(small.from <= 0.02 && small.to >= 0.03 && small.ticks().len() == 2, "{:?}", small.ticks());
+        let wide = Scale::powers([1.0, 1e12].into_iter(), 0, 400);
+        assert!(wide.ticks().len() <= LABELS_MAX);
     }
 
     #[test]

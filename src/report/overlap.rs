@@ -14,10 +14,8 @@ use std::collections::BTreeMap;
 const RESOLUTION: u64 = 1200;
 /// Ranks of a pipeline that fit.
 const RANKS_MAX: usize = 32;
-/// Layers of a model from which on some of them are shown large.
+/// Layers of a model from which on one of them is shown large.
 const LAYERS_MANY: u32 = 4;
-/// Layers that are shown large.
-const LAYERS_LARGE: u32 = 2;
 
 /// When what was busy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,14 +120,14 @@ fn layers(spans: &[&Span]) -> u32 {
     spans.iter().map(|span| span.label.layer + 1).max().unwrap_or(0)
 }
 
-/// Some layers from the middle.
+/// A layer from the middle, with what else runs meanwhile.
 fn large(spans: &[&Span], rows: &Rows) -> Option<Panel> {
     let all = layers(spans);
-    let first = (all - LAYERS_LARGE) / 2;
-    let inside = |span: &&&Span| (first..first + LAYERS_LARGE).contains(&span.label.layer);
+    let layer = all / 2;
+    let inside = |span: &&&Span| span.label.layer == layer;
     let from = spans.iter().filter(inside).map(|span| span.start).min()?;
     let until = spans.iter().filter(inside).map(|span| span.released).max()?;
-    let title = format!("Layers {} and {} of {all}", first + 1, first + LAYERS_LARGE);
+    let title = format!("Layer {} of {all}", layer + 1);
     Some(panel(&title, spans, rows, (from, until), true))
 }
 

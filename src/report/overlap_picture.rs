@@ -1,7 +1,9 @@
 //! What overlapped with what, as a picture: a row for each stream and port, colours for what they did. It must not know timelines.
 
 use super::overlap::{Busy, Kind, Overlap, Panel, What};
-use super::sheet::{AMBER, BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, RED, SKY, Sheet, Side, TITLE, VIOLET, sheet};
+use super::sheet::{
+    AMBER, BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, SKY, Sheet, Side, TITLE, VIOLET, sheet,
+};
 use plotters::style::{RGBColor, WHITE};
 use std::collections::BTreeMap;
 
@@ -19,8 +21,8 @@ const LETTER: i32 = 6;
 const TICKS: u32 = 5;
 
 impl Overlap {
-    /// The picture as SVG.
-    pub fn svg(&self) -> String {
+    /// The picture.
+    pub fn picture(&self) -> Picture {
         let panel = |panel: &Panel| HEAD + ROW * panel.rows.len() as i32 + FOOT;
         let height = TITLE + LEGEND + self.panels.iter().map(panel).sum::<i32>();
         sheet(WIDTH, height, &self.title, |sheet| {
@@ -63,7 +65,7 @@ fn chunk_color(phase: &str) -> RGBColor {
     }
 }
 
-fn legend(sheet: &Sheet<'_>, panels: &[Panel]) {
+fn legend(sheet: &mut Sheet, panels: &[Panel]) {
     let mut shown: BTreeMap<&What, (String, RGBColor)> = BTreeMap::new();
     for busy in panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.busy) {
         shown.entry(&busy.what).or_insert_with(|| color(&busy.what));
@@ -82,7 +84,7 @@ fn legend(sheet: &Sheet<'_>, panels: &[Panel]) {
     }
 }
 
-fn draw(sheet: &Sheet<'_>, panel: &Panel, top: i32) {
+fn draw(sheet: &mut Sheet, panel: &Panel, top: i32) {
     let span = panel.until_us - panel.from_us;
     let at = |us: f64| LEFT + ((us - panel.from_us) / span * f64::from(RIGHT - LEFT)).round() as i32;
     sheet.text((LEFT, top + 10), 13, INK, Side::Left, &panel.title);
@@ -116,7 +118,7 @@ fn short(time: f64) -> String {
 }
 
 /// The phase, where there is room for it.
-fn label(sheet: &Sheet<'_>, busy: &Busy, (from, until): (i32, i32), y: i32) {
+fn label(sheet: &mut Sheet, busy: &Busy, (from, until): (i32, i32), y: i32) {
     let text = &busy.what.phase;
     if !text.is_empty() && LETTER * text.len() as i32 + 6 <= until - from {
         let color = color(&busy.what).1;

@@ -1,12 +1,12 @@
 //! What a reproduction found, as pictures.
 
 use super::figures::{AssumptionRow, FigureRow, Status};
-use super::sheet::{BLUE, FAINT, INK, MARGIN, ORANGE, RED, Side, TITLE, sheet};
+use super::sheet::{BLUE, FAINT, INK, MARGIN, ORANGE, Picture, RED, Side, TITLE, sheet};
 
 const ROW: i32 = 24;
 
 /// How far each figure is from its printed value.
-pub fn deviations_svg(figures: &[FigureRow]) -> String {
+pub fn deviations(figures: &[FigureRow]) -> Picture {
     let (left, width) = (430, 1000);
     let height = TITLE + ROW * (figures.len() as i32 + 2) + MARGIN;
     // Deviations beyond the scale sit on its edge and carry their number.
@@ -39,7 +39,7 @@ pub fn deviations_svg(figures: &[FigureRow]) -> String {
 }
 
 /// Time per output token with and without each assumption.
-pub fn assumptions_svg(rows: &[AssumptionRow]) -> String {
+pub fn assumptions(rows: &[AssumptionRow]) -> Picture {
     let (left, width) = (520, 1100);
     let groups: Vec<&str> = groups(rows);
     let lines = rows.len() as i32 + 2 * groups.len() as i32;

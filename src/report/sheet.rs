@@ -1,5 +1,6 @@
-//! A drawing as SVG, legible without installed fonts. It knows shapes and colours, never what they mean.
+//! A drawing: shapes at pixel positions, which become an SVG or the pixels of a PNG. It knows shapes and colours, never what they mean.
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -13,7 +14,6 @@ pub(super) const ORANGE: RGBColor = RGBColor(217, 119, 6);
 pub(super) const RED: RGBColor = RGBColor(192, 41, 66);
 pub(super) const GREEN: RGBColor = RGBColor(46, 125, 80);
 pub(super) const VIOLET: RGBColor = RGBColor(111, 76, 155);
-
 /// Light forms of blue and orange, for what is alike but second.
 pub(super) const SKY: RGBColor = RGBColor(134, 182, 226);
 pub(super) const AMBER: RGBColor = RGBColor(244, 190, 116);
@@ -29,53 +29,106 @@ pub(super) const HEAT: [RGBColor; 5] = [
 /// Which point of a text is put where it is drawn.
 pub(super) use plotters::style::text_anchor::HPos as Side;
 
-/// One drawing: white ground, everything at pixel positions.
-pub(super) struct Sheet<'a> {
-    area: DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+type At = (i32, i32);
+
+#[derive(Clone)]
+enum Shape {
+    Text { at: At, size: i32, color: RGBColor, side: HPos, text: String },
+    Bar { from: At, to: At, color: RGBColor },
+    Path { points: Vec<At>, color: RGBColor, opacity: f64, width: u32 },
+    Dot { at: At, radius: i32, color: RGBColor, opacity: f64 },
 }
 
-impl<'a> Sheet<'a> {
-    pub(super) fn text(&self, at: (i32, i32), size: i32, color: RGBColor, side: HPos, text: &str) {
-        let style = ("sans-serif", size).into_font().color(&color).pos(Pos::new(side, VPos::Center));
-        self.draw(&Text::new(text.to_owned(), at, style));
+/// A finished drawing on white ground.
+#[derive(Clone)]
+pub struct Picture {
+    width: i32,
+    height: i32,
+    shapes: Vec<Shape>,
+}
+
+/// A drawing under construction.
+pub(super) struct Sheet {
+    shapes: Vec<Shape>,
+}
+
+impl Sheet {
+    pub(super) fn text(&mut self, at: At, size: i32, color: RGBColor, side: HPos, text: &str) {
+        self.shapes.push(Shape::Text { at, size, color, side, text: text.to_owned() });
     }
 
-    pub(super) fn bar(&self, from: (i32, i32), to: (i32, i32), color: RGBColor) {
-        self.draw(&Rectangle::new([from, to], color.filled()));
+    pub(super) fn bar(&mut self, from: At, to: At, color: RGBColor) {
+        self.shapes.push(Shape::Bar { from, to, color });
     }
 
-    pub(super) fn line(&self, from: (i32, i32), to: (i32, i32), color: RGBColor) {
+    pub(super) fn line(&mut self, from: At, to: At, color: RGBColor) {
         self.path(&[from, to], color, 1.0, 1);
     }
 
     /// A bent line; `opacity` between 0 and 1 lets many of them show how dense they are.
-    pub(super) fn path(&self, points: &[(i32, i32)], color: RGBColor, opacity: f64, width: u32) {
-        self.draw(&PathElement::new(points.to_vec(), color.mix(opacity).stroke_width(width)));
+    pub(super) fn path(&mut self, points: &[At], color: RGBColor, opacity: f64, width: u32) {
+        self.shapes.push(Shape::Path { points: points.to_vec(), color, opacity, width });
     }
 
-    pub(super) fn dot(&self, at: (i32, i32), color: RGBColor) {
-        self.draw(&Circle::new(at, 5, color.filled()));
+    pub(super) fn dot(&mut self, at: At, color: RGBColor) {
+        self.shapes.push(Shape::Dot { at, radius: 5, color, opacity: 1.0 });
     }
 
-    fn draw<'e, E>(&self, element: &'e E)
-    where
-        E: plotters::element::Drawable<SVGBackend<'a>>,
-        for<'b> &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
-    {
-        self.area.draw(element).expect("drawing into a string cannot fail");
+    /// A small dot, where there are many.
+    pub(super) fn spot(&mut self, at: At, color: RGBColor) {
+        self.shapes.push(Shape::Dot { at, radius: 3, color, opacity: 0.7 });
     }
 }
 
 /// A drawing of the given size with a title.
-pub(super) fn sheet(width: i32, height: i32, title: &str, draw: impl FnOnce(&Sheet<'_>)) -> String {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
-        area.fill(&WHITE).expect("drawing into a string cannot fail");
-        let sheet = Sheet { area };
-        sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, title);
-        draw(&sheet);
-        sheet.area.present().expect("drawing into a string cannot fail");
+pub(super) fn sheet(width: i32, height: i32, title: &str, draw: impl FnOnce(&mut Sheet)) -> Picture {
+    let mut sheet = Sheet { shapes: Vec::new() };
+    sheet.text((MARGIN, MARGIN), 18, INK, HPos::Left, title);
+    draw(&mut sheet);
+    Picture { width, height, shapes: sheet.shapes }
+}
+
+impl Picture {
+    /// As SVG, legible whatever fonts there are.
+    pub fn svg(&self) -> String {
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, self.size(1)).into_drawing_area();
+            self.render(&area, 1);
+        }
+        svg
     }
-    svg
+
+    /// Width and height in pixels, `scale` times enlarged.
+    pub(super) fn size(&self, scale: i32) -> (u32, u32) {
+        ((self.width * scale) as u32, (self.height * scale) as u32)
+    }
+
+    /// Puts all shapes on `area`, `scale` times enlarged.
+    pub(super) fn render<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, scale: i32) {
+        const MEMORY: &str = "drawing into memory cannot fail";
+        area.fill(&WHITE).expect(MEMORY);
+        let large = |(x, y): At| (x * scale, y * scale);
+        for shape in &self.shapes {
+            let drawn = match shape {
+                Shape::Text { at, size, color, side, text } => {
+                    let style = ("sans-serif", size * scale).into_font().color(color);
+                    let style = style.pos(Pos::new(*side, VPos::Center));
+                    area.draw(&Text::new(text.clone(), large(*at), style))
+                }
+                Shape::Bar { from, to, color } => {
+                    area.draw(&Rectangle::new([large(*from), large(*to)], color.filled()))
+                }
+                Shape::Path { points, color, opacity, width } => {
+                    let points: Vec<At> = points.iter().copied().map(large).collect();
+                    area.draw(&PathElement::new(points, color.mix(*opacity).stroke_width(width * scale as u32)))
+                }
+                Shape::Dot { at, radius, color, opacity } => {
+                    area.draw(&Circle::new(large(*at), radius * scale, color.mix(*opacity).filled()))
+                }
+            };
+            drawn.expect(MEMORY);
+        }
+        area.present().expect(MEMORY);
+    }
 }

@@ -3,7 +3,7 @@
 //! A second panel opens one plane, pod or group where the first one had to put its switches together. Where the use of links
 //! is known, it colours them.
 
-use super::sheet::{BLUE, FAINT, GREEN, HEAT, INK, MARGIN, ORANGE, RED, Sheet, Side, TITLE, VIOLET, sheet};
+use super::sheet::{BLUE, FAINT, GREEN, HEAT, INK, MARGIN, ORANGE, Picture, RED, Sheet, Side, TITLE, VIOLET, sheet};
 use super::topology_fold::{Block, Bundle, Detail, Folded, Loads, Tier, fold};
 use super::topology_text::grouped;
 use crate::id::DeviceId;
@@ -55,8 +55,8 @@ impl FabricPicture {
         FabricPicture { name: name.to_owned(), panels }
     }
 
-    /// The picture as SVG.
-    pub fn svg(&self) -> String {
+    /// The picture.
+    pub fn picture(&self) -> Picture {
         let scale = Scale::of(self);
         let top = TITLE + if scale.is_some() { LEGEND } else { 0 };
         let height = top + self.panels.iter().map(Panel::height).sum::<i32>() + MARGIN;
@@ -92,7 +92,7 @@ impl Scale {
         (used > 0.0).then(|| ((used / self.most * steps).ceil() as usize).clamp(1, HEAT.len()) - 1)
     }
 
-    fn draw(self, sheet: &Sheet<'_>) {
+    fn draw(self, sheet: &mut Sheet) {
         let y = TITLE + 10;
         sheet.text((MARGIN, y), 13, INK, Side::Left, "Use of each bundle's most used link over the whole run:");
         let mut x = MARGIN + 340;
@@ -149,7 +149,7 @@ impl Panel {
         title + body
     }
 
-    fn draw(&self, sheet: &Sheet<'_>, top: i32, scale: Option<Scale>) {
+    fn draw(&self, sheet: &mut Sheet, top: i32, scale: Option<Scale>) {
         let mut top = top;
         if !self.title.is_empty() {
             sheet.line((MARGIN, top + 8), (WIDTH - MARGIN, top + 8), FAINT);
@@ -208,7 +208,7 @@ impl Panel {
         places
     }
 
-    fn draw_bundles(&self, sheet: &Sheet<'_>, places: &[Place], scale: Option<Scale>) {
+    fn draw_bundles(&self, sheet: &mut Sheet, places: &[Place], scale: Option<Scale>) {
         let bundles = &self.folded.bundles;
         let most = bundles.iter().map(|bundle| bundle.cables).max().unwrap_or(1) as f64;
         let opacity = (160.0 / bundles.len() as f64).clamp(0.05, 0.9);
@@ -237,7 +237,7 @@ impl Panel {
         }
     }
 
-    fn draw_block(&self, sheet: &Sheet<'_>, block: &Block, place: &Place) {
+    fn draw_block(&self, sheet: &mut Sheet, block: &Block, place: &Place) {
         let (half, height) = (place.width / 2, BOX_HEIGHT / 2);
         sheet.bar((place.x - half, place.y - height), (place.x + half.max(1), place.y + height), color(block.tier));
         if place.width < TEXT_WIDTH {
@@ -257,7 +257,7 @@ impl Panel {
     }
 
     /// What each row is, and what its boxes stand for.
-    fn draw_labels(&self, sheet: &Sheet<'_>, places: &[Place], top: i32) {
+    fn draw_labels(&self, sheet: &mut Sheet, places: &[Place], top: i32) {
         for (row, tier) in (0..).zip(self.folded.tiers()) {
             let blocks = self.folded.row(tier);
             let devices: usize = blocks.iter().map(|&at| self.folded.blocks[at].devices).sum();

@@ -11,4 +11,4 @@ mod text;
 
 pub use explore::{Fate, Found, Seen, search};
 pub use spec::{GoalSpec, ObjectiveSpec, TargetSpec};
-pub use text::{found_text, front_chart, objective_name};
+pub use text::{found_text, front_chart, objective_name, shown_metrics, target_texts};

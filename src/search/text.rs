@@ -32,7 +32,7 @@ pub fn found_text(goal: &GoalSpec, plan: &Plan, found: &Found) -> String {
         line(goal.description.trim());
     }
     line("");
-    let targets: Vec<String> = Aims::new(goal).map_or(Vec::new(), |aims| texts(&aims));
+    let targets = target_texts(goal);
     let with = if targets.is_empty() { String::new() } else { format!(" with {}", targets.join(", ")) };
     match found.best {
         Some(best) => {
@@ -56,8 +56,15 @@ pub fn found_text(goal: &GoalSpec, plan: &Plan, found: &Found) -> String {
     text
 }
 
-fn texts(aims: &Aims) -> Vec<String> {
-    aims.limits.iter().map(|limit| limit.text.clone()).collect()
+/// The targets in words: "tpot <= 20 ms".
+pub fn target_texts(goal: &GoalSpec) -> Vec<String> {
+    Aims::new(goal).map_or(Vec::new(), |aims| aims.limits.iter().map(|limit| limit.text.clone()).collect())
+}
+
+/// Names of the metrics that are worth showing of points, the objective first.
+pub fn shown_metrics(goal: &GoalSpec, found: &Found) -> Vec<String> {
+    let simulated = found.seen.iter().find(|seen| !metrics(seen).is_empty());
+    simulated.map_or(Vec::new(), |seen| columns(goal, metrics(seen)))
 }
 
 fn metrics(seen: &Seen) -> &[Kept] {

@@ -153,6 +153,10 @@ fn axis(at: usize, spec: &AxisSpec) -> Result<Axis, Invalid> {
     }
     if let Some(labels) = &spec.labels {
         agrees(place("labels"), labels.len())?;
+        if let Some(twice) = (1..labels.len()).find(|&at| labels[..at].contains(&labels[at])) {
+            let message = format!("two values are called `{}`", labels[twice]);
+            return Err(Invalid::at(&place("labels"), message).help("the table tells values apart by their labels"));
+        }
     }
     let label = |step: usize| match &spec.labels {
         Some(labels) => labels[step].clone(),

@@ -6,10 +6,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-/// A folder with one result of each kind, and the page made of them.
-fn results(name: &str) -> (PathBuf, PathBuf) {
-    let folder = scratch(name);
+/// A folder with one result of each kind, and the page made of them: once for all tests.
+fn results() -> &'static (PathBuf, PathBuf) {
+    static RESULTS: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    RESULTS.get_or_init(make_results)
+}
+
+fn make_results() -> (PathBuf, PathBuf) {
+    let folder = scratch("report_page");
     fs::remove_dir_all(&folder).unwrap();
     let at = |part: &str| folder.join(part).to_str().unwrap().to_owned();
     let good = |args: &[&str]| {
@@ -22,6 +28,7 @@ fn results(name: &str) -> (PathBuf, PathBuf) {
     let network = ["--set", "network=flow", "--out", &at("exchange")];
     good(&[&["run", "scenarios/collectives/all_to_all_h800.toml"], &network[..]].concat());
     good(&["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", &at("sweep")]);
+    good(&["search", "scenarios/goals/cheapest_decode.toml", "--out", &at("search")]);
     good(&["reproduce", "--out", &at("reproduce")]);
     fs::write(at("validation.json"), good(&["validate", "--json"])).unwrap();
     let page = folder.join("page.html");
@@ -31,7 +38,7 @@ fn results(name: &str) -> (PathBuf, PathBuf) {
 
 #[test]
 fn a_page_is_whole_small_and_has_the_answers() {
-    let (folder, path) = results("report_page");
+    let (folder, path) = results();
     let page = fs::read_to_string(&path).unwrap();
     assert!(page.len() < 2 << 20, "{} bytes", page.len());
     // Nothing is fetched; names of SVG's own vocabulary are no addresses.
@@ -40,7 +47,8 @@ fn a_page_is_whole_small_and_has_the_answers() {
         assert!(!fetched.contains(word), "the page mentions {word}");
     }
     let parts = ["Pareto front", "Runs side by side", "every status holds", "It waits longest for", "median |error|"];
-    for part in parts.into_iter().chain(["What overlaps with what", "How much the links are used"]) {
+    for part in parts.into_iter().chain(["What overlaps with what", "How much the links are used", "what became of it"])
+    {
         assert!(page.contains(part), "no `{part}` on the page");
     }
     // The page shows what the run answered.
@@ -50,7 +58,7 @@ fn a_page_is_whole_small_and_has_the_answers() {
     assert!(page.contains(&format!("<b>{tpot:.3} <small>ms</small></b>")), "no TPOT of {tpot} ms");
     let again = folder.join("again.html");
     let errors = folder.join("validation.json");
-    let [results, errors, again] = [&folder, &errors, &again].map(|path| path.to_str().unwrap());
+    let [results, errors, again] = [folder, &errors, &again].map(|path| path.to_str().unwrap());
     octoplane(root(), &["report", results, errors, "--html", again]);
     assert_eq!(fs::read_to_string(again).unwrap(), page, "the same results give the same page");
 }
@@ -59,11 +67,15 @@ fn a_page_is_whole_small_and_has_the_answers() {
 fn what_is_no_result_is_said_to_be_none() {
     let folder = scratch("report_nothing");
     fs::write(folder.join("other.json"), "{\"a\": 1}").unwrap();
+    let old = scratch("report_old");
+    fs::write(old.join("table.csv"), "point,error\n0,\n").unwrap();
+    fs::write(old.join("goal.resolved.toml"), "").unwrap();
     let report = |path: &Path| octoplane(root(), &["report", path.to_str().unwrap()]);
     for (path, reason) in [
         (folder.clone(), "holds no results"),
-        (folder.join("other.json"), "no answer of run, reproduce or validate"),
+        (folder.join("other.json"), "no answer of run, search, reproduce or validate"),
         (folder.join("absent.json"), "there is no file"),
+        (old.clone(), "this search kept no found.json"),
     ] {
         let output = report(&path);
         assert_eq!(output.status.code(), Some(2));
@@ -77,7 +89,7 @@ fn browser() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome", "chrome"].into_iter().find(runs)
 }
 
-/// Clicks the first column of numbers twice, and writes down what came of it.
+/// Clicks the first column of numbers twice, and tells the page around it what came of it.
 const DRIVER: &str = r#"
 const table = document.querySelector("section table.sortable");
 const head = table.querySelector("th.n"), column = head.cellIndex;
@@ -86,36 +98,57 @@ const sorted = (sign) => values().every((v, i, all) => i === 0 || sign * all[i -
 const before = values().length, seen = [];
 head.firstChild.click(); seen.push(sorted(1));
 head.firstChild.click(); seen.push(sorted(-1));
-const wide = Array.from(document.querySelectorAll("svg")).filter((svg) => svg.getBoundingClientRect().right > innerWidth).length;
-document.documentElement.dataset.seen =
-  `sorted ${seen} kept ${before === values().length && before > 1} errors ${errors} wide ${wide} plots ${document.querySelectorAll("svg").length > 5}`;
+document.querySelectorAll("details").forEach((details) => details.open = true);
+const over = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const ground = getComputedStyle(document.body).backgroundColor;
+parent.document.documentElement.dataset.seen =
+  `width ${innerWidth} ground ${ground} sorted ${seen} kept ${before === values().length && before > 1} errors ${errors} ` +
+  `over ${Math.max(over, 0)} plots ${document.querySelectorAll("svg").length > 5}`;
 "#;
 
+/// What the driver says of the page that `frame` holds, and what the browser complains about.
+fn opened(browser: &str, profile: &Path, frame: &Path, dark: bool) -> (String, String) {
+    // 0 is dark, 1 is light.
+    let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!dark));
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", &scheme])
+        .args([&format!("--user-data-dir={}", profile.display()), "--window-size=1400,900", "--dump-dom"])
+        .arg(format!("file://{}", frame.display()))
+        .output()
+        .unwrap();
+    let dom = stdout(&output);
+    let seen = dom.split("data-seen=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("nothing");
+    (seen.to_owned(), stderr(&output))
+}
+
 #[test]
-fn a_real_browser_opens_the_page() {
+fn a_real_browser_opens_the_page_on_a_phone_and_on_a_desk_light_and_dark() {
     let Some(browser) = browser() else {
         eprintln!("skipped: no browser on this machine");
         return;
     };
-    let (folder, path) = results("report_browser");
+    let (_, path) = results();
+    let folder = scratch("browser");
     let page = fs::read_to_string(path).unwrap();
     let counter = "<script>let errors = 0; addEventListener(\"error\", () => errors++);</script>\n<style>";
     let driven = page.replacen("<style>", counter, 1).replace("</body>", &format!("<script>{DRIVER}</script></body>"));
-    let driven_path = folder.join("driven.html");
-    fs::write(&driven_path, driven).unwrap();
-    let profile = format!("--user-data-dir={}", folder.join("profile").display());
-    let address = format!("file://{}", driven_path.display());
-    let quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr"])
-        .args(quiet)
-        .args([&profile, "--window-size=1200,900", "--dump-dom", &address])
-        .output()
-        .unwrap();
-    let (dom, log) = (stdout(&output), stderr(&output));
-    let seen = dom.split("data-seen=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("nothing");
-    assert_eq!(seen, "sorted true,true kept true errors 0 wide 0 plots true", "{log}");
-    assert!(!log.contains("CONSOLE"), "the page complains:\n{log}");
+    let quoted = driven.replace('&', "&amp;").replace('"', "&quot;");
+    for width in [390, 1200] {
+        // Windows have a least width, frames have none.
+        let frame = folder.join(format!("{width}.html"));
+        let text = format!(
+            "<!doctype html><body><iframe width={width} height=844 frameborder=0 srcdoc=\"{quoted}\"></iframe>"
+        );
+        fs::write(&frame, text).unwrap();
+        for (dark, ground) in [(false, "rgb(255, 255, 255)"), (true, "rgb(20, 24, 28)")] {
+            let (seen, log) = opened(browser, &folder.join("profile"), &frame, dark);
+            let expected =
+                format!("width {width} ground {ground} sorted true,true kept true errors 0 over 0 plots true");
+            assert_eq!(seen, expected, "{log}");
+            assert!(!log.contains("CONSOLE"), "the page complains:\n{log}");
+        }
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod routing;
 mod search;
 mod serving;
 mod sweep;
+mod texts;
 mod tidy;
 mod training;
 mod validate;

@@ -3,8 +3,9 @@
 use crate::cli::{golden_file, octoplane, root, scratch, stderr, stdout};
 use crate::golden;
 use crate::tidy::files;
+use octoplane::metrics::Metric;
 use octoplane::scenario::{Loaded, Overlay, Scenario, load, load_with};
-use octoplane::sweep::{StudySpec, plan};
+use octoplane::sweep::{Answer, Kept, Plan, Record, StudySpec, plan, record_frame};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -129,6 +130,10 @@ fn broken_studies_get_one_clear_message() {
         ("study_without_values", text.replace("values = [1, 2, 4, 8, 16, 4096]", "")),
         ("study_missing_base", text.replace("h800_ep128_decode", "h800_ep127_decode")),
         ("study_unknown_metric", text.replace("\"tpot\"", "\"tpto\"")),
+        (
+            "study_label_twice",
+            text.replace("values = [1, 2,", "labels = [\"a\", \"b\", \"c\", \"d\", \"b\", \"e\"]\n values = [1, 2,"),
+        ),
         ("study_unlike_units", text.replace("to = \"4 TB/s\"", "to = \"4000 GB/s\"")),
     ];
     let check = |(name, text): &(&str, String)| {
@@ -148,12 +153,14 @@ fn broken_studies_get_one_clear_message() {
     golden::all(cases.iter().map(check).collect());
 }
 
-/// Every study of the repository makes sense, and its first point has the metrics that it keeps.
+/// Every study of the repository makes sense, its first point has the metrics that it keeps, and all of them fit on one page.
 #[test]
 fn the_shipped_studies_hold() {
     let mut paths = Vec::new();
     files(&root().join("scenarios/studies"), "toml", &mut paths);
-    assert!(paths.len() >= 12, "{} studies", paths.len());
+    assert!(paths.len() >= 13, "{} studies", paths.len());
+    let kept = scratch("studies");
+    fs::remove_dir_all(&kept).unwrap();
     for path in paths {
         let loaded: Loaded<StudySpec> = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
         let plan =
@@ -167,5 +174,32 @@ fn the_shipped_studies_hold() {
         for metric in &plan.metrics {
             assert!(names.contains(&metric.as_str()), "{}: no metric `{metric}`", path.display());
         }
+        let table = record_frame(&plan, &records(&plan, &outcome.metrics.named())).unwrap();
+        let folder = kept.join(path.file_stem().unwrap());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("table.csv"), table.to_csv()).unwrap();
+        fs::write(folder.join("study.resolved.toml"), loaded.resolved()).unwrap();
     }
+    let page = kept.join("page.html");
+    let output = octoplane(root(), &["report", kept.to_str().unwrap(), "--html", page.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let size = fs::metadata(page).unwrap().len();
+    assert!((100_000..2 << 20).contains(&size), "{size} bytes");
+}
+
+/// A record of every point of `plan`, with values as long as those of the first one.
+fn records(plan: &Plan, first: &[Metric]) -> Vec<Record> {
+    let kept = |at: usize| {
+        let wanted = |metric: &&Metric| plan.metrics.is_empty() || plan.metrics.iter().any(|name| name == metric.name);
+        let other = |kept: Kept| Kept { value: kept.value.map(|value| value / (1.0 + at as f64 / 7.0)), ..kept };
+        Answer::Metrics(first.iter().filter(wanted).map(Kept::from).map(other).collect())
+    };
+    let record = |at: usize| Record {
+        inputs: Some("0123456789abcdef".to_owned()),
+        version: "0.1.0".to_owned(),
+        seed: Some(0),
+        set: Vec::new(),
+        answer: kept(at),
+    };
+    (0..plan.points.len()).map(record).collect()
 }

@@ -52,6 +52,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("SystemTime", &[], "nobody reads a clock"),
     ("petgraph::", &["topology"], "petgraph is private to `topology`"),
     ("plotters::", &["report"], "plotters is private to `report`"),
+    ("png::", &["report"], "png is private to `report`"),
     ("comfy_table::", &["report"], "comfy-table is private to `report`"),
     ("annotate_snippets::", &["scenario"], "annotate-snippets is private to `scenario`"),
     ("csv::", &["scenario", "report"], "csv is read in `scenario` and written in `report`"),

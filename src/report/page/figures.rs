@@ -1,10 +1,11 @@
 //! A reproduction on the page: printed against simulated.
 
 use super::Section;
-use super::html::{Cell, columns, escape, figure, table};
+use super::html::{Body, Cell, columns, escape, table};
 use super::read::Figures;
-use crate::report::figures::{FigureRow, summary};
-use crate::report::plot::{assumptions_svg, deviations_svg};
+use crate::report::chart::{Compared, Series, agreement, compared};
+use crate::report::figures::{FigureRow, How, summary};
+use crate::report::plot::{assumptions, deviations};
 
 pub(super) fn section(path: &str, kept: &Figures) -> Section {
     let mut answer = format!("<p class=\"verdict\">{}</p>\n", escape(summary(&kept.figures).trim()));
@@ -13,9 +14,17 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
         let (id, deviation) = (escape(&farthest.id), 100.0 * farthest.deviation + 0.0);
         answer.push_str(&format!("<p>Of those that agree, {id} is farthest off: {deviation:+.2}%.</p>\n"));
     }
-    let mut body = figure("Simulated against printed: deviation of each figure", &deviations_svg(&kept.figures));
+    let mut body = Body::default();
+    body.figure("Simulated against printed: deviation of each figure", deviations(&kept.figures));
+    body.html("<div class=\"plots\">\n");
+    both(&mut body, &kept.figures);
+    for (name, unit, curves) in curves(&kept.figures) {
+        let title = format!("{name}: dots printed, lines simulated");
+        body.figure(&title, compared(&title, ("by the number that ends its name", &unit), &curves));
+    }
+    body.html("</div>\n");
     if !kept.assumptions.is_empty() {
-        body.push_str(&figure("What each assumption is worth", &assumptions_svg(&kept.assumptions)));
+        body.figure("What each assumption is worth", assumptions(&kept.assumptions));
     }
     let names = columns(&[
         "figure",
@@ -29,13 +38,51 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
         "holds",
         "note",
     ]);
-    body.push_str(&table(&names, &kept.figures.iter().map(row).collect::<Vec<_>>()));
+    body.html(&table(&names, &kept.figures.iter().map(row).collect::<Vec<_>>()));
     Section {
         title: "Published figures, printed against simulated".to_owned(),
         origin: format!("reproduce; {path}"),
         answer,
         body,
     }
+}
+
+/// All figures, by whether they follow from a simulation or from counting.
+fn both(body: &mut Body, figures: &[FigureRow]) {
+    let cloud = |name: &str, how: How| {
+        let chosen =
+            figures.iter().filter(|figure| figure.how == how && figure.printed > 0.0 && figure.simulated > 0.0);
+        let points = chosen.map(|figure| (figure.printed, figure.simulated)).collect();
+        Series { name: name.to_owned(), points, joined: false }
+    };
+    let title = "Every figure: what agrees lies on the diagonal";
+    let clouds = [cloud("simulation", How::Simulation), cloud("arithmetic", How::Arithmetic)];
+    body.figure(title, agreement(title, ("printed, each in its unit", "simulated; thin lines: 25% off"), &clouds));
+}
+
+/// Figures that differ in the number that ends their names, "figure5.multi_plane.32", by their first word: curves along that
+/// number.
+fn curves(figures: &[FigureRow]) -> Vec<(String, String, Vec<Compared>)> {
+    let mut plots: Vec<(String, String, Vec<Compared>)> = Vec::new();
+    for row in figures.iter().filter(|row| row.printed > 0.0 && row.simulated > 0.0) {
+        let Some((rest, place)) = row.id.rsplit_once('.') else { continue };
+        let (Some((first, name)), Ok(place)) = (rest.split_once('.'), place.parse::<f64>()) else { continue };
+        let known = plots.iter().position(|(plot, unit, _)| plot == first && *unit == row.unit);
+        let at = known.unwrap_or_else(|| {
+            plots.push((first.to_owned(), row.unit.clone(), Vec::new()));
+            plots.len() - 1
+        });
+        let curves = &mut plots[at].2;
+        let known = curves.iter().position(|curve| curve.name == name);
+        let curve = known.unwrap_or_else(|| {
+            curves.push(Compared { name: name.to_owned(), measured: Vec::new(), simulated: Vec::new() });
+            curves.len() - 1
+        });
+        curves[curve].measured.push((place, row.printed));
+        curves[curve].simulated.push((place, row.simulated));
+    }
+    plots.retain(|(.., curves)| curves.iter().all(|curve| curve.measured.len() > 2));
+    plots
 }
 
 fn row(figure: &FigureRow) -> Vec<Cell> {

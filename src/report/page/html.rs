@@ -1,5 +1,6 @@
 //! Pieces of HTML. It knows tables and texts, never what they mean.
 
+use crate::report::sheet::Picture;
 use crate::report::table::number;
 use std::fmt::Write;
 
@@ -78,10 +79,47 @@ pub(super) fn folded(title: &str, content: &str) -> String {
     format!("<details><summary>{}</summary>\n{content}</details>\n", escape(title))
 }
 
-/// A plot with what it shows for those who cannot see it.
-pub(super) fn figure(label: &str, svg: &str) -> String {
-    let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label)), 1);
-    format!("<figure>{svg}</figure>\n")
+/// Texts, tables and pictures, from the top.
+#[derive(Default)]
+pub(super) struct Body {
+    pieces: Vec<Piece>,
+}
+
+enum Piece {
+    Html(String),
+    Figure { label: String, picture: Picture },
+}
+
+impl Body {
+    /// Adds HTML.
+    pub(super) fn html(&mut self, text: &str) {
+        self.pieces.push(Piece::Html(text.to_owned()));
+    }
+
+    /// Adds a picture with what it shows, for those who cannot see it.
+    pub(super) fn figure(&mut self, label: &str, picture: Picture) {
+        self.pieces.push(Piece::Figure { label: label.to_owned(), picture });
+    }
+
+    /// All of it as HTML.
+    pub(super) fn text(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Html(text) => text.clone(),
+            Piece::Figure { label, picture } => {
+                let named = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label));
+                format!("<figure>{}</figure>\n", picture.svg().replacen("<svg ", &named, 1))
+            }
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+
+    /// The pictures, each with what it shows.
+    pub(super) fn pictures(self) -> impl Iterator<Item = (String, Picture)> {
+        self.pieces.into_iter().filter_map(|piece| match piece {
+            Piece::Html(_) => None,
+            Piece::Figure { label, picture } => Some((label, picture)),
+        })
+    }
 }
 
 /// A figure that is read first: its value, its unit, its name.

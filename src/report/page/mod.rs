@@ -1,21 +1,27 @@
 //! Results of several commands as one page for a browser: self-contained, the answer first, then plots and sortable tables.
 //!
-//! It reads what `run`, `sweep`, `reproduce` and `validate` keep, and must not know how to work anything out again.
+//! It reads what `run`, `sweep`, `search`, `reproduce` and `validate` keep, and must not know how to work anything out again.
 
 mod figures;
 mod html;
+mod measured;
 mod read;
 mod run;
+mod search;
 mod sweep;
 mod validation;
 
 pub use read::{Kept, kept_json};
 pub use sweep::{CsvRow, SweepTable};
 
-use html::{escape, id};
+use crate::report::sheet::Picture;
+use html::{Body, escape, id};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
+/// Characters of each half of a picture's name.
+const NAME_MAX: usize = 48;
 const SCRIPT: &str = include_str!("page.js");
 
 /// What one result contributes.
@@ -26,8 +32,8 @@ struct Section {
     origin: String,
     /// The answer, as HTML.
     answer: String,
-    /// Plots and tables, as HTML.
-    body: String,
+    /// Plots and tables.
+    body: Body,
 }
 
 /// The page that shows `results`, each with the path that it was read from, in their order.
@@ -54,10 +60,39 @@ pub fn page(results: &[(String, Kept)]) -> String {
     put(&run::side_by_side(results));
     for (number, section) in sections.iter().enumerate() {
         put(&format!("<section id=\"{}\">\n<h2>{}</h2>\n", id(number), escape(&section.title)));
-        put(&format!("<p class=\"origin\">{}</p>\n{}</section>\n", escape(&section.origin), section.body));
+        put(&format!("<p class=\"origin\">{}</p>\n{}</section>\n", escape(&section.origin), section.body.text()));
     }
     put(&format!("</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"));
     text
+}
+
+/// The plots of that page, each with a name for a file: that of its result, and what it shows.
+pub fn pictures(results: &[(String, Kept)]) -> Vec<(String, Picture)> {
+    let mut named: Vec<(String, Picture)> = Vec::new();
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    for section in results.iter().map(|(path, kept)| section(path, kept)) {
+        for (label, picture) in section.body.pictures() {
+            let name = format!("{}-{}", file_name(&section.title), file_name(&label));
+            let count = taken.entry(name.clone()).or_insert(0);
+            *count += 1;
+            named.push((if *count == 1 { name } else { format!("{name}-{count}") }, picture));
+        }
+    }
+    named
+}
+
+/// Words as a part of the name of a file.
+fn file_name(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { ' ' };
+    let words: String = text.chars().map(plain).collect();
+    let mut name = String::new();
+    for word in words.split_whitespace() {
+        if name.len() + word.len() > NAME_MAX {
+            break;
+        }
+        name = if name.is_empty() { word.to_owned() } else { format!("{name}_{word}") };
+    }
+    name
 }
 
 fn answer(number: usize, section: &Section) -> String {
@@ -72,6 +107,7 @@ fn section(path: &str, kept: &Kept) -> Section {
     match kept {
         Kept::Run(run, inside) => run::section(path, run, inside.as_ref()),
         Kept::Sweep(sweep) => sweep::section(path, sweep),
+        Kept::Search(search) => search::section(path, search),
         Kept::Figures(figures) => figures::section(path, figures),
         Kept::Validation(validation) => validation::section(path, validation),
     }

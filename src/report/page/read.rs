@@ -1,6 +1,7 @@
 //! What commands keep, read back: only the keys that a page shows.
 
 use super::sweep::SweepTable;
+use crate::report::chart::Trade;
 use crate::report::figures::{AssumptionRow, FigureRow};
 use crate::report::inside::Inside;
 use serde::Deserialize;
@@ -16,6 +17,8 @@ pub enum Kept {
     Sweep(SweepTable),
     /// The `figures.json` of a reproduction.
     Figures(Figures),
+    /// The `found.json` of a search.
+    Search(Search),
     /// What `validate --json` prints.
     Validation(Validation),
 }
@@ -80,6 +83,35 @@ pub struct Figures {
     pub(super) assumptions: Vec<AssumptionRow>,
 }
 
+/// What a search found.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Search {
+    pub(super) goal: String,
+    pub(super) description: String,
+    pub(super) objective: String,
+    pub(super) targets: Vec<String>,
+    pub(super) axes: Vec<String>,
+    pub(super) shown: Vec<String>,
+    pub(super) best: Option<usize>,
+    pub(super) front: Vec<usize>,
+    pub(super) chart: Option<Trade>,
+    pub(super) points: Vec<FoundRow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct FoundRow {
+    pub choice: BTreeMap<String, String>,
+    pub fate: String,
+    pub record: FoundRecord,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct FoundRecord {
+    /// Name, unit, value; none of a point that was not simulated.
+    #[serde(default)]
+    pub metrics: Vec<(String, String, Option<f64>)>,
+}
+
 /// Error statistics of sets of measurements.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Validation {
@@ -98,6 +130,18 @@ pub(super) struct SetRow {
     pub median_error: Option<f64>,
     pub groups: Vec<GroupRow>,
     pub worst: Vec<WorstRow>,
+    /// Every measured value; earlier versions did not keep them.
+    #[serde(default)]
+    pub points: Vec<PointRow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct PointRow {
+    pub key: BTreeMap<String, String>,
+    pub part: String,
+    pub unit: String,
+    pub measured: f64,
+    pub simulated: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -131,12 +175,16 @@ fn or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTree
 pub fn kept_json(text: &str) -> Result<Kept, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))?;
     let has = |key: &str| value.get(key).is_some();
-    let (run, figures, sets) = (has("critical_path"), has("figures"), has("sets"));
-    let kept = match (run, figures, sets) {
-        (true, ..) => serde_json::from_value(value).map(|run| Kept::Run(run, None)),
-        (_, true, _) => serde_json::from_value(value).map(Kept::Figures),
-        (.., true) => serde_json::from_value(value).map(Kept::Validation),
-        _ => return Err("this is JSON, but no answer of run, reproduce or validate".to_owned()),
+    let kept = if has("critical_path") {
+        serde_json::from_value(value).map(|run| Kept::Run(run, None))
+    } else if has("figures") {
+        serde_json::from_value(value).map(Kept::Figures)
+    } else if has("goal") {
+        serde_json::from_value(value).map(Kept::Search)
+    } else if has("sets") {
+        serde_json::from_value(value).map(Kept::Validation)
+    } else {
+        return Err("this is JSON, but no answer of run, search, reproduce or validate".to_owned());
     };
     kept.map_err(|error| format!("this answer is of another version: {error}"))
 }

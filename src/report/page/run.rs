@@ -1,7 +1,7 @@
 //! A run on the page: its metrics, what it waited for, where the time and the memory went.
 
 use super::Section;
-use super::html::{Cell, columns, figure, folded, table, tile};
+use super::html::{Body, Cell, columns, folded, table, tile};
 use super::read::{Kept, MemoryRow, RunSummary};
 use crate::report::chart::{Bar, bars};
 use crate::report::inside::Inside;
@@ -60,10 +60,10 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
     }
 }
 
-fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
-    let mut text = String::new();
+fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
+    let mut body = Body::default();
     for overlap in inside.iter().flat_map(|inside| &inside.overlaps) {
-        text.push_str(&figure(&overlap.title, &overlap.svg()));
+        body.figure(&overlap.title, overlap.picture());
     }
     let waits = run.critical_path.iter().take(PATH_MAX).map(|row| {
         let communication = run.phases.iter().any(|phase| phase.phase == row.phase && phase.kind == "communication");
@@ -76,7 +76,7 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
     });
     let waits = waits.collect::<Vec<_>>();
     let title = "What it waited for: the critical path (orange: communication)";
-    text.push_str(&figure(title, &bars(title, &waits)));
+    body.figure(title, bars(title, &waits));
     let busy = run.phases.iter().map(|row| Bar {
         name: row.phase.clone(),
         value: row.busy_us,
@@ -84,14 +84,14 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
         color: if row.kind == "communication" { ORANGE } else { BLUE },
     });
     let title = "How long each phase keeps a GPU busy (phases overlap; orange: communication)";
-    text.push_str(&figure(title, &bars(title, &busy.collect::<Vec<_>>())));
+    body.figure(title, bars(title, &busy.collect::<Vec<_>>()));
     if let Some(memory) = &run.memory {
-        text.push_str(&memory_figure(memory));
+        memory_figure(&mut body, memory);
     }
     if let Some(fabric) = inside.and_then(|inside| inside.fabric.as_ref()) {
-        text.push_str(&figure("How much the links are used", &fabric.svg()));
+        body.figure("How much the links are used", fabric.picture());
     }
-    text.push_str(&folded("All metrics", &metrics_table(run)));
+    body.html(&folded("All metrics", &metrics_table(run)));
     let phases: Vec<Vec<Cell>> = run
         .phases
         .iter()
@@ -100,7 +100,7 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
             vec![Cell::text(&row.phase), Cell::text(&row.kind), operations, Cell::Number(Some(row.busy_us))]
         })
         .collect();
-    text.push_str(&folded("Phases", &table(&columns(&["phase", "kind", "operations", "busy [us]"]), &phases)));
+    body.html(&folded("Phases", &table(&columns(&["phase", "kind", "operations", "busy [us]"]), &phases)));
     let path: Vec<Vec<Cell>> = run
         .critical_path
         .iter()
@@ -109,8 +109,8 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> String {
             vec![Cell::text(&row.phase), Cell::text(&row.bound_by), Cell::Number(Some(row.time_us)), share]
         })
         .collect();
-    text.push_str(&folded("Critical path", &table(&columns(&["phase", "bound by", "time [us]", "share"]), &path)));
-    text
+    body.html(&folded("Critical path", &table(&columns(&["phase", "bound by", "time [us]", "share"]), &path)));
+    body
 }
 
 fn metrics_table(run: &RunSummary) -> String {
@@ -121,7 +121,7 @@ fn metrics_table(run: &RunSummary) -> String {
     table(&columns(&["metric", "value", "unit", "definition"]), &rows)
 }
 
-fn memory_figure(memory: &MemoryRow) -> String {
+fn memory_figure(body: &mut Body, memory: &MemoryRow) {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let used = memory.weights_bytes
         + memory.kv_cache_bytes
@@ -143,7 +143,7 @@ fn memory_figure(memory: &MemoryRow) -> String {
     ];
     rows.retain(|row| row.value > 0.0);
     let title = format!("Memory of a GPU: {:.1} of {:.1} GiB in use", gib(used), gib(memory.capacity_bytes));
-    figure(&title, &bars(&title, &rows))
+    body.figure(&title, bars(&title, &rows));
 }
 
 /// Runs that have metrics in common, in one table.

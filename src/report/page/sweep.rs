@@ -1,7 +1,7 @@
 //! A sweep on the page: where it is best, curves along its axes, the Pareto front, all points.
 
 use super::Section;
-use super::html::{Cell, escape, figure, table};
+use super::html::{Body, Cell, escape, table};
 use crate::metrics::Better;
 use crate::report::chart::{CURVES_MAX, Chart, Series, curves};
 use crate::report::table::number;
@@ -165,15 +165,16 @@ fn answer(sweep: &SweepTable) -> String {
     text + "</ul>\n"
 }
 
-fn body(sweep: &SweepTable) -> String {
-    let mut text = String::from("<div class=\"plots\">\n");
+fn body(sweep: &SweepTable) -> Body {
+    let mut body = Body::default();
+    body.html("<div class=\"plots\">\n");
     if let [Some(user), Some(gpu)] = TRADE.map(|name| sweep.metric(name)) {
-        text.push_str(&trade(user, gpu));
+        trade(&mut body, user, gpu);
     }
     for metric in sweep.metrics.iter().take(PLOTS_MAX) {
-        text.push_str(&along(sweep, metric));
+        along(&mut body, sweep, metric);
     }
-    text.push_str("</div>\n");
+    body.html("</div>\n");
     let columns = || sweep.axes.iter().chain(&sweep.metrics);
     let mut titles: Vec<String> = columns().map(Column::title).collect();
     let any_error = sweep.errors.iter().any(|error| !error.is_empty());
@@ -184,7 +185,8 @@ fn body(sweep: &SweepTable) -> String {
         cells.extend(any_error.then(|| Cell::text(headline.trim_start_matches("error: "))));
         cells
     };
-    text + &table(&titles, &(0..sweep.rows()).map(row).collect::<Vec<_>>())
+    body.html(&table(&titles, &(0..sweep.rows()).map(row).collect::<Vec<_>>()));
+    body
 }
 
 /// The points that no other point beats on both sides, from left to right.
@@ -201,11 +203,11 @@ fn front(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     front
 }
 
-fn trade(user: &Column, gpu: &Column) -> String {
+fn trade(body: &mut Body, user: &Column, gpu: &Column) {
     let points: Vec<(f64, f64)> =
         (0..user.cells.len()).filter_map(|row| Some((user.number(row)?, gpu.number(row)?))).collect();
     if points.len() < 2 {
-        return String::new();
+        return;
     }
     let best = front(&points);
     let rest = points.into_iter().filter(|point| !best.contains(point)).collect();
@@ -215,14 +217,14 @@ fn trade(user: &Column, gpu: &Column) -> String {
     ];
     let title = "What a user gets against what a GPU yields";
     let (x, y) = (user.title(), gpu.title());
-    figure(title, &curves(&Chart { title, x: &x, y: &y, places: None, series: &series }))
+    body.figure(title, curves(&Chart { title, x: &x, y: &y, places: None, series: &series }));
 }
 
 /// The metric along the axis with the most values, one curve for each choice of the others.
-fn along(sweep: &SweepTable, metric: &Column) -> String {
+fn along(body: &mut Body, sweep: &SweepTable, metric: &Column) {
     let places: Vec<Vec<String>> = sweep.axes.iter().map(Column::places).collect();
     let Some(axis) = (0..places.len()).max_by_key(|axis| (sweep.axes[*axis].is_numeric(), places[*axis].len())) else {
-        return String::new();
+        return;
     };
     let mut series: Vec<Series> = Vec::new();
     for row in 0..sweep.rows() {
@@ -238,7 +240,7 @@ fn along(sweep: &SweepTable, metric: &Column) -> String {
         }
     }
     if series.is_empty() {
-        return String::new();
+        return;
     }
     // Where the study's conditions leave one point to each choice of the others, they are one curve.
     if series.iter().all(|series| series.points.len() == 1) {
@@ -255,7 +257,8 @@ fn along(sweep: &SweepTable, metric: &Column) -> String {
     let of = if all > CURVES_MAX { format!(" ({CURVES_MAX} of {all} curves)") } else { String::new() };
     let title = format!("{}{of}", metric.name);
     let (x, y) = (sweep.axes[axis].title(), metric.title());
-    figure(&title, &curves(&Chart { title: &title, x: &x, y: &y, places: Some(&places[axis]), series: &series }))
+    let chart = Chart { title: &title, x: &x, y: &y, places: Some(&places[axis]), series: &series };
+    body.figure(&title, curves(&chart));
 }
 
 #[cfg(test)]

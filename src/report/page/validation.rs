@@ -1,7 +1,8 @@
 //! A validation on the page: how far simulated values are from measured ones, by set and by group.
 
 use super::Section;
-use super::html::{Cell, columns, escape, figure, folded, table};
+use super::html::{Body, Cell, columns, escape, folded, table};
+use super::measured::pictures;
 use super::read::{SetRow, Validation, WorstRow};
 use crate::report::chart::{Bar, bars};
 use crate::report::sheet::{BLUE, FAINT};
@@ -41,7 +42,8 @@ pub(super) fn section(path: &str, kept: &Validation) -> Section {
         rows.extend(bar("p90", set.p90_abs_error, FAINT));
     }
     let title = "Simulated against measured: absolute error, median and 90th percentile";
-    let mut body = figure(title, &bars(title, &rows));
+    let mut body = Body::default();
+    body.figure(title, bars(title, &rows));
     for set in &kept.sets {
         let groups: Vec<Vec<Cell>> = set
             .groups
@@ -59,14 +61,13 @@ pub(super) fn section(path: &str, kept: &Validation) -> Section {
         let names = columns(&["group", "rows", "median |error|", "p90 |error|", "median error"]);
         let worst: Vec<Vec<Cell>> = set.worst.iter().map(worst_row).collect();
         let worst = table(&columns(&["farthest off", "measured", "simulated", "unit", "error"]), &worst);
-        body.push_str(&folded(&format!("{}: {}", set.id, set.title), &(table(&names, &groups) + &worst)));
+        body.html(&format!("<h3>{}: {}</h3>\n", escape(&set.id), escape(&set.title)));
+        pictures(&mut body, set);
+        body.html(&folded("Groups, and what is farthest off", &(table(&names, &groups) + &worst)));
     }
     let skipped: u64 = kept.sets.iter().map(|set| set.skipped).sum();
     if skipped > 0 {
-        body.push_str(&format!(
-            "<p class=\"note\">{} values could not be simulated.</p>\n",
-            escape(&skipped.to_string())
-        ));
+        body.html(&format!("<p class=\"note\">{} values could not be simulated.</p>\n", escape(&skipped.to_string())));
     }
     Section { title: "Measured against simulated".to_owned(), origin: format!("validate; {path}"), answer, body }
 }

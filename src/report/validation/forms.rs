@@ -42,7 +42,18 @@ fn set(set: &SetReport) -> Value {
         "mape": figure(|s| s.mape),
         "median_error": figure(|s| s.median_error),
         "groups": set.groups().into_iter().map(group).collect::<Value>(),
+        "points": set.comparisons.iter().map(point).collect::<Value>(),
         "worst": set.worst().into_iter().map(|(comparison, error)| worst(comparison, error)).collect::<Value>(),
+    })
+}
+
+fn point(comparison: &Comparison) -> Value {
+    json!({
+        "key": key(&comparison.key),
+        "part": comparison.part,
+        "unit": comparison.unit,
+        "measured": comparison.measured,
+        "simulated": comparison.simulated.as_ref().ok(),
     })
 }
 
