@@ -146,7 +146,7 @@ fn an_all_to_all_over_several_nodes_is_bound_by_the_nics() {
         let choice = machine.auto(Collective::AllToAll, bytes);
         assert_eq!(choice.algorithm, Algorithm::ByRail);
         let n = f64::from(8 * nodes);
-        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.wire_share.get();
+        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.exchange_wire_share.get();
         let plateau = rate * n / (n - 8.0);
         let topology = &machine.cluster.topology;
         let mut shared = FairShare::new(topology, Routes::new(topology), FaultSchedule::default());
@@ -180,7 +180,7 @@ fn levels_of_a_hierarchical_collective_work_at_the_same_time() {
             for (name, network) in networks {
                 let time = (machine.run_over(network, collective, choice, bytes).end() - Time::ZERO).as_secs();
                 let least = inside.max(between).as_secs() * passes as f64;
-                assert!((1.0..1.13).contains(&(time / least)), "{name} {collective:?}: {time} s of {least} s");
+                assert!((1.0..1.15).contains(&(time / least)), "{name} {collective:?}: {time} s of {least} s");
             }
         }
     }

@@ -245,7 +245,13 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
     let posts = if choice.algorithm == Algorithm::ByRail { 2 } else { 1 };
     let between = match remote {
         0 => Duration::ZERO,
-        _ => costs.network.step * posts + wire(group.between, each * remote, costs.network.wire_share),
+        _ => {
+            let share = match collective {
+                Collective::Send => costs.network.wire_share,
+                _ => costs.network.exchange_wire_share,
+            };
+            costs.network.step * posts + wire(group.between, each * remote, share)
+        }
     };
     protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers))
 }
