@@ -109,8 +109,10 @@ pub struct ExchangeSpec {
 pub struct NetworkHopSpec {
     /// Time to post a transfer and to notice its end, beside the latency of the network.
     pub step: Duration,
-    /// Data per byte on the link.
+    /// Data per byte on the link in rings and trees, and from one GPU to another: long transfers to one peer.
     pub wire_share: Fraction,
+    /// Data per byte on the link in exchanges between all pairs.
+    pub exchange_wire_share: Fraction,
     /// What a transfer is cut into where stages follow each other.
     pub chunk: Bytes,
 }

@@ -24,7 +24,7 @@ pub fn logarithm(value: f64) -> f64 {
 }
 
 /// Exponential function: a Taylor series near zero, times a power of two.
-pub fn exponential(value: f64) -> f64 {
+fn exponential(value: f64) -> f64 {
     let twos = (value / LN_2).round();
     assert!(twos.abs() < 1000.0, "the exponential of {value}");
     let rest = value - twos * LN_2;

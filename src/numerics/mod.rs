@@ -7,4 +7,4 @@ mod elementary;
 
 pub use accumulate::{Accumulator, dot, worst_error};
 pub use e4m3::E4M3;
-pub use elementary::{exponential, logarithm, power, sine_and_cosine};
+pub use elementary::{logarithm, power, sine_and_cosine};

@@ -69,12 +69,19 @@ impl<'t> NextHops<'t> {
     }
 
     /// Works out the next hops to `to`, unless that is done.
+    #[inline]
     pub fn prepare(&mut self, to: DeviceId) {
         let root = self.root(to);
         if !self.tables.has(root) {
-            let table = self.table(root);
-            self.tables.insert(root, &table);
+            self.work_out(root);
         }
+    }
+
+    /// Kept apart, because nearly all calls find the table there.
+    #[cold]
+    fn work_out(&mut self, root: DeviceId) {
+        let table = self.table(root);
+        self.tables.insert(root, &table);
     }
 
     /// The cables on which data for `to` may leave `at`, in order of place in a bundle and then of link; none where there is
@@ -221,8 +228,8 @@ impl<'t> NextHops<'t> {
         1 + u16::from(forwards && !wanted)
     }
 
-    /// Makes `hops` the cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its own NIC
-    /// or, if that is asked for, by way of a neighbour that is as near.
+    /// Makes `hops` the cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its
+    /// own NIC or, if that is asked for, by way of a neighbour that is as near.
     fn nearer(&self, at: DeviceId, to: DeviceId, distances: &[u16], hops: &mut Vec<CableId>) {
         let leads_on = |next: DeviceId| next == to || self.device(next).kind != DeviceKind::Cpu;
         let here = distances[at.index()];

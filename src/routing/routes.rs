@@ -3,6 +3,7 @@
 use super::cables::Cables;
 use super::choose::{Chooser, Connection};
 use super::next_hops::NextHops;
+use super::shares::splits;
 use super::spec::{DetourChoice, RoutingChoice, RoutingSpec};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
@@ -103,13 +104,18 @@ impl<'t> Routes<'t> {
         policy != RoutingChoice::Ecmp && detour == DetourChoice::Minimal && !spray_ports
     }
 
-    /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none,
-    /// handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be reached.
+    /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none, or
+    /// to where packets part before; handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be
+    /// reached.
     pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<DeviceId> {
         assert!(self.by_destination(), "the first cables are the same for all packets of a transfer");
         self.next_hops.prepare(to);
         let mut at = from;
+        let RoutingSpec { policy, spray_ports, .. } = self.spec;
         while at != to && !self.topology.device(at).kind.is_fabric_switch() {
+            if splits(self.topology, at, policy, spray_ports) && self.next_hops.hops(at, to).len() > 1 {
+                break;
+            }
             let (cable, next) = self.step(at, to, 0)?;
             pass(cable);
             at = next;

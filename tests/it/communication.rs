@@ -13,7 +13,7 @@ use octoplane::timeline::Timeline;
 use octoplane::topology::{Cluster, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, Duration, Time};
 use octoplane::workload::{
-    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, choose, choose_in_engine,
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, choose_in_engine,
 };
 
 struct Machine {
@@ -188,7 +188,7 @@ fn an_all_to_all_over_several_nodes_is_bound_by_the_nics() {
         let choice = machine.auto(Collective::AllToAll, bytes);
         assert_eq!(choice.algorithm, Algorithm::ByRail);
         let n = f64::from(8 * nodes);
-        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.wire_share.get();
+        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.exchange_wire_share.get();
         let plateau = rate * n / (n - 8.0);
         let topology = &machine.cluster.topology;
         let mut shared = FairShare::new(topology, Routes::new(topology), FaultSchedule::default());
@@ -199,6 +199,31 @@ fn an_all_to_all_over_several_nodes_is_bound_by_the_nics() {
             let algbw = bytes.get() as f64 / time.as_secs();
             // What is gathered first hides behind nothing.
             assert!((0.94..=1.0).contains(&(algbw / plateau)), "{name}: {algbw} of {plateau} on {n} GPUs");
+        }
+    }
+}
+
+#[test]
+fn levels_of_a_hierarchical_collective_work_at_the_same_time() {
+    // Four GPUs of each node, where NVLink takes longer than the NICs, and two, where the NICs do.
+    for gpus in [2, 4] {
+        let machine = machine("dgx_h800", 8, gpus);
+        let (group, costs) = (machine.group(), &machine.costs);
+        let (bytes, g) = (Bytes::new(1 << 30), u64::from(gpus));
+        let level = |passed: u64, share, way: Option<Way>| on_wire(Bytes::new(passed), share) / way.unwrap().rate;
+        let inside = level(bytes.get() / g * (g - 1), costs.simple.wire_share, group.inside);
+        let between = level(bytes.get() / g / 8 * 7, costs.network.wire_share, group.between);
+        let choice = Choice { algorithm: Algorithm::Hierarchical, protocol: Protocol::Simple };
+        let topology = &machine.cluster.topology;
+        for (collective, passes) in RINGS {
+            let mut shared = FairShare::new(topology, Routes::new(topology), FaultSchedule::default());
+            let mut alone = Analytic::new(topology);
+            let networks: [(&str, &mut dyn NetworkModel); 2] = [("flow", &mut shared), ("analytic", &mut alone)];
+            for (name, network) in networks {
+                let time = (machine.run_over(network, collective, choice, bytes).end() - Time::ZERO).as_secs();
+                let least = inside.max(between).as_secs() * passes as f64;
+                assert!((1.0..1.15).contains(&(time / least)), "{name} {collective:?}: {time} s of {least} s");
+            }
         }
     }
 }

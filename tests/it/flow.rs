@@ -1,5 +1,6 @@
 //! The flow model against closed forms, against a naive solver, and under faults.
 
+use crate::cli::root;
 use octoplane::engine;
 use octoplane::gpu::Instant;
 use octoplane::id::{DeviceId, FlowId, LinkId};
@@ -7,9 +8,11 @@ use octoplane::network::{
     Analytic, Arrived, FairShare, FaultSchedule, Flow, LinkChange, LinkUse, NetworkModel, Stranded,
 };
 use octoplane::routing::{ForwardChoice, Routes, RoutingChoice, RoutingSpec};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, WorkloadSpec, load};
 use octoplane::topology::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Fraction, Time};
-use octoplane::workload::{Collective, CollectiveWorkload};
+use octoplane::workload::{Collective, CollectiveWorkload, Protocol};
 use proptest::prelude::*;
 
 /// One picosecond per byte at a rate of 1.
@@ -335,6 +338,31 @@ fn the_failure_of_a_plane_leaves_the_others_untouched() {
     assert_eq!(others, kept);
     assert!(!ran.stranded.is_empty() && ran.stranded.iter().all(|flow| flow.flow.index() % count == 0));
     assert_eq!(ran.stranded.len() + ran.arrived.len(), sent.len(), "nothing is lost");
+}
+
+#[test]
+fn what_a_lost_plane_carried_is_spread_over_all_others_where_packets_part() {
+    let sets = ["nodes=16", "workload.collective.bytes=\"1 GiB\""].map(String::from);
+    let loaded = load::<Scenario>(&root().join("scenarios/faults/plane_down.toml"), &sets).unwrap().value;
+    let time = |policy: RoutingChoice, protocol: Option<Protocol>, lost: usize| {
+        let mut scenario = loaded.clone();
+        scenario.routing.policy = policy;
+        scenario.fault.iter_mut().for_each(|fault| (fault.from, fault.until) = (Duration::ZERO, None));
+        scenario.fault.truncate(lost);
+        let WorkloadSpec::Collective(collective) = &mut scenario.workload else { panic!("a collective") };
+        collective.protocol = protocol;
+        simulate(&scenario).unwrap().timeline.end().as_ps() as f64
+    };
+    for protocol in [Some(Protocol::Bare), None] {
+        for policy in [RoutingChoice::Adaptive, RoutingChoice::Spray] {
+            // Seven ports of a node carry what eight carried.
+            let slower = time(policy, protocol, 1) / time(policy, protocol, 0);
+            assert!((slower / (8.0 / 7.0) - 1.0).abs() < 0.01, "{policy:?} {protocol:?}: {slower}");
+        }
+        // By destination, all that is for one GPU comes over the same plane.
+        let fixed = time(RoutingChoice::Static, protocol, 1) / time(RoutingChoice::Static, protocol, 0);
+        assert!(fixed > 1.2, "{protocol:?}: {fixed}");
+    }
 }
 
 // --- Against a naive solver -----------------------------------------------------------------------------------------

@@ -91,7 +91,8 @@ impl<'t> Ways<'t> {
         }
         let passages = &mut self.passages;
         let entrance = self.routes.enter(from, to, |cable| passages.push(Passage { cable, part: 1.0 }))?;
-        if entrance == to || entrance == from {
+        let is_entrance = self.topology.device(entrance).kind.is_fabric_switch();
+        if entrance == to || entrance == from || !is_entrance {
             self.passages.clear();
             return self.cut(from, to, segments);
         }

@@ -5,7 +5,7 @@
 
 use super::in_switch::passed;
 use super::tree::depth;
-use super::{Collective, Group, Way};
+use super::{Collective, Group, Way, levels};
 use crate::hardware::{CollectiveCosts, ExchangeSpec, PeerCosts, ProtocolSpec, on_wire};
 use crate::units::{Bytes, Duration, Fraction};
 use schemars::JsonSchema;
@@ -254,16 +254,7 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
                 let nodes = group.by_node().expect("only groups over nodes have levels");
                 let (nodes, per_node) = (nodes.len(), nodes[0].len());
                 let parts = chunks(group, each(bytes, per_node), choice.protocol);
-                let part = each(bytes, parts);
-                let passes = if collective == Collective::AllReduce { 2 } else { 1 };
-                let inside = ring(group.inside, false, per_node, passes * (per_node - 1), part);
-                let rail = each(part, per_node);
-                let between = if choice.algorithm == Algorithm::Hierarchical {
-                    ring(group.between, true, nodes, passes * (nodes - 1), rail)
-                } else {
-                    hop(costs, choice.protocol, group.between, true, each(rail, 2)) * (2 * depth(nodes) as u64)
-                };
-                inside + between + inside.max(between) * (parts as u64 - 1)
+                levels::predicted(collective, group, (bytes, parts), (choice, nodes, per_node))
             }
             Algorithm::Direct | Algorithm::ByRail => exchange(collective, group, bytes, choice),
         }
@@ -307,23 +298,56 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
     let posts = if choice.algorithm == Algorithm::ByRail { 2 } else { 1 };
     let between = match remote {
         0 => Duration::ZERO,
-        _ => costs.network.step * posts + wire(group.between, each * remote, costs.network.wire_share),
+        _ => {
+            let share = match collective {
+                Collective::Send => costs.network.wire_share,
+                _ => costs.network.exchange_wire_share,
+            };
+            costs.network.step * posts + wire(group.between, each * remote, share)
+        }
     };
     protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers))
 }
 
 /// One step over `bytes`.
-fn hop(costs: &CollectiveCosts, protocol: Protocol, way: Option<Way>, between: bool, bytes: Bytes) -> Duration {
+pub(super) fn hop(
+    costs: &CollectiveCosts,
+    protocol: Protocol,
+    way: Option<Way>,
+    between: bool,
+    bytes: Bytes,
+) -> Duration {
     let spec = protocol.on_ring(Some(costs)).expect("a library has protocols");
-    let (post, share) =
-        if between { (costs.network.step, costs.network.wire_share) } else { (Duration::ZERO, spec.wire_share) };
+    let (post, share) = step(costs, spec, between);
     post + spec.before_wire(bytes) + wire(way, bytes, share).max(spec.beside_wire(bytes))
+}
+
+/// How long one step over `bytes` keeps a port or the SMs from the next one.
+pub(super) fn occupied(
+    costs: &CollectiveCosts,
+    protocol: Protocol,
+    way: Option<Way>,
+    between: bool,
+    bytes: Bytes,
+) -> Duration {
+    let spec = protocol.on_ring(Some(costs)).expect("a library has protocols");
+    let (_, share) = step(costs, spec, between);
+    let wire = way.map_or(Duration::ZERO, |way| on_wire(bytes, share) / way.rate);
+    wire.max(spec.beside_wire(bytes))
+}
+
+/// Posting, and the share of the wire that is left for data.
+fn step(costs: &CollectiveCosts, spec: &ProtocolSpec, between: bool) -> (Duration, Fraction) {
+    match between {
+        true => (costs.network.step, costs.network.wire_share),
+        false => (Duration::ZERO, spec.wire_share),
+    }
 }
 
 fn wire(way: Option<Way>, bytes: Bytes, share: Fraction) -> Duration {
     way.map_or(Duration::ZERO, |way| way.latency + on_wire(bytes, share) / way.rate)
 }
 
-fn each(bytes: Bytes, n: usize) -> Bytes {
+pub(super) fn each(bytes: Bytes, n: usize) -> Bytes {
     Bytes::new(bytes.get().div_ceil(n as u64))
 }

@@ -136,7 +136,7 @@ fn begin(desk: &mut Desk<'_>, each: Bytes, protocol: Option<&ExchangeSpec>, fron
 fn share(desk: &Desk<'_>, (from, to): (usize, usize), protocol: Option<&ExchangeSpec>) -> Fraction {
     let Some(protocol) = protocol else { return Fraction::ONE };
     match &desk.group.costs {
-        Some(costs) if !desk.group.together(from, to) => costs.network.wire_share,
+        Some(costs) if !desk.group.together(from, to) => costs.network.exchange_wire_share,
         _ => protocol.wire_share,
     }
 }
@@ -163,7 +163,10 @@ pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Excha
     };
     let ready = desk.software((from, 0), before, &front[from]);
     let mut received = front.clone();
-    let share = share(desk, (from, to), protocol);
+    let share = match (&desk.group.costs, protocol) {
+        (Some(costs), Some(_)) if !desk.group.together(from, to) => costs.network.wire_share,
+        _ => share(desk, (from, to), protocol),
+    };
     let posted = if desk.group.together(from, to) { ready.clone() } else { post(desk, (from, 1), protocol, &ready) };
     let sent = desk.send((from, to), bytes, share, &posted);
     let copied = desk.software((from, 0), beside, &ready);

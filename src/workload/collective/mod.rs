@@ -10,6 +10,7 @@ mod exchange;
 mod group;
 mod hierarchical;
 mod in_switch;
+mod levels;
 mod peers;
 mod ring;
 mod tree;
@@ -106,7 +107,8 @@ pub fn expand(
         (Algorithm::Hierarchical | Algorithm::HierarchicalTree, _) => {
             let nodes = group.by_node().expect("only groups over nodes have levels");
             let parts = choose::chunks(group, desk::piece(bytes, nodes[0].len(), 0), choice.protocol);
-            let levels = Levels { nodes: &nodes, tree: choice.algorithm == Algorithm::HierarchicalTree, parts };
+            let stages = levels::paces(collective, group, (bytes, parts), (choice, nodes.len(), nodes[0].len()));
+            let levels = Levels { nodes: &nodes, stages: &stages, parts };
             hierarchical::two_levels(desk, levels, collective, bytes, protocol, &front)
         }
         (Algorithm::ByRail, _) => {

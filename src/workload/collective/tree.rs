@@ -46,14 +46,14 @@ fn pass(
         if let Some(parent) = parents[at] {
             let (from, to) = (members[at], members[parent]);
             let ready = held[from].clone();
-            hop(desk, (from, to, channel), bytes, protocol, &ready, &mut held);
+            hop(desk, (from, to, channel), bytes, protocol, (&ready, &[]), &mut held);
         }
     }
     for &at in order.iter().rev() {
         if let Some(parent) = parents[at] {
             let (from, to) = (members[parent], members[at]);
             let ready = held[from].clone();
-            hop(desk, (from, to, channel), bytes, protocol, &ready, &mut held);
+            hop(desk, (from, to, channel), bytes, protocol, (&ready, &[]), &mut held);
         }
     }
     held
