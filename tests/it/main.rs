@@ -17,6 +17,7 @@ mod golden;
 mod library;
 mod oracle;
 mod packet;
+mod permutation;
 mod routing;
 mod search;
 mod serving;
