@@ -62,10 +62,10 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
     training::simulate_chunk(scenario, spec, work)
 }
 
-/// Is told of the progress of a packet-level network now and then.
+/// Is told of the progress of the network now and then.
 pub type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
 
-/// Runs one experiment, and tells `watch` of the progress of a packet-level network now and then.
+/// Runs one experiment, and tells `watch` of the progress of the network now and then.
 ///
 /// # Errors
 /// As for [`simulate`].

@@ -78,7 +78,8 @@ fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let style = ProgressStyle::with_template("{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone");
     let bar = ProgressBar::new_spinner().with_style(style.expect("a legal template"));
     let mut show = |now: Time, tally: Tally| {
-        bar.set_message(format!("{now:.2} simulated, {} packet hops, ", tally.hops));
+        let hops = if tally.hops > 0 { format!("{} packet hops, ", tally.hops) } else { String::new() };
+        bar.set_message(format!("{now:.2} simulated, {} transfers done, {hops}", tally.arrived));
         bar.set_position(tally.events);
     };
     let outcome = simulate_watched(scenario, &Known::default(), Some(&mut show));

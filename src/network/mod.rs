@@ -7,6 +7,7 @@ mod analytic;
 mod fault;
 mod flow;
 mod packet;
+mod watched;
 
 pub use analytic::Analytic;
 pub use fault::{
@@ -14,6 +15,7 @@ pub use fault::{
 };
 pub use flow::FairShare;
 pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally, Watch};
+pub use watched::Watched;
 
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::units::{Bytes, Duration, Time};

@@ -5,7 +5,9 @@ use crate::gpu::{Instant, KernelModel, Library, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, resolve};
+use crate::network::{
+    Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, Watched, resolve,
+};
 use crate::routing::Routes;
 use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
@@ -105,7 +107,7 @@ pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<B
     watched_network(scenario, cluster, None)
 }
 
-/// An idle network that tells of its progress, where it is one that takes long.
+/// An idle network that tells of its progress.
 pub(super) fn watched_network<'t>(
     scenario: &Scenario,
     cluster: &'t Cluster,
@@ -113,16 +115,20 @@ pub(super) fn watched_network<'t>(
 ) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
     let faults = faults(scenario, cluster)?;
     let routes = routes(scenario, cluster)?;
-    Ok(match scenario.network {
+    let network: Box<dyn NetworkModel + 't> = match scenario.network {
         NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
         NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
         NetworkChoice::Packet => {
             let model = packets(scenario, cluster, faults)?;
-            Box::new(match watch {
+            return Ok(Box::new(match watch {
                 Some(watch) => model.watched(watch),
                 None => model,
-            })
+            }));
         }
+    };
+    Ok(match watch {
+        Some(watch) => Box::new(Watched::new(network, watch)),
+        None => network,
     })
 }
 

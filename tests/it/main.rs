@@ -18,6 +18,7 @@ mod library;
 mod oracle;
 mod packet;
 mod pictures;
+mod permutation;
 mod routing;
 mod search;
 mod serving;

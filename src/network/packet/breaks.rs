@@ -1,9 +1,9 @@
 //! What happens when links break and heal: packets on them are lost and sent again, ways change under way.
 
 use super::PacketModel;
+use super::events::Class;
 use super::flows::Status;
 use super::pool::NONE;
-use super::wheel::Class;
 use crate::id::FlowId;
 use crate::network::{FaultSchedule, Stranded};
 use crate::units::Time;
@@ -14,7 +14,7 @@ impl PacketModel<'_> {
         let changes = faults.changes();
         for (at, change) in changes.iter().enumerate() {
             if at == 0 || changes[at - 1].at < change.at {
-                self.wheel.push(change.at.as_ps(), Class::Fault, at as u32);
+                self.events.push(change.at.as_ps(), Class::Fault, at as u32);
             }
         }
         self.faults = faults;
@@ -60,7 +60,7 @@ impl PacketModel<'_> {
             self.ways.prepare(to);
             // What has not been posted yet has its event to come.
             if ready <= now {
-                self.wheel.push(now, Class::Flow, id);
+                self.events.push(now, Class::Flow, id);
             }
         }
     }
@@ -91,7 +91,7 @@ impl PacketModel<'_> {
         if flow.bytes == 0 {
             flow.start = u64::MAX;
         }
-        self.wheel.push(now + flow.latency, Class::Flow, packet.flow);
+        self.events.push(now + flow.latency, Class::Flow, packet.flow);
     }
 
     /// Lets a flow go on if it has a way; else it is stranded until it has one.

@@ -116,6 +116,11 @@ impl Rings {
         Some((flow, std::mem::replace(&mut self.last[port as usize], flow)))
     }
 
+    /// The flow whose turn it is.
+    pub(super) fn first(&self, port: u32) -> Option<u32> {
+        self.rings[port as usize].front().copied()
+    }
+
     pub(super) fn is_empty(&self, port: u32) -> bool {
         self.rings[port as usize].is_empty()
     }

@@ -9,13 +9,16 @@
 //! the cable is allowed for on top of the buffer); acknowledgements take no bandwidth; a GPU or CPU takes in what arrives at
 //! the rate of its port. This module must not know what flows are for.
 
+mod ahead;
 mod breaks;
 mod dcqcn;
+mod events;
 mod flows;
 mod params;
 mod pool;
 mod ports;
 mod source;
+mod turns;
 mod way;
 mod wheel;
 
@@ -26,13 +29,13 @@ use crate::hardware::FlowControl;
 use crate::id::{CableId, DeviceId};
 use crate::routing::{Direction, RoutingSpec, mix, next_lane};
 use crate::topology::{DeviceKind, Topology};
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
+use events::{Class, Due, Events, NO_RUN};
 use flows::{FlowState, Rings, Status};
 use pool::{ASTRAY, CONGESTED, NONE, Pool};
-use ports::Ports;
+use ports::{Departure, Ports};
 use way::Ways;
-use wheel::{Class, Due, Wheel};
 
 /// The packet model over one topology.
 pub struct PacketModel<'t> {
@@ -53,7 +56,7 @@ pub struct PacketModel<'t> {
     limiters: Vec<Limiter>,
     /// Per device: when it can hand over, or take, the next message.
     posts: Vec<u64>,
-    wheel: Wheel,
+    events: Events,
     finished: Vec<u32>,
     /// Ports that have got room, to be looked at next.
     woken: Vec<u32>,
@@ -80,6 +83,8 @@ pub struct Tally {
     pub events: u64,
     /// Hops of packets.
     pub hops: u64,
+    /// Flows that have arrived.
+    pub arrived: u64,
     /// Data that has entered the network, what was sent again counted again.
     pub injected: u64,
     /// Data that has arrived.
@@ -127,7 +132,7 @@ impl<'t> PacketModel<'t> {
             flows: Vec::new(),
             limiters: Vec::new(),
             posts: vec![0; topology.n_devices()],
-            wheel: Wheel::new(),
+            events: Events::new(),
             finished: Vec::new(),
             woken: Vec::new(),
             lanes,
@@ -214,41 +219,6 @@ impl<'t> PacketModel<'t> {
         self.try_send(out, now);
     }
 
-    /// Reads what the events of the wheel's slot are about to need. They have little to do with each other, so that the
-    /// processor waits for memory once for all of them instead of once for each; nothing depends on what is read.
-    fn look_ahead(&self) {
-        let mut read = 0_u32;
-        for due in self.wheel.coming() {
-            match due.class {
-                Class::Arrival => {
-                    let packet = self.pool.get(due.what);
-                    let by = &self.ports.all[packet.by as usize];
-                    if packet.target == by.to {
-                        continue;
-                    }
-                    let (at, to) = (DeviceId::new(by.to as usize), DeviceId::new(packet.target as usize));
-                    match self.ways.next.hops(at, to) {
-                        &[hop] => {
-                            let last = self.ports.last(port_of(hop), packet.lane, by.slot);
-                            read ^= last.map_or(0, |last| self.pool.get(last).flow);
-                        }
-                        hops => hops.iter().for_each(|hop| read ^= self.ports.loads[hop.index()].queued),
-                    }
-                }
-                Class::Port => {
-                    let Some(first) = self.ports.foresee(due.what) else { continue };
-                    let packet = self.pool.get(first);
-                    read ^= packet.flow;
-                    if packet.by != NONE {
-                        read ^= self.ports.all[packet.by as usize].latency;
-                    }
-                }
-                Class::Flow | Class::Fault => {}
-            }
-        }
-        std::hint::black_box(read);
-    }
-
     /// Lets a port send if it is free, and otherwise sees to it that it will be asked when it is.
     fn try_send(&mut self, at: u32, now: u64) {
         let port = &mut self.ports.all[at as usize];
@@ -260,7 +230,7 @@ impl<'t> PacketModel<'t> {
             self.send(at, now);
         } else {
             port.planned = true;
-            self.wheel.push(busy_until, Class::Port, at);
+            self.events.push(busy_until, Class::Port, at);
         }
     }
 
@@ -282,7 +252,9 @@ impl<'t> PacketModel<'t> {
             let port = &mut self.ports.all[at as usize];
             if port.waiting & !port.stopped != 0 && !port.planned {
                 port.planned = true;
-                self.wheel.push(self.ports.loads[at as usize].busy_until, Class::Port, at);
+                let free = self.ports.loads[at as usize].busy_until;
+                let run = if free - now == u64::from(port.full) { port.runs.free } else { NO_RUN };
+                self.events.push_run(run, free, Class::Port, at);
             }
             return;
         }
@@ -291,29 +263,29 @@ impl<'t> PacketModel<'t> {
     /// A packet begins to leave by a port.
     fn transmit(&mut self, at: u32, lane: u8, id: u32, now: u64) {
         let packet = self.pool.get_mut(id);
+        let (came_by, came_on, flow) = (packet.by, packet.lane, packet.flow);
         let bytes = u32::from(packet.bytes);
+        let service = self.ports.service(at, bytes, &self.params);
         // A fast cable after a slow one: the tail cannot leave before it has come.
-        let tail = packet.tail;
-        let (came_by, came_on) = (packet.by, packet.lane);
+        let done = (now + service).max(packet.tail);
+        let waited = if came_by == NONE { 0 } else { bytes };
+        let port = self.ports.depart(at, lane, Departure { bytes, waited, now, done });
+        let latency = u64::from(port.latency);
         packet.by = at;
         packet.lane = lane;
-        let flow = packet.flow;
-        let service = self.ports.service(at, bytes, &self.params);
-        let done = (now + service).max(tail);
-        self.ports.loads[at as usize].busy_until = done;
-        let port = &self.ports.all[at as usize];
-        let (to, latency) = (port.to, u64::from(port.latency));
-        let whole = packet.target == to && packet.marks & ASTRAY == 0;
         packet.tail = done + latency;
-        let arrival = if whole || self.stores[at as usize] { done } else { now } + latency;
-        self.ports.take(at, lane, bytes, done - now);
-        self.wheel.push(arrival, Class::Arrival, id);
+        let arrives_whole = self.stores[at as usize] || (packet.target == port.to && packet.marks & ASTRAY == 0);
+        let (arrival, run) = match arrives_whole {
+            false => (now + latency, port.runs.head),
+            true if done - now == u64::from(port.full) => (done + latency, port.runs.whole),
+            true => (done + latency, NO_RUN),
+        };
+        self.events.push_run(run, arrival, Class::Arrival, id);
         self.tally.hops += 1;
         if came_by == NONE {
             let flow = &mut self.flows[flow as usize];
             flow.injected = flow.injected.max(done);
         } else {
-            self.ports.loads[at as usize].queued -= bytes;
             self.give_back(came_by, came_on, bytes);
         }
     }
@@ -339,6 +311,7 @@ impl<'t> PacketModel<'t> {
         if flow.delivered == flow.bytes {
             flow.status = Status::Done;
             self.open_flows -= 1;
+            self.tally.arrived += 1;
             self.finished.push(packet.flow);
         }
     }
@@ -348,7 +321,12 @@ impl<'t> PacketModel<'t> {
         let Tally { injected, delivered, lost, .. } = self.tally;
         assert_eq!(injected, delivered + lost, "what has entered has left");
         assert_eq!(self.pool.len(), 0, "no packet is left behind");
-        assert_eq!(self.ports.in_use(), 0, "all credits have come back");
+        assert_eq!(self.held_back(), Bytes::ZERO, "all credits have come back");
+    }
+
+    /// Data in buffers and on cables, which is nothing once all has arrived.
+    pub fn held_back(&self) -> Bytes {
+        Bytes::new(self.ports.in_use())
     }
 
     /// Whether every buffer holds no more than it has room for.
@@ -369,9 +347,9 @@ impl NetworkModel for PacketModel<'_> {
     fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time {
         let mut until = limit.as_ps();
         let last = u64::MAX >> 2;
-        while let Some(due) = self.wheel.pop(until.min(last)) {
-            if self.wheel.has_turned() {
-                self.look_ahead();
+        while let Some(due) = self.events.pop(until.min(last)) {
+            if let Some(run) = self.events.batch() {
+                self.read_ahead(run);
             }
             self.handle(due);
             if self.tally.events.is_multiple_of(WATCH_INTERVAL) {

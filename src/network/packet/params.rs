@@ -2,7 +2,7 @@
 
 use crate::hardware::{DcqcnSpec, FlowControl, NicSpec, NodeSpec, SwitchSpec, WireSpec};
 use crate::invalid::Invalid;
-use crate::topology::{LinkKind, TopologySpec};
+use crate::topology::{DeviceKind, LinkKind, TopologySpec};
 use crate::units::{Bytes, Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -177,4 +177,28 @@ impl PacketParams {
 fn missing(place: &str, key: &str) -> Invalid {
     let invalid = Invalid::at(place, format!("the packet model needs `{key}` here, and there is none"));
     invalid.help("see the files under hardware/ for an example, or use `network = \"flow\"`")
+}
+
+/// What moves as one unit on links of one kind.
+pub(super) fn unit(kind: LinkKind, params: &PacketParams) -> Bytes {
+    match kind {
+        LinkKind::ScaleUp => params.scale_up_unit,
+        _ => params.fabric.payload,
+    }
+}
+
+/// Filling of an input buffer at which its sender stops, and at which it goes on.
+pub(super) fn thresholds(to: DeviceKind, by: LinkKind, params: &PacketParams) -> (Bytes, Bytes) {
+    let same = |bytes| (bytes, bytes);
+    match to {
+        // Memory takes what comes.
+        DeviceKind::Gpu | DeviceKind::Cpu => same(Bytes::new(1 << 31)),
+        DeviceKind::NvSwitch => same(params.scale_up_buffer),
+        DeviceKind::Nic if by == LinkKind::Host => same(params.nic_buffer),
+        DeviceKind::Nic => same(params.nic_buffer),
+        DeviceKind::Leaf | DeviceKind::Spine | DeviceKind::Core | DeviceKind::Router => match params.flow_control {
+            FlowControl::Credits => same(params.switch_buffer),
+            FlowControl::Pause(pause) => (pause.pause_at, pause.resume_at),
+        },
+    }
 }

@@ -5,13 +5,14 @@
 //! has filled that, nothing more gets in. Arrays are dense: one port per cable, and for each port and virtual lane one queue
 //! per input and one more for what starts here.
 
-use super::params::PacketParams;
+use super::events::{NO_RUN, RUNS};
+use super::params::{PacketParams, thresholds, unit};
 use super::pool::NONE;
-use crate::hardware::FlowControl;
+use super::turns::{next_bit, next_in_word};
 use crate::id::CableId;
 use crate::network::LinkUse;
 use crate::routing::Cables;
-use crate::topology::{DeviceKind, Topology};
+use crate::topology::Topology;
 use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
 
 /// How loaded a port is: apart from the rest and next to that of its neighbours, among which adaptive routing compares it.
@@ -64,9 +65,24 @@ pub(super) struct Port {
     /// Whether an event is planned for when it becomes free.
     pub(super) planned: bool,
     pub(super) dead: bool,
+    /// The runs of its events.
+    pub(super) runs: PortRuns,
     /// Data that has left, and how long that kept it busy.
     carried: u64,
     busy: u64,
+}
+
+/// The runs of events that come a fixed time after a port has sent a full packet: its head has arrived, all of it has, the
+/// port is free.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortRuns {
+    pub(super) head: u8,
+    pub(super) whole: u8,
+    pub(super) free: u8,
+}
+
+impl PortRuns {
+    const NONE: PortRuns = PortRuns { head: NO_RUN, whole: NO_RUN, free: NO_RUN };
 }
 
 /// What a rate that changes is worked out from.
@@ -76,6 +92,16 @@ struct Rate {
     achievable: BytesPerSec,
     kind: crate::topology::LinkKind,
     share: f64,
+    runs: PortRuns,
+}
+
+/// A packet that begins to leave: its data, as far as that waited in a buffer, and when its head and its tail leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Departure {
+    pub(super) bytes: u32,
+    pub(super) waited: u32,
+    pub(super) now: u64,
+    pub(super) done: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +150,7 @@ impl Ports {
             // What is on the cable takes no part of the buffer.
             let in_flight = bandwidth.over(link.latency).get() + unit(link.kind, params).get();
             let limit = |part: Bytes| u32::try_from(part.get() + in_flight).unwrap_or(u32::MAX / 2);
-            ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0 });
+            ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0, runs: PortRuns::NONE });
             ports.all.push(Port {
                 latency: u32::try_from(link.latency.as_ps()).expect("a link is shorter than 4 ms"),
                 full: 0,
@@ -141,6 +167,7 @@ impl Ports {
                 lane: 0,
                 planned: false,
                 dead: false,
+                runs: PortRuns::NONE,
                 carried: 0,
                 busy: 0,
             });
@@ -148,9 +175,27 @@ impl Ports {
             masks += ((inputs + 1).div_ceil(64) * lanes) as u32;
             ports.set_share(id, 1.0, params);
         }
+        ports.give_runs();
         ports.queues = vec![Queue { head: NONE, tail: NONE }; queues as usize];
         ports.masks = vec![0; masks as usize];
         ports
+    }
+
+    /// Gives ports whose events come the same time after a packet has left the same run.
+    fn give_runs(&mut self) {
+        let mut delays: Vec<u64> = Vec::new();
+        let mut run = |delay: u64| {
+            let known = delays.iter().position(|&known| known == delay).unwrap_or_else(|| {
+                delays.push(delay);
+                delays.len() - 1
+            });
+            if known < RUNS { known as u8 } else { NO_RUN }
+        };
+        for (port, rate) in self.all.iter_mut().zip(&mut self.rates) {
+            let (latency, full) = (u64::from(port.latency), u64::from(port.full));
+            rate.runs = PortRuns { head: run(latency), whole: run(latency + full), free: run(full) };
+            port.runs = rate.runs;
+        }
     }
 
     /// Sets what is left of a port's rate; none makes it dead.
@@ -158,6 +203,9 @@ impl Ports {
         let at = id.index();
         self.rates[at].share = share;
         self.all[at].dead = share == 0.0;
+        // A port that takes longer than the others of its runs would hold them up.
+        let runs = self.rates[at].runs;
+        self.all[at].runs = if share == 1.0 { runs } else { PortRuns { head: runs.head, ..PortRuns::NONE } };
         if share > 0.0 {
             let full = self.work_out(at, self.all[at].full_bytes, params);
             let port = &mut self.all[at];
@@ -200,6 +248,12 @@ impl Ports {
 
     /// Notes that something waits at an input of a port.
     pub(super) fn mark(&mut self, at: u32, lane: u8, input: u16) {
+        let port = &mut self.all[at as usize];
+        if port.inputs < 64 {
+            self.masks[port.masks as usize + usize::from(lane)] |= 1 << input;
+            port.waiting |= 1 << lane;
+            return;
+        }
         let word = self.word(at, lane) + usize::from(input / 64);
         self.masks[word] |= 1 << (input % 64);
         self.all[at as usize].waiting |= 1 << lane;
@@ -207,6 +261,15 @@ impl Ports {
 
     /// Notes that nothing more waits at an input of a port.
     pub(super) fn unmark(&mut self, at: u32, lane: u8, input: u16) {
+        let port = &mut self.all[at as usize];
+        if port.inputs < 64 {
+            let word = &mut self.masks[port.masks as usize + usize::from(lane)];
+            *word &= !(1 << input);
+            if *word == 0 {
+                port.waiting &= !(1 << lane);
+            }
+            return;
+        }
         let words = self.words(at);
         let first = self.word(at, lane);
         self.masks[first + usize::from(input / 64)] &= !(1 << (input % 64));
@@ -230,11 +293,20 @@ impl Ports {
         let after = ready & !((2_u16 << port.lane) - 1);
         let lane = if after != 0 { after } else { ready }.trailing_zeros() as u8;
         port.lane = lane;
-        let turn = at as usize * self.lanes + usize::from(lane);
-        let (first, words) = (self.word(at, lane), self.words(at));
-        let input = next_bit(&self.masks[first..first + words], self.turns[turn]);
-        self.turns[turn] = input;
+        let input = self.next_input(at, lane);
+        self.turns[at as usize * self.lanes + usize::from(lane)] = input;
         Some((lane, input))
+    }
+
+    /// The input that waits on a lane and whose turn it is.
+    fn next_input(&self, at: u32, lane: u8) -> u16 {
+        let turn = self.turns[at as usize * self.lanes + usize::from(lane)];
+        let port = &self.all[at as usize];
+        if port.inputs >= 64 {
+            let (first, words) = (self.word(at, lane), self.words(at));
+            return next_bit(&self.masks[first..first + words], turn);
+        }
+        next_in_word(self.masks[port.masks as usize + usize::from(lane)], turn)
     }
 
     /// What [`Ports::select`] would choose, and the first packet there if it is not to be drawn from a flow.
@@ -245,9 +317,7 @@ impl Ports {
             return None;
         }
         let lane = ready.trailing_zeros() as u8;
-        let (first, words) = (self.word(at, lane), self.words(at));
-        let turn = self.turns[at as usize * self.lanes + usize::from(lane)];
-        let input = next_bit(&self.masks[first..first + words], turn);
+        let input = self.next_input(at, lane);
         let packet = self.queues[self.place(at, lane, input)].head;
         (packet != NONE).then_some(packet)
     }
@@ -300,15 +370,20 @@ impl Ports {
         uses
     }
 
-    /// Takes room for `bytes`, which keep the port busy for `busy`, in its far buffer.
-    pub(super) fn take(&mut self, at: u32, lane: u8, bytes: u32, busy: u64) {
-        self.loads[at as usize].ahead += bytes;
+    /// A packet begins to leave by a port and takes its room in the far buffer.
+    pub(super) fn depart(&mut self, at: u32, lane: u8, packet: Departure) -> &Port {
+        let Departure { bytes, waited, now, done } = packet;
+        let load = &mut self.loads[at as usize];
+        load.busy_until = done;
+        load.queued -= waited;
+        load.ahead += bytes;
         let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
         *used += bytes;
         let port = &mut self.all[at as usize];
         port.carried += u64::from(bytes);
-        port.busy += busy;
+        port.busy += done - now;
         port.stopped |= u16::from(*used > port.stop_at) << lane;
+        port
     }
 
     /// Gives room back, and tells whether the port may send again because of it.
@@ -355,62 +430,12 @@ impl Ports {
     }
 }
 
-/// What moves as one unit on links of one kind.
-fn unit(kind: crate::topology::LinkKind, params: &PacketParams) -> Bytes {
-    match kind {
-        crate::topology::LinkKind::ScaleUp => params.scale_up_unit,
-        _ => params.fabric.payload,
-    }
-}
-
-/// Filling of an input buffer at which its sender stops, and at which it goes on.
-fn thresholds(to: DeviceKind, by: crate::topology::LinkKind, params: &PacketParams) -> (Bytes, Bytes) {
-    use crate::topology::LinkKind;
-    let same = |bytes| (bytes, bytes);
-    match to {
-        // Memory takes what comes.
-        DeviceKind::Gpu | DeviceKind::Cpu => same(Bytes::new(1 << 31)),
-        DeviceKind::NvSwitch => same(params.scale_up_buffer),
-        DeviceKind::Nic if by == LinkKind::Host => same(params.nic_buffer),
-        DeviceKind::Nic => same(params.nic_buffer),
-        DeviceKind::Leaf | DeviceKind::Spine | DeviceKind::Core | DeviceKind::Router => match params.flow_control {
-            FlowControl::Credits => same(params.switch_buffer),
-            FlowControl::Pause(pause) => (pause.pause_at, pause.resume_at),
-        },
-    }
-}
-
-/// The next set bit after `turn`, beginning again from the start; one is set.
-fn next_bit(words: &[u64], turn: u16) -> u16 {
-    let from = usize::from(turn) + 1;
-    let (first, bit) = (from / 64, from % 64);
-    for (at, &word) in words.iter().enumerate().skip(first) {
-        let word = if at == first { word & (u64::MAX << bit) } else { word };
-        if word != 0 {
-            return (at * 64) as u16 + word.trailing_zeros() as u16;
-        }
-    }
-    let at = words.iter().position(|&word| word != 0).expect("a lane that waits has an input that waits");
-    (at * 64) as u16 + words[at].trailing_zeros() as u16
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Port, next_bit};
+    use super::Port;
 
     #[test]
     fn a_port_is_one_line_of_the_cache() {
         assert_eq!(size_of::<Port>(), 64);
-    }
-
-    #[test]
-    fn turns_go_round() {
-        let words = [1 << 3 | 1 << 63, 0, 1];
-        assert_eq!(next_bit(&words, 0), 3);
-        assert_eq!(next_bit(&words, 3), 63);
-        assert_eq!(next_bit(&words, 63), 128);
-        assert_eq!(next_bit(&words, 128), 3);
-        assert_eq!(next_bit(&words, 200), 3);
-        assert_eq!(next_bit(&[1], 0), 0);
     }
 }

@@ -1,9 +1,9 @@
 //! Where packets begin: messages are posted, wait for the NIC, and take turns at the port by which they leave.
 
 use super::dcqcn::Limiter;
+use super::events::Class;
 use super::flows::{FlowState, Status};
 use super::pool::{NONE, Packet};
-use super::wheel::Class;
 use super::{PacketModel, port_of};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::network::Flow;
@@ -31,7 +31,7 @@ impl PacketModel<'_> {
         state.ready = ready;
         self.flows.push(state);
         match state.status {
-            Status::Open if ready > now.as_ps() => self.wheel.push(ready, Class::Flow, id),
+            Status::Open if ready > now.as_ps() => self.events.push(ready, Class::Flow, id),
             Status::Open => self.line_up(id, ready),
             _ => {}
         }
@@ -177,7 +177,7 @@ impl PacketModel<'_> {
             if next > now {
                 // Where it is in several rings, the last turn of all decides when it goes on.
                 if flow.rings == 0 {
-                    self.wheel.push(next, Class::Flow, id);
+                    self.events.push(next, Class::Flow, id);
                 }
                 return;
             }
@@ -192,7 +192,7 @@ impl PacketModel<'_> {
         if self.limiters[id as usize].notifies(now, limits) {
             // The notice goes back the way that the data came, ahead of it.
             let back = self.flows[id as usize].latency;
-            self.wheel.push(now + back, Class::Flow, id + NOTICE);
+            self.events.push(now + back, Class::Flow, id + NOTICE);
         }
     }
 }
