@@ -57,6 +57,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
             .collect(),
         handed_over: job.handed_over(),
         updates: Some(updates),
+        software: update::update_software(&job),
     };
     let timeline = run_step(scenario, step, &cluster)?;
     let facts = TrainingFacts {
@@ -101,7 +102,8 @@ pub(super) fn simulate_pipeline(
     };
     let times = schedule.ranks().iter().map(|actions| actions.iter().map(time).collect()).collect();
     let replicas = vec![cluster.gpus.clone()];
-    let step = Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None };
+    let step =
+        Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
     Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None })

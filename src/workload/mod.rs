@@ -28,7 +28,7 @@ pub use serving::{
 };
 pub use training::{
     Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, Part, PipelineSpec, Ring, Schedule, ScheduleSpec, StageShape,
-    Step, StepWorkload, TrainingSpec, TrainingTraffic, Unit, Update, stages, training_traffic,
+    Step, StepWorkload, TrainingSpec, TrainingTraffic, Uneven, Unit, Update, UpdateSoftware, stages, training_traffic,
 };
 
 use crate::id::OpId;

@@ -5,15 +5,17 @@
 //! (h800_train_chunk_phases.csv): attention forward, MLP backward by input, by weights, MLP forward, attention backward by
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
+mod between;
+
 use super::kernels::{Load, Training};
 use super::spec::CastChoice;
 use super::stage::{Block, StageShape};
-use super::wire::{self, TrainingTraffic};
+use super::wire::TrainingTraffic;
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::{Duration, Time};
-use crate::workload::collective::desk::{Desk, Streams};
+use crate::workload::collective::desk::Streams;
 use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
@@ -60,6 +62,8 @@ pub struct Chunk {
     pub skew: Duration,
     /// Routed experts on a GPU.
     pub experts: u64,
+    /// Load of the experts of the GPU that decides, over that of an average one.
+    pub busiest: f64,
     /// Where a token travels, for models with experts.
     pub traffic: Option<TrainingTraffic>,
     /// The GPUs of the expert-parallel group, in rank order; for a dense model, those of the tensor-parallel group.
@@ -70,6 +74,8 @@ pub struct Chunk {
     pub simulated: Vec<usize>,
     /// The kernels that exchange tokens with experts; without them, transfers cost the wire alone.
     pub exchange: Option<MoeExchange>,
+    /// The same where numbers of tokens have to be found out first.
+    pub counting: Option<MoeExchange>,
     /// What is done.
     pub work: ChunkWork,
 }
@@ -132,12 +138,13 @@ impl<'a> Lowering<'a> {
         let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
         let own = chunk.sequences * chunk.length / chunk.tp;
         let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
+        let busiest = |average: u64| (average as f64 * chunk.busiest).ceil() as u64;
         let load = Load {
             sequences: chunk.sequences,
             length: chunk.length,
             experts: chunk.experts,
-            rows: own * visits,
-            received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
+            rows: busiest(own * visits),
+            received: busiest(chunk.traffic.map_or(0, |traffic| traffic.received(own))),
         };
         let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts };
         let nothing = vec![Vec::new(); streams.len()];
@@ -387,57 +394,6 @@ impl<'a> Lowering<'a> {
             after
         };
         self.streams.iter().zip(after).map(|(&stream, after)| chain(self.graph, stream, after)).collect()
-    }
-
-    /// An all-to-all, after the one before it.
-    fn exchange(&mut self, side: Side, phase: Phase, way: Direction, after: &Front) -> Front {
-        let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
-        let mut ready = after.clone();
-        join(&mut ready, self.exchanged.clone());
-        let label = label(phase, side);
-        let received = match &self.chunk.exchange {
-            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
-            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
-        };
-        self.exchanged = received.clone();
-        received
-    }
-
-    /// The all-to-all as communication kernels do it, on channels that all of them share.
-    fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
-        let mut front = vec![Vec::new(); self.chunk.gpus.len()];
-        let streams = std::mem::take(&mut self.channels);
-        let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
-        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
-            front[rank] = desk.software((rank, 0), self.chunk.skew, ready);
-        }
-        let mut received = kernels.pass(&mut desk, way, &front);
-        self.channels = desk.into_streams();
-        self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
-    }
-
-    /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
-    fn over_tp(&mut self, side: Side) {
-        let tp = self.chunk.tp as usize;
-        if tp == 1 {
-            return;
-        }
-        let label = label(Phase::TensorParallel, side);
-        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
-        let tag = self.graph.collective();
-        let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
-        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
-        for _ in 0..2 * (tp - 1) {
-            let mut received = vec![Vec::new(); held.len()];
-            for (place, &rank) in self.chunk.simulated.iter().enumerate() {
-                let next = rank - rank % tp + (rank + 1) % tp;
-                let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
-                let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
-                received[if folded { place } else { next }].push(sent);
-            }
-            held = received;
-        }
-        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
     }
 }
 
