@@ -73,7 +73,11 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
         chunks: chunk_times,
     };
     let metrics = Metrics::Training(training_metrics(&timeline, facts));
-    let folding = if chunk_folding == Folding::Farthest { Folding::Farthest } else { folding };
+    let folding = match (chunk_folding, folding) {
+        (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
+        (Folding::Sampled, _) => Folding::Sampled,
+        (_, folding) => folding,
+    };
     Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part })
 }
 

@@ -28,7 +28,8 @@ fn pipeline(outcome: &Outcome) -> &PipelineMetrics {
 
 const STEP: &str = "training/v3_2048_h800_mpft.toml";
 /// Few layers on few GPUs, so that every GPU can be simulated: two stages of 16 GPUs.
-const SMALL: [&str; 7] = [
+const SMALL: [&str; 8] = [
+    "workload.training.load_spread=0",
     "nodes=4",
     "parallelism.pp=2",
     "parallelism.ep=16",
@@ -213,6 +214,27 @@ fn the_busiest_experts_decide_where_nothing_else_is_to_do() {
         assert!(((busiest(name) - 1.0) / expected - 1.0).abs() < 0.1, "{name}: {} for {expected}", busiest(name));
     }
     assert!(uneven.step > even.step);
+}
+
+#[test]
+fn one_gpu_with_the_busiest_experts_stands_for_all_with_theirs() {
+    // One stage of four layers with experts and one more with head, over 64 GPUs each, so that all of them can be simulated.
+    let sets = [
+        "nodes=16",
+        "parallelism.pp=2",
+        "parallelism.last_stage_layers=4",
+        "model.layers=8",
+        "workload.training.global_batch=256",
+        "model.moe.first_dense_layers=0",
+        "workload.training.load_spread=1",
+    ];
+    let folded = run(STEP, &sets);
+    let unfolded = run(STEP, &[&sets[..], &["symmetry=unfold"]].concat());
+    assert_eq!((folded.folding, unfolded.folding), (Folding::Sampled, Folding::None));
+    for (one, all) in training(&folded).chunks.iter().zip(&training(&unfolded).chunks) {
+        let ratio = one.time / all.time;
+        assert!((0.99..1.01).contains(&ratio), "{}: {} for one, {} for all", one.name, one.time, all.time);
+    }
 }
 
 #[test]

@@ -14,10 +14,10 @@ use crate::run::build;
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Count, Duration, Time};
+use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec,
-    RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
+    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
 use std::collections::BTreeMap;
 
@@ -79,6 +79,9 @@ impl<'a> Chunks<'a> {
     pub(super) fn folding(&self) -> Folding {
         match (self.folded, self.farthest) {
             (false, _) => Folding::None,
+            (true, false) if self.job.spec.load_spread > Fraction::ZERO && self.job.model.moe.is_some() => {
+                Folding::Sampled
+            }
             (true, false) => Folding::Exact,
             (true, true) => Folding::Farthest,
         }
@@ -185,7 +188,8 @@ impl<'a> Chunks<'a> {
     pub(super) fn timeline(&mut self, work: ChunkWork) -> Result<Timeline, Invalid> {
         let group = self.group(0);
         let (simulated, _) = self.simulated(&group);
-        self.run(work, self.busiest(work, &group), &group, &simulated)
+        let (loads, _) = self.loads(work, &group, &simulated);
+        self.run(work, loads, &group, &simulated)
     }
 
     fn simulate(
@@ -194,8 +198,8 @@ impl<'a> Chunks<'a> {
         group: &[DeviceId],
         simulated: &[usize],
     ) -> Result<(ChunkTime, Timeline), Invalid> {
-        let busiest = self.busiest(work, group);
-        let timeline = self.run(work, busiest, group, simulated)?;
+        let (loads, busiest) = self.loads(work, group, simulated);
+        let timeline = self.run(work, loads, group, simulated)?;
         let parts = breakdown(&timeline);
         let time = ChunkTime {
             name: name(work),
@@ -206,13 +210,13 @@ impl<'a> Chunks<'a> {
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
             phases: parts.phases,
-            links: self.loads(&timeline, simulated.len())?,
+            links: self.link_loads(&timeline, simulated.len())?,
         };
         Ok((time, timeline))
     }
 
     /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
-    fn loads(&self, timeline: &Timeline, simulated: usize) -> Result<Vec<KindLoad>, Invalid> {
+    fn link_loads(&self, timeline: &Timeline, simulated: usize) -> Result<Vec<KindLoad>, Invalid> {
         let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
         for span in &timeline.spans {
             if let Work::Send { from, to, bytes } = span.work {
@@ -230,14 +234,15 @@ impl<'a> Chunks<'a> {
         Ok(kind_loads(&passed, topology, (simulated, self.cluster.gpus.len()), timeline.end() - Time::ZERO))
     }
 
-    /// Load of the experts of the GPU that decides how long `work` takes, over that of an average one.
+    /// Loads of the experts of each simulated GPU, and that of the busiest one over that of an average one.
     ///
-    /// Where every layer ends in an exchange that all wait for, it is the busiest one of each layer. Where there is other work
-    /// until the result of an exchange is needed, who is late in one layer catches up in another, and it is the one with most to do
-    /// in all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights.
-    fn busiest(&self, work: ChunkWork, group: &[DeviceId]) -> f64 {
+    /// Where all are simulated, each has a load of its own in each layer. Else the one has the load of the GPU that decides. Where
+    /// every layer ends in an exchange that all wait for, that is the busiest one of each layer. Where there is other work until
+    /// the result of an exchange is needed, who is late in one layer catches up in another, and it is the one with most to do in
+    /// all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights.
+    fn loads(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> (Vec<Loads>, f64) {
         let Job { spec, model, plan, .. } = *self.job;
-        let Some(moe) = &model.moe else { return 1.0 };
+        let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
         let sequences = group.len() as u64 / u64::from(plan.tp()) * spec.micro_batch.wide();
         let experts = moe.routed_experts.wide().div_ceil(group.len() as u64);
         let uneven = Uneven::new(spec.load_spread, group.len(), experts, sequences);
@@ -249,10 +254,32 @@ impl<'a> Chunks<'a> {
             ChunkWork::BackwardWeight(stage) => layers(stage, 1.0),
             ChunkWork::Overlapped { forward, backward } => [layers(forward, 1.0), layers(backward, 2.0)].concat(),
         };
-        uneven.busiest(&weights, &mut Seed(self.job.scenario.seed).stream("load"))
+        let mut rng = Seed(self.job.scenario.seed).stream("load");
+        if simulated.len() == 1 {
+            let busiest = uneven.busiest(&weights, &mut rng);
+            return (vec![Loads::alike(busiest)], busiest);
+        }
+        let blocks = |stage: StageShape| stage.n_blocks(true);
+        let passes = match work {
+            ChunkWork::Forward(stage) => [blocks(stage), 0],
+            ChunkWork::Backward(stage) | ChunkWork::BackwardInput(stage) | ChunkWork::BackwardWeight(stage) => {
+                [0, blocks(stage)]
+            }
+            ChunkWork::Overlapped { forward, backward } => [blocks(forward), blocks(backward)],
+        };
+        let [forward, backward] = passes.map(|blocks| uneven.draw(blocks, &mut rng));
+        let most = forward.iter().chain(&backward).flatten().copied().fold(1.0, f64::max);
+        let loads = forward.into_iter().zip(backward).map(|(a, b)| Loads { drawn: [a, b], otherwise: 1.0 });
+        (loads.collect(), most)
     }
 
-    fn run(&self, work: ChunkWork, busiest: f64, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
+    fn run(
+        &self,
+        work: ChunkWork,
+        loads: Vec<Loads>,
+        group: &[DeviceId],
+        simulated: &[usize],
+    ) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
         let beside = |costs: NormalCosts| if overlapped { costs.while_computing() } else { costs };
@@ -267,7 +294,7 @@ impl<'a> Chunks<'a> {
             casts: spec.casts,
             skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
-            busiest,
+            loads,
             traffic: self.traffic,
             gpus: group.to_vec(),
             per_node: (self.cluster.gpus_per_node as usize).min(group.len()),

@@ -10,6 +10,7 @@ mod between;
 use super::kernels::{Load, Training};
 use super::spec::CastChoice;
 use super::stage::{Block, StageShape};
+use super::uneven::Loads;
 use super::wire::TrainingTraffic;
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
@@ -62,8 +63,8 @@ pub struct Chunk {
     pub skew: Duration,
     /// Routed experts on a GPU.
     pub experts: u64,
-    /// Load of the experts of the GPU that decides, over that of an average one.
-    pub busiest: f64,
+    /// Loads of the experts of each simulated GPU.
+    pub loads: Vec<Loads>,
     /// Where a token travels, for models with experts.
     pub traffic: Option<TrainingTraffic>,
     /// The GPUs of the expert-parallel group, in rank order; for a dense model, those of the tensor-parallel group.
@@ -138,13 +139,12 @@ impl<'a> Lowering<'a> {
         let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
         let own = chunk.sequences * chunk.length / chunk.tp;
         let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
-        let busiest = |average: u64| (average as f64 * chunk.busiest).ceil() as u64;
         let load = Load {
             sequences: chunk.sequences,
             length: chunk.length,
             experts: chunk.experts,
-            rows: busiest(own * visits),
-            received: busiest(chunk.traffic.map_or(0, |traffic| traffic.received(own))),
+            rows: own * visits,
+            received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
         };
         let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts };
         let nothing = vec![Vec::new(); streams.len()];
@@ -301,7 +301,7 @@ impl<'a> Lowering<'a> {
         }
         self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
         join(&mut self.forward, dispatched);
-        self.step(side, Phase::Experts, &self.kernels.routed_forward());
+        self.step_each(side, Phase::Experts, &self.by_load(side, |kernels| kernels.routed_forward()));
     }
 
     /// Router and dispatch: when tokens are where their experts are.
@@ -339,7 +339,7 @@ impl<'a> Lowering<'a> {
         }
         self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
         join(&mut self.backward, dispatched);
-        self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
+        self.step_each(side, Phase::FfnBackward, &self.by_load(side, |kernels| kernels.routed_input()));
     }
 
     fn dispatch_backward(&mut self, side: Side, block: Block) {
@@ -352,8 +352,8 @@ impl<'a> Lowering<'a> {
 
     fn ffn_weights(&mut self, side: Side, block: Block) {
         let kernels = match block {
-            Block::Dense => self.kernels.dense_weights(),
-            _ => self.kernels.expert_weights(),
+            Block::Dense => vec![self.kernels.dense_weights(); self.streams.len()],
+            _ => self.by_load(side, |kernels| kernels.expert_weights()),
         };
         self.aside(side, Phase::FfnWeights, &kernels);
     }
@@ -367,25 +367,37 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention_weights(&mut self, side: Side) {
-        self.aside(side, Phase::AttentionWeights, &self.kernels.attention_weights());
+        let kernels = vec![self.kernels.attention_weights(); self.streams.len()];
+        self.aside(side, Phase::AttentionWeights, &kernels);
     }
 
-    /// Kernels that the pass goes on from.
+    /// Kernels of routed experts, for each GPU those of its load.
+    fn by_load(&self, side: Side, kernels: fn(&Training<'_>) -> Vec<Kernel>) -> Vec<Vec<Kernel>> {
+        let of = |loads: &Loads| kernels(&self.kernels.with_load(loads.of(side.number, side.layer)));
+        self.chunk.loads.iter().map(of).collect()
+    }
+
+    /// Kernels that the pass goes on from, the same on every GPU.
     fn step(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        self.step_each(side, phase, &vec![kernels.to_vec(); self.streams.len()]);
+    }
+
+    /// Kernels that the pass goes on from, GPU by GPU.
+    fn step_each(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>]) {
         let front = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
         let done = self.compute(side, phase, kernels, &front);
         *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = done;
     }
 
     /// Kernels that nothing in the chunk waits for: they only take their turn on the stream.
-    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>]) {
         let nothing = vec![Vec::new(); self.streams.len()];
         self.compute(side, phase, kernels, &nothing);
     }
 
-    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Kernel], after: &Front) -> Front {
+    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>], after: &Front) -> Front {
         let label = label(phase, side);
-        let chain = |graph: &mut OpGraph, stream: StreamId, after: &Vec<OpId>| {
+        let chain = |graph: &mut OpGraph, stream: StreamId, kernels: &Vec<Kernel>, after: &Vec<OpId>| {
             let mut after = after.clone();
             for &kernel in kernels {
                 let op = Op { work: Work::Compute(kernel), label, stream: Some(stream), collective: None };
@@ -393,7 +405,8 @@ impl<'a> Lowering<'a> {
             }
             after
         };
-        self.streams.iter().zip(after).map(|(&stream, after)| chain(self.graph, stream, after)).collect()
+        let gpus = self.streams.iter().zip(kernels).zip(after);
+        gpus.map(|((&stream, kernels), after)| chain(self.graph, stream, kernels, after)).collect()
     }
 }
 

@@ -19,6 +19,6 @@ pub use schedule::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
 pub use spec::{CastChoice, PipelineSpec, TrainingSpec};
 pub use stage::StageShape;
 pub use step::{Step, StepWorkload};
-pub use uneven::Uneven;
+pub use uneven::{Loads, Uneven};
 pub use update::{Ring, Update, UpdateSoftware};
 pub use wire::{TrainingTraffic, training_traffic};

@@ -53,6 +53,11 @@ impl StageShape {
         (self.moe_layers + modules) as usize
     }
 
+    /// How many blocks a pass has.
+    pub fn n_blocks(&self, modules_are_moe: bool) -> usize {
+        self.blocks(modules_are_moe).len()
+    }
+
     /// The blocks in the order of a forward pass. Modules have layers of the model's last kind.
     pub(super) fn blocks(&self, modules_are_moe: bool) -> Vec<Block> {
         let mut blocks = Vec::new();
