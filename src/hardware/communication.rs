@@ -151,6 +151,12 @@ pub struct NormalCosts {
     pub memory_beside: BytesPerSec,
     /// Tokens that pass through all stages before the stages overlap.
     pub fill_tokens: Count,
+    /// First dispatch of tokens, before those of gradients go the same ways: counting, per token of a GPU.
+    pub count_token: Duration,
+    /// The same: until the host knows how many tokens arrive, and has launched what moves them.
+    pub count_wait: Duration,
+    /// The same: what all rates keep, of those of a dispatch whose numbers are known, while kernels compute on the other SMs.
+    pub beside_counts: Fraction,
     /// Data per byte on the scale-up link.
     pub scale_up_share: Fraction,
     /// Data per byte on the NIC's link.
@@ -160,7 +166,15 @@ pub struct NormalCosts {
 impl NormalCosts {
     /// The costs while kernels compute beside the exchange: every rate is `beside_compute` of its own.
     pub fn while_computing(self) -> NormalCosts {
-        let part = self.beside_compute;
+        self.slowed(self.beside_compute)
+    }
+
+    /// The costs of a dispatch that has to find out how many tokens arrive, while kernels compute beside it.
+    pub fn while_counting(self) -> NormalCosts {
+        self.slowed(self.beside_counts)
+    }
+
+    fn slowed(self, part: Fraction) -> NormalCosts {
         let share = |share: Fraction| Fraction::new(share.get() * part.get()).expect("a part of a part");
         NormalCosts {
             dispatch_copy_rate_per_sm: self.dispatch_copy_rate_per_sm.achieved(part),

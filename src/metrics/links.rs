@@ -2,9 +2,9 @@
 
 use crate::id::{DeviceId, LinkId};
 use crate::timeline::Timeline;
-use crate::topology::Topology;
+use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, Duration, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much of a link was used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +29,54 @@ pub fn link_loads(timeline: &Timeline, topology: &Topology) -> Vec<LinkLoad> {
     };
     let mut loads: Vec<LinkLoad> = timeline.links.iter().map(load).collect();
     loads.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation).then(a.link.cmp(&b.link)));
+    loads
+}
+
+/// How busy the links between two kinds of devices are while every GPU does what those that were simulated do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KindLoad {
+    /// Where the links begin.
+    pub from: DeviceKind,
+    /// Where they end.
+    pub to: DeviceKind,
+    /// What passed such links for each GPU, with what protocols add.
+    pub carried: Bytes,
+    /// Planes of the fabric that they belong to; none for links inside nodes.
+    pub planes: usize,
+    /// The same as a part of what all links of this kind would have passed meanwhile.
+    pub utilisation: f64,
+}
+
+/// Loads by kinds of ends, the busiest first: `passed` is what passed each link in `time` for `simulated` GPUs, of `gpus` alike.
+pub fn kind_loads(
+    passed: &BTreeMap<LinkId, f64>,
+    topology: &Topology,
+    (simulated, gpus): (usize, usize),
+    time: Duration,
+) -> Vec<KindLoad> {
+    let kinds = |link: LinkId| {
+        let (from, to) = topology.ends(link);
+        (topology.device(from).kind, topology.device(to).kind)
+    };
+    let mut of_kind: BTreeMap<(DeviceKind, DeviceKind), (f64, BTreeSet<u32>)> = BTreeMap::new();
+    for (&link, &bytes) in passed {
+        let (from, to) = topology.ends(link);
+        let (sum, planes) = of_kind.entry(kinds(link)).or_default();
+        *sum += bytes;
+        let switches = [from, to].map(|end| topology.device(end)).into_iter().filter(|end| end.kind.is_fabric_switch());
+        planes.extend(switches.map(|switch| switch.plane));
+    }
+    let mut possible: BTreeMap<(DeviceKind, DeviceKind), f64> = BTreeMap::new();
+    for (id, link) in topology.links() {
+        *possible.entry(kinds(id)).or_default() += link.achievable.get() as f64 * time.as_secs() / gpus as f64;
+    }
+    let load = |((from, to), (sum, planes)): ((DeviceKind, DeviceKind), (f64, BTreeSet<u32>))| {
+        let each = sum / simulated as f64;
+        let utilisation = if possible[&(from, to)] > 0.0 { each / possible[&(from, to)] } else { 0.0 };
+        KindLoad { from, to, carried: Bytes::new(each as u64), planes: planes.len(), utilisation }
+    };
+    let mut loads: Vec<KindLoad> = of_kind.into_iter().map(load).collect();
+    loads.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation).then((a.from, a.to).cmp(&(b.from, b.to))));
     loads
 }
 

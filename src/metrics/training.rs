@@ -1,6 +1,7 @@
 //! A training step as people who train see it, in the rows of arXiv 2505.09343, table 4.
 
 use super::busy::{Breakdown, PhaseTime, breakdown};
+use super::links::KindLoad;
 use super::named::{Metric, metric, named_breakdown};
 use crate::timeline::{Span, Timeline};
 use crate::units::{Duration, Flops, FlopsPerSec, Time, Usd, UsdPerHour, Watts};
@@ -36,6 +37,8 @@ pub struct ChunkTime {
     pub name: String,
     /// How many of them a step has, over all ranks of a replica.
     pub count: usize,
+    /// Load of the experts of the GPU that decides how long it takes, over that of an average one.
+    pub busiest: f64,
     /// How long it takes.
     pub time: Duration,
     /// Time during which its GPU computes.
@@ -46,6 +49,8 @@ pub struct ChunkTime {
     pub exposed: Duration,
     /// Time of each phase of its layers.
     pub phases: Vec<PhaseTime>,
+    /// How busy links are meanwhile.
+    pub links: Vec<KindLoad>,
 }
 
 /// How one pipeline rank spends a step. The parts add up to the step.

@@ -157,6 +157,8 @@ pub struct TrainedWeights {
     pub experts: u64,
     /// Of all else.
     pub rest: u64,
+    /// Of `rest`: embedding, head, gates and norms, which products never meet in a narrow format.
+    pub wide: u64,
 }
 
 /// The parameters on a GPU that trains `stages` of the `cut` that the plan makes of the model's layers.
@@ -168,7 +170,11 @@ pub fn trained_weights(
     mtp: bool,
 ) -> TrainedWeights {
     let share = Share::of(model, plan, cut, stages, mtp);
-    TrainedWeights { experts: share.routed_experts, rest: share.parameters() - share.routed_experts }
+    TrainedWeights {
+        experts: share.routed_experts,
+        rest: share.parameters() - share.routed_experts,
+        wide: share.embedding,
+    }
 }
 
 fn fullest(stages: impl Iterator<Item = MemoryUse>) -> MemoryUse {

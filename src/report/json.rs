@@ -1,6 +1,8 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
-use crate::metrics::{Breakdown, ChunkTime, CutOff, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads};
+use crate::metrics::{
+    Breakdown, ChunkTime, CutOff, KindLoad, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads,
+};
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
 
@@ -70,15 +72,28 @@ fn pipeline(metrics: &Metrics) -> Value {
         json!({
             "name": chunk.name,
             "count": chunk.count,
+            "busiest_experts": chunk.busiest,
             "time_us": us(chunk.time),
             "computing_us": us(chunk.computing),
             "communicating_us": us(chunk.communicating),
             "exposed_us": us(chunk.exposed),
             "phases": chunk.phases.iter().map(phase).collect::<Value>(),
+            "links": chunk.links.iter().map(kind_load).collect::<Value>(),
         })
     };
     let (ranks, chunks): (Value, Value) = (ranks.iter().map(rank).collect(), chunks.iter().map(chunk).collect());
     json!({ "ranks": ranks, "chunks": chunks })
+}
+
+/// How busy the links between two kinds of devices are.
+fn kind_load(load: &KindLoad) -> Value {
+    json!({
+        "from": load.from.name(),
+        "to": load.to.name(),
+        "carried_bytes_per_gpu": load.carried.get(),
+        "planes": load.planes,
+        "utilisation": load.utilisation,
+    })
 }
 
 fn phases(breakdown: &Breakdown) -> Value {

@@ -31,7 +31,7 @@ pub(super) fn training_text(m: &TrainingMetrics) -> String {
 
 /// Where the time of a training step goes, rank by rank and chunk by chunk.
 pub(super) fn training_details(m: &TrainingMetrics) -> String {
-    format!("{}\n{}", ranks(&m.ranks), chunks(m))
+    format!("{}\n{}\n{}", ranks(&m.ranks), chunks(m), links(m))
 }
 
 /// The answer to a schedule by itself.
@@ -67,7 +67,7 @@ fn ranks(ranks: &[RankTime]) -> String {
 }
 
 fn chunks(m: &TrainingMetrics) -> String {
-    let names = ["count", "time", "computing", "communicating", "exposed"];
+    let names = ["count", "time", "computing", "communicating", "exposed", "busiest experts"];
     let columns: Vec<(&str, Align)> =
         [("chunk", Align::Left)].into_iter().chain(names.map(|name| (name, Align::Right))).collect();
     let mut table = Table::new(&columns);
@@ -75,7 +75,24 @@ fn chunks(m: &TrainingMetrics) -> String {
         let mut row = vec![chunk.name.clone(), chunk.count.to_string()];
         let times = [chunk.time, chunk.computing, chunk.communicating, chunk.exposed];
         row.extend(times.map(|time| format!("{time:.2}")));
+        row.push(format!("{:+.1} %", (chunk.busiest - 1.0) * 100.0));
         table.row(row);
     }
     format!("Chunks, each simulated once\n{}", table.headed())
+}
+
+/// How busy links are while the chunk runs that takes most of the step.
+fn links(m: &TrainingMetrics) -> String {
+    let longest = m.chunks.iter().max_by_key(|chunk| chunk.time * chunk.count as u64);
+    let Some(chunk) = longest.filter(|chunk| !chunk.links.is_empty()) else { return String::new() };
+    let columns = [("links", Align::Left), ("per GPU", Align::Right), ("planes", Align::Right), ("used", Align::Right)];
+    let mut table = Table::new(&columns);
+    for load in &chunk.links {
+        let ends = format!("{} to {}", load.from.name(), load.to.name());
+        let used = format!("{:.1} %", load.utilisation * 100.0);
+        let planes = if load.planes == 0 { String::new() } else { load.planes.to_string() };
+        table.row(vec![ends, format!("{:.2}", load.carried), planes, used]);
+    }
+    let head = format!("Links during {} (protocols and what slows transfers included)", chunk.name);
+    format!("{head}\n{}", table.headed())
 }

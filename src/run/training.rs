@@ -57,6 +57,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
             .collect(),
         handed_over: job.handed_over(),
         updates: Some(updates),
+        software: update::update_software(&job),
     };
     let timeline = run_step(scenario, step, &cluster)?;
     let facts = TrainingFacts {
@@ -72,7 +73,11 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
         chunks: chunk_times,
     };
     let metrics = Metrics::Training(training_metrics(&timeline, facts));
-    let folding = if chunk_folding == Folding::Farthest { Folding::Farthest } else { folding };
+    let folding = match (chunk_folding, folding) {
+        (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
+        (Folding::Sampled, _) => Folding::Sampled,
+        (_, folding) => folding,
+    };
     Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part })
 }
 
@@ -101,7 +106,8 @@ pub(super) fn simulate_pipeline(
     };
     let times = schedule.ranks().iter().map(|actions| actions.iter().map(time).collect()).collect();
     let replicas = vec![cluster.gpus.clone()];
-    let step = Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None };
+    let step =
+        Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
     Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None })

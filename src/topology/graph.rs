@@ -33,6 +33,20 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
+    /// The name in texts and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Cpu => "CPU",
+            DeviceKind::Gpu => "GPU",
+            DeviceKind::Nic => "NIC",
+            DeviceKind::NvSwitch => "scale-up switch",
+            DeviceKind::Leaf => "leaf",
+            DeviceKind::Spine => "spine",
+            DeviceKind::Core => "core",
+            DeviceKind::Router => "router",
+        }
+    }
+
     /// Whether the device is a switch of the scale-out fabric.
     pub const fn is_fabric_switch(self) -> bool {
         matches!(self, DeviceKind::Leaf | DeviceKind::Spine | DeviceKind::Core | DeviceKind::Router)

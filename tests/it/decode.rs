@@ -191,6 +191,33 @@ fn wider_expert_parallelism_saves_reading_the_experts_that_others_hold() {
 }
 
 #[test]
+fn cut_experts_read_as_much_as_whole_ones() {
+    // 32 whole experts on each of eight GPUs, or an eighth of each of 256: the same weights, added up over the same GPUs.
+    let common = [
+        "kernel=roofline",
+        "parallelism.tp=8",
+        "workload.decode.experts.reach=all_reduce",
+        "workload.decode.experts.gate=balanced",
+    ];
+    let whole = run("h200_node_decode.toml", &[&common[..], &["parallelism.ep=8"]].concat());
+    let cut = run("h200_node_decode.toml", &[&common[..], &["parallelism.ep=1", "parallelism.expert_tp=8"]].concat());
+    let weights = |outcome: &Outcome| outcome.memory.as_ref().expect("a model is in memory").used.weights;
+    assert_eq!(weights(&whole), weights(&cut));
+    let experts = |outcome: &Outcome| {
+        let phases = &decode(outcome).breakdown.phases;
+        let of = phases.iter().find(|phase| phase.phase == Phase::Experts && !phase.communication);
+        of.expect("experts are computed").busy
+    };
+    // All are awake: three matrices of 32 experts in each of 58 layers, in FP8, at no more than 4.8 TB/s.
+    let least = Bytes::new(58 * 32 * 3 * 7168 * 2048) / BytesPerSec::new(4_800_000_000_000);
+    let (whole, cut) = (experts(&whole), experts(&cut));
+    assert!(whole >= least, "{whole} for {least}");
+    // Cut experts read each of 1,024 rows of tokens on every GPU, eight times as many as whole ones, which is a fiftieth of the weights.
+    let ratio = cut / whole;
+    assert!((1.0..1.1).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn a_drafted_token_pays_where_weights_bound_and_less_where_load_does() {
     let speedup = |plain: &str, drafting: &str| {
         let per_user = |name: &str| decode(&run(name, &[])).tokens_per_sec_per_user;

@@ -28,7 +28,8 @@ fn pipeline(outcome: &Outcome) -> &PipelineMetrics {
 
 const STEP: &str = "training/v3_2048_h800_mpft.toml";
 /// Few layers on few GPUs, so that every GPU can be simulated: two stages of 16 GPUs.
-const SMALL: [&str; 7] = [
+const SMALL: [&str; 8] = [
+    "workload.training.load_spread=0",
     "nodes=4",
     "parallelism.pp=2",
     "parallelism.ep=16",
@@ -153,6 +154,110 @@ fn planes_and_rails_train_alike_because_their_fabrics_carry_the_same() {
     for load in loads.iter().flatten() {
         assert!(load.utilisation < 0.5, "{load:?}");
     }
+}
+
+#[test]
+fn chunks_load_the_links_of_planes_and_rails_alike() {
+    let chunks = ["training/v3_2048_h800_mpft.toml", "training/v3_2048_h800_mrft.toml"]
+        .map(|scenario| main_chunk(training(&run(scenario, &[]))).clone());
+    let [planes, rails] = chunks.each_ref().map(|chunk| &chunk.links);
+    let fabric = |kind: DeviceKind| kind.is_fabric_switch();
+    // Inside nodes and at NICs the same bytes pass, kind by kind; no kind of link is near its limit in either.
+    for load in planes.iter().filter(|load| !fabric(load.from) || !fabric(load.to)) {
+        let other = rails.iter().find(|other| (other.from, other.to) == (load.from, load.to)).expect("the same kinds");
+        assert_eq!((load.carried, load.utilisation), (other.carried, other.utilisation), "{load:?}");
+    }
+    assert!(planes.iter().chain(rails).all(|load| load.utilisation < 0.95), "{planes:?} and {rails:?}");
+    let busiest = |kinds: [DeviceKind; 2]| {
+        planes.iter().find(|load| [load.from, load.to] == kinds).expect("such links are used").utilisation
+    };
+    // More copies of a token stay in the node, over faster links: 3.4 nodes at 50 GB/s against 7.4 GPUs at 160.
+    let (nic, nvlink) =
+        (busiest([DeviceKind::Nic, DeviceKind::Leaf]), busiest([DeviceKind::Gpu, DeviceKind::NvSwitch]));
+    assert!(nic > nvlink && nic > 0.3, "{nic} and {nvlink}");
+    // What enters the fabric leaves it.
+    assert_eq!(nic, busiest([DeviceKind::Leaf, DeviceKind::Nic]));
+}
+
+#[test]
+fn tokens_wait_for_their_counts_once_a_layer() {
+    let find = |sets: &[&str]| {
+        let outcome = run(STEP, sets);
+        training(&outcome).chunks.iter().find(|chunk| chunk.name == "F of 4 MoE").expect("a middle stage").time
+    };
+    let known = find(&[
+        "hardware.communication.experts.normal.count_token=0 ns",
+        "hardware.communication.experts.normal.count_wait=0 ns",
+    ]);
+    let wait = find(&[
+        "hardware.communication.experts.normal.count_token=10 ns",
+        "hardware.communication.experts.normal.count_wait=100 us",
+    ]);
+    assert_eq!(wait - known, (Duration::from_ns(10) * 4096 + Duration::from_ns(100_000)) * 4);
+}
+
+#[test]
+fn the_busiest_experts_decide_where_nothing_else_is_to_do() {
+    let of = |spread: &str| training(&run(STEP, &[&format!("workload.training.load_spread={spread}")])).clone();
+    let (even, uneven) = (of("0"), of("1"));
+    for (even, uneven) in even.chunks.iter().zip(&uneven.chunks) {
+        assert_eq!((&even.name, even.busiest), (&uneven.name, 1.0));
+        // No chunk grows by more than its experts do.
+        let grown = uneven.time / even.time;
+        assert!((1.0..=uneven.busiest).contains(&grown), "{}: {grown} for {}", even.name, uneven.busiest);
+    }
+    let busiest = |name: &str| uneven.chunks.iter().find(|chunk| chunk.name == name).expect("a middle stage").busiest;
+    // 2.34 standard deviations of 1 / sqrt(4 experts x 64 sequences); over eight layers that even each other out, with weights 1 and 2.
+    let alone = 2.34 / 16.0;
+    let together = alone * 20_f64.sqrt() / 12.0;
+    for (name, expected) in [("F of 4 MoE", alone), ("F of 4 MoE & B of 4 MoE", together)] {
+        assert!(((busiest(name) - 1.0) / expected - 1.0).abs() < 0.1, "{name}: {} for {expected}", busiest(name));
+    }
+    assert!(uneven.step > even.step);
+}
+
+#[test]
+fn one_gpu_with_the_busiest_experts_stands_for_all_with_theirs() {
+    // One stage of four layers with experts and one more with head, over 64 GPUs each, so that all of them can be simulated.
+    let sets = [
+        "nodes=16",
+        "parallelism.pp=2",
+        "parallelism.last_stage_layers=4",
+        "model.layers=8",
+        "workload.training.global_batch=256",
+        "model.moe.first_dense_layers=0",
+        "workload.training.load_spread=1",
+    ];
+    let folded = run(STEP, &sets);
+    let unfolded = run(STEP, &[&sets[..], &["symmetry=unfold"]].concat());
+    assert_eq!((folded.folding, unfolded.folding), (Folding::Sampled, Folding::None));
+    for (one, all) in training(&folded).chunks.iter().zip(&training(&unfolded).chunks) {
+        let ratio = one.time / all.time;
+        assert!((0.99..1.01).contains(&ratio), "{}: {} for one, {} for all", one.name, one.time, all.time);
+    }
+}
+
+#[test]
+fn weights_are_updated_after_all_agree_on_the_norm() {
+    let outcome = run(STEP, &SMALL);
+    let spans = &outcome.timeline.spans;
+    let of = |phase: Phase| spans.iter().filter(move |span| span.label.phase == phase);
+    // 32 GPUs add up a sum of four bytes in five rounds; two of them stand for all.
+    let sums: Vec<_> = of(Phase::Optimizer).filter(|span| matches!(span.work, Work::Send { .. })).collect();
+    assert_eq!(sums.len(), 10);
+    assert!(sums.iter().all(|span| matches!(span.work, Work::Send { bytes, .. } if bytes == Bytes::new(4))));
+    let kernels: Vec<_> = of(Phase::Optimizer).filter(|span| matches!(span.work, Work::Compute(_))).collect();
+    // Norm, update and cast of each rank, in this order, with the sums between the first two and the gathering before the last.
+    for rank in 0..2 {
+        let own: Vec<_> = kernels.iter().filter(|span| span.label.layer == rank).collect();
+        let [norm, update, cast] = own[..] else { panic!("{own:?}") };
+        assert!(sums.iter().all(|sum| norm.end <= sum.start && sum.end <= update.start));
+        let gathered = of(Phase::ParameterGather).filter(|span| span.label.layer == rank).map(|span| span.end).max();
+        assert_eq!(gathered, Some(cast.ready));
+    }
+    // FP32 gradients are read for the norm where they were reduced to: what a rank has after its part of the ring.
+    let reduced = of(Phase::GradientReduce).filter(|span| matches!(span.work, Work::Send { .. }));
+    assert!(reduced.map(|span| span.end).max().unwrap() <= sums[0].start);
 }
 
 #[test]

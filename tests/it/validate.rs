@@ -29,7 +29,7 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("moe_grouped_gemm", 0.047, 0.173),
     ("mla_attention", 0.048, 0.128),
     ("h800_train_chunk_kernels", 0.091, 0.215),
-    ("h800_train_chunk_phases", 0.064, 0.147),
+    ("h800_train_chunk_phases", 0.056, 0.122),
     ("nccl_one_domain", 0.037, 0.115),
     ("deepep_published", 0.035, 0.168),
     ("deepep_ll_sweep", 0.039, 0.104),

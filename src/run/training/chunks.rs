@@ -4,19 +4,20 @@ use super::Job;
 use crate::dtype::Dtype;
 use crate::engine;
 use crate::gpu::{Beside, Taken};
-use crate::id::DeviceId;
+use crate::hardware::NormalCosts;
+use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, Part, breakdown};
+use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Count, Duration, Time};
+use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec,
-    RowFormat, StageShape, TrainingTraffic, training_traffic,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
+    MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
 use std::collections::BTreeMap;
 
@@ -64,8 +65,8 @@ impl<'a> Chunks<'a> {
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
-                let timeline = self.run(work, &group, &simulated)?;
-                self.found.insert(key.clone(), (chunk_time(work, &timeline), timeline));
+                let simulated = self.simulate(work, &group, &simulated)?;
+                self.found.insert(key.clone(), simulated);
             }
             let (found, _) = self.found.get_mut(&key).expect("simulated above");
             found.count += 1;
@@ -78,6 +79,9 @@ impl<'a> Chunks<'a> {
     pub(super) fn folding(&self) -> Folding {
         match (self.folded, self.farthest) {
             (false, _) => Folding::None,
+            (true, false) if self.job.spec.load_spread > Fraction::ZERO && self.job.model.moe.is_some() => {
+                Folding::Sampled
+            }
             (true, false) => Folding::Exact,
             (true, true) => Folding::Farthest,
         }
@@ -136,7 +140,12 @@ impl<'a> Chunks<'a> {
     }
 
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
-    fn exchange(&self, group: &[DeviceId], simulated: &[usize], overlapped: bool) -> Option<MoeExchange> {
+    fn exchange(
+        &self,
+        group: &[DeviceId],
+        simulated: &[usize],
+        slowed: impl Fn(NormalCosts) -> NormalCosts,
+    ) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let sms = Count::new(spec.communication_sms)?;
@@ -163,9 +172,7 @@ impl<'a> Chunks<'a> {
         let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
         let mut costs = software.experts.clone();
-        if overlapped {
-            costs.normal = costs.normal.while_computing();
-        }
+        costs.normal = slowed(costs.normal);
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
@@ -181,12 +188,102 @@ impl<'a> Chunks<'a> {
     pub(super) fn timeline(&mut self, work: ChunkWork) -> Result<Timeline, Invalid> {
         let group = self.group(0);
         let (simulated, _) = self.simulated(&group);
-        self.run(work, &group, &simulated)
+        let (loads, _) = self.loads(work, &group, &simulated);
+        self.run(work, loads, &group, &simulated)
     }
 
-    fn run(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> Result<Timeline, Invalid> {
+    fn simulate(
+        &self,
+        work: ChunkWork,
+        group: &[DeviceId],
+        simulated: &[usize],
+    ) -> Result<(ChunkTime, Timeline), Invalid> {
+        let (loads, busiest) = self.loads(work, group, simulated);
+        let timeline = self.run(work, loads, group, simulated)?;
+        let parts = breakdown(&timeline);
+        let time = ChunkTime {
+            name: name(work),
+            count: 0,
+            busiest,
+            time: timeline.end() - Time::ZERO,
+            computing: parts.computing,
+            communicating: parts.communicating,
+            exposed: parts.exposed_communication,
+            phases: parts.phases,
+            links: self.link_loads(&timeline, simulated.len())?,
+        };
+        Ok((time, timeline))
+    }
+
+    /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
+    fn link_loads(&self, timeline: &Timeline, simulated: usize) -> Result<Vec<KindLoad>, Invalid> {
+        let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
+        for span in &timeline.spans {
+            if let Work::Send { from, to, bytes } = span.work {
+                *sent.entry((from, to)).or_default() += bytes.get();
+            }
+        }
+        let mut routes = build::routes(self.job.scenario, self.cluster)?;
+        let mut passed: BTreeMap<LinkId, f64> = BTreeMap::new();
+        for ((from, to), bytes) in sent {
+            for share in routes.shares(from, to, 1).into_iter().flatten() {
+                *passed.entry(share.link).or_default() += share.part * bytes as f64;
+            }
+        }
+        let topology = &self.cluster.topology;
+        Ok(kind_loads(&passed, topology, (simulated, self.cluster.gpus.len()), timeline.end() - Time::ZERO))
+    }
+
+    /// Loads of the experts of each simulated GPU, and that of the busiest one over that of an average one.
+    ///
+    /// Where all are simulated, each has a load of its own in each layer. Else the one has the load of the GPU that decides. Where
+    /// every layer ends in an exchange that all wait for, that is the busiest one of each layer. Where there is other work until
+    /// the result of an exchange is needed, who is late in one layer catches up in another, and it is the one with most to do in
+    /// all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights.
+    fn loads(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> (Vec<Loads>, f64) {
+        let Job { spec, model, plan, .. } = *self.job;
+        let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
+        let sequences = group.len() as u64 / u64::from(plan.tp()) * spec.micro_batch.wide();
+        let experts = moe.routed_experts.wide().div_ceil(group.len() as u64);
+        let uneven = Uneven::new(spec.load_spread, group.len(), experts, sequences);
+        let layers = |stage: StageShape, weight: f64| vec![weight; stage.expert_layers(true)];
+        let weights = match work {
+            ChunkWork::Forward(stage) | ChunkWork::Backward(stage) | ChunkWork::BackwardInput(stage) => {
+                vec![1.0; stage.expert_layers(true).min(1)]
+            }
+            ChunkWork::BackwardWeight(stage) => layers(stage, 1.0),
+            ChunkWork::Overlapped { forward, backward } => [layers(forward, 1.0), layers(backward, 2.0)].concat(),
+        };
+        let mut rng = Seed(self.job.scenario.seed).stream("load");
+        if simulated.len() == 1 {
+            let busiest = uneven.busiest(&weights, &mut rng);
+            return (vec![Loads::alike(busiest)], busiest);
+        }
+        let blocks = |stage: StageShape| stage.n_blocks(true);
+        let passes = match work {
+            ChunkWork::Forward(stage) => [blocks(stage), 0],
+            ChunkWork::Backward(stage) | ChunkWork::BackwardInput(stage) | ChunkWork::BackwardWeight(stage) => {
+                [0, blocks(stage)]
+            }
+            ChunkWork::Overlapped { forward, backward } => [blocks(forward), blocks(backward)],
+        };
+        let [forward, backward] = passes.map(|blocks| uneven.draw(blocks, &mut rng));
+        let most = forward.iter().chain(&backward).flatten().copied().fold(1.0, f64::max);
+        let loads = forward.into_iter().zip(backward).map(|(a, b)| Loads { drawn: [a, b], otherwise: 1.0 });
+        (loads.collect(), most)
+    }
+
+    fn run(
+        &self,
+        work: ChunkWork,
+        loads: Vec<Loads>,
+        group: &[DeviceId],
+        simulated: &[usize],
+    ) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
+        let beside = |costs: NormalCosts| if overlapped { costs.while_computing() } else { costs };
+        let counting = |costs: NormalCosts| if overlapped { beside(costs).while_counting() } else { costs };
         let chunk = Chunk {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),
@@ -197,11 +294,13 @@ impl<'a> Chunks<'a> {
             casts: spec.casts,
             skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
+            loads,
             traffic: self.traffic,
             gpus: group.to_vec(),
             per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
             simulated: simulated.to_vec(),
-            exchange: self.exchange(group, simulated, overlapped),
+            exchange: self.exchange(group, simulated, beside),
+            counting: self.exchange(group, simulated, counting),
             work,
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
@@ -216,19 +315,6 @@ impl<'a> Chunks<'a> {
         let mut network = build::network(scenario, self.cluster)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
-    }
-}
-
-fn chunk_time(work: ChunkWork, timeline: &Timeline) -> ChunkTime {
-    let parts = breakdown(timeline);
-    ChunkTime {
-        name: name(work),
-        count: 0,
-        time: timeline.end() - Time::ZERO,
-        computing: parts.computing,
-        communicating: parts.communicating,
-        exposed: parts.exposed_communication,
-        phases: parts.phases,
     }
 }
 

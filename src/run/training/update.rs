@@ -1,10 +1,12 @@
 //! What each pipeline rank reduces, updates and gathers at the end of a step.
 
 use super::Job;
+use crate::hardware::CollectiveCosts;
 use crate::id::{DeviceId, Rank};
-use crate::parallelism::trained_weights;
+use crate::parallelism::{TrainedWeights, trained_weights};
 use crate::topology::Cluster;
-use crate::workload::{Kernel, Ring, Update};
+use crate::units::{Bytes, Fraction};
+use crate::workload::{CastChoice, Kernel, Ring, Update, UpdateSoftware};
 
 /// The end of the step of each pipeline rank, for the replicas that are simulated.
 pub(super) fn updates(job: &Job<'_>, cluster: &Cluster, replicas: &[Vec<Rank>]) -> Vec<Update> {
@@ -22,6 +24,8 @@ fn update(job: &Job<'_>, cluster: &Cluster, replicas: &[Vec<Rank>], rank: u32) -
             per_node: next[0].per_node,
             gradients: job.spec.optimizer.gradients.bytes(parameters),
             weights: job.spec.gathered.bytes(parameters),
+            shares: software(job)
+                .map_or([Fraction::ONE; 2], |costs| [costs.simple.wire_share, costs.network.wire_share]),
             inside: next.iter().map(|next| next.inside).collect(),
             outside: next.iter().map(|next| next.outside).collect(),
         }
@@ -33,11 +37,57 @@ fn update(job: &Job<'_>, cluster: &Cluster, replicas: &[Vec<Rank>], rank: u32) -
     let optimizer = &job.spec.optimizer;
     let state = optimizer.master.bytes(updated) + optimizer.moments.bytes(2 * updated);
     // Gradients are read where they are reduced to, and set to zero everywhere for the next step.
-    let kernel = Kernel::Elementwise {
+    let optimizer_pass = Kernel::Elementwise {
         read: state + optimizer.gradients.bytes(updated),
         written: state + job.spec.gathered.bytes(updated) + optimizer.gradients.bytes(held.rest + held.experts),
     };
-    Update { rings: vec![rest, experts], optimizer: kernel }
+    let norm = Kernel::Elementwise { read: optimizer.gradients.bytes(updated), written: Bytes::ZERO };
+    let partners = own.iter().map(|&rank| partners(cluster, rank)).collect();
+    Update { rings: vec![rest, experts], norm, partners, optimizer: optimizer_pass, cast: cast(job, held) }
+}
+
+/// The software of collectives, where the node describes any.
+fn software<'a>(job: &Job<'a>) -> Option<&'a CollectiveCosts> {
+    job.scenario.hardware.communication.as_ref().map(|software| &software.collectives)
+}
+
+/// What it costs at the end of a step.
+pub(super) fn update_software(job: &Job<'_>) -> UpdateSoftware {
+    let costs =
+        |costs: &CollectiveCosts| UpdateSoftware { start: costs.launch + costs.simple.start, step: costs.network.step };
+    software(job).map(costs).unwrap_or_default()
+}
+
+/// Gathered weights are cast once a step to the format of operands, in both orientations where they are not transposed anew for
+/// every micro-batch.
+fn cast(job: &Job<'_>, held: TrainedWeights) -> Option<Kernel> {
+    let operands = job.scenario.precision.unwrap_or_default().operands;
+    let narrow = held.rest + held.experts - held.wide;
+    let orientations = if job.spec.casts == CastChoice::Joint { 2 } else { 1 };
+    (operands.bits() < job.spec.gathered.bits()).then(|| Kernel::Elementwise {
+        read: job.spec.gathered.bytes(narrow),
+        written: operands.bytes(narrow) * orientations,
+    })
+}
+
+/// With whom a GPU adds up a number in rounds: over its node first, then over GPUs of its index in other nodes. In each round the
+/// distance doubles; where numbers are no powers of two, some have no partner in some rounds and hear what they miss from others.
+fn partners(cluster: &Cluster, rank: Rank) -> Vec<DeviceId> {
+    let (place, per_node) = (rank.index(), cluster.gpus_per_node as usize);
+    let distances =
+        |units: usize| (0..usize::BITS).map(|round| 1 << round).take_while(move |&distance| distance < units);
+    let inside = distances(per_node);
+    let between = distances(cluster.nodes as usize).map(|distance| distance * per_node);
+    let (node, local) = (place / per_node, place % per_node);
+    let partner = |distance: usize| {
+        let partner = if distance < per_node {
+            node * per_node + (local ^ distance) % per_node
+        } else {
+            (node ^ (distance / per_node)) % cluster.nodes as usize * per_node + local
+        };
+        cluster.gpus[partner]
+    };
+    inside.chain(between).map(partner).collect()
 }
 
 /// The members of `group`, and those of the rank that holds the same stages from the other end of the pipeline.

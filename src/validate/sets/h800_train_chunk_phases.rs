@@ -15,7 +15,7 @@ use crate::report::validation::Key;
 use crate::run::simulate_chunk;
 use crate::scenario::{MatrixKernels, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
-use crate::units::{Count, Duration, Time};
+use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{CastChoice, ChunkWork, Phase, ScheduleSpec, StageShape, TrainingSpec};
 use serde::Deserialize;
 
@@ -89,6 +89,8 @@ impl Row {
             mtp: false,
             casts: CastChoice::Separate,
             skew: SKEW,
+            // Routing was balanced.
+            load_spread: Fraction::ZERO,
             optimizer: Default::default(),
             gathered: Dtype::Bf16,
             run_billion_tokens: None,

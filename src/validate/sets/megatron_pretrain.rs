@@ -17,7 +17,7 @@ use crate::model::PrecisionSpec;
 use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::scenario::WorkloadSpec;
-use crate::units::{Count, Duration};
+use crate::units::{Count, Duration, Fraction};
 use crate::workload::{CastChoice, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
@@ -85,6 +85,7 @@ impl Row {
             mtp: !self.model.contains("w/o MTP"),
             casts: CastChoice::Joint,
             skew: Duration::ZERO,
+            load_spread: Fraction::ZERO,
             optimizer: Default::default(),
             gathered: Dtype::Bf16,
             run_billion_tokens: None,

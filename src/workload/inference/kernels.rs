@@ -11,6 +11,7 @@ use crate::units::Bytes;
 use crate::workload::kernel::{Gemm, GroupedGemm, Kernel, RowLayout, values};
 
 /// Shapes that all kernels of a deployment share.
+#[derive(Clone, Copy)]
 pub(in crate::workload) struct Shapes<'a> {
     pub(in crate::workload) model: &'a ModelSpec,
     pub(in crate::workload) precision: &'a PrecisionSpec,

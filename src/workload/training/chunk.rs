@@ -5,15 +5,18 @@
 //! (h800_train_chunk_phases.csv): attention forward, MLP backward by input, by weights, MLP forward, attention backward by
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
+mod between;
+
 use super::kernels::{Load, Training};
 use super::spec::CastChoice;
 use super::stage::{Block, StageShape};
-use super::wire::{self, TrainingTraffic};
+use super::uneven::Loads;
+use super::wire::TrainingTraffic;
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::{Duration, Time};
-use crate::workload::collective::desk::{Desk, Streams};
+use crate::workload::collective::desk::Streams;
 use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
@@ -60,6 +63,8 @@ pub struct Chunk {
     pub skew: Duration,
     /// Routed experts on a GPU.
     pub experts: u64,
+    /// Loads of the experts of each simulated GPU.
+    pub loads: Vec<Loads>,
     /// Where a token travels, for models with experts.
     pub traffic: Option<TrainingTraffic>,
     /// The GPUs of the expert-parallel group, in rank order; for a dense model, those of the tensor-parallel group.
@@ -70,6 +75,8 @@ pub struct Chunk {
     pub simulated: Vec<usize>,
     /// The kernels that exchange tokens with experts; without them, transfers cost the wire alone.
     pub exchange: Option<MoeExchange>,
+    /// The same where numbers of tokens have to be found out first.
+    pub counting: Option<MoeExchange>,
     /// What is done.
     pub work: ChunkWork,
 }
@@ -294,7 +301,7 @@ impl<'a> Lowering<'a> {
         }
         self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
         join(&mut self.forward, dispatched);
-        self.step(side, Phase::Experts, &self.kernels.routed_forward());
+        self.step_each(side, Phase::Experts, &self.by_load(side, |kernels| kernels.routed_forward()));
     }
 
     /// Router and dispatch: when tokens are where their experts are.
@@ -332,7 +339,7 @@ impl<'a> Lowering<'a> {
         }
         self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
         join(&mut self.backward, dispatched);
-        self.step(side, Phase::FfnBackward, &self.kernels.routed_input());
+        self.step_each(side, Phase::FfnBackward, &self.by_load(side, |kernels| kernels.routed_input()));
     }
 
     fn dispatch_backward(&mut self, side: Side, block: Block) {
@@ -345,8 +352,8 @@ impl<'a> Lowering<'a> {
 
     fn ffn_weights(&mut self, side: Side, block: Block) {
         let kernels = match block {
-            Block::Dense => self.kernels.dense_weights(),
-            _ => self.kernels.expert_weights(),
+            Block::Dense => vec![self.kernels.dense_weights(); self.streams.len()],
+            _ => self.by_load(side, |kernels| kernels.expert_weights()),
         };
         self.aside(side, Phase::FfnWeights, &kernels);
     }
@@ -360,25 +367,37 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention_weights(&mut self, side: Side) {
-        self.aside(side, Phase::AttentionWeights, &self.kernels.attention_weights());
+        let kernels = vec![self.kernels.attention_weights(); self.streams.len()];
+        self.aside(side, Phase::AttentionWeights, &kernels);
     }
 
-    /// Kernels that the pass goes on from.
+    /// Kernels of routed experts, for each GPU those of its load.
+    fn by_load(&self, side: Side, kernels: fn(&Training<'_>) -> Vec<Kernel>) -> Vec<Vec<Kernel>> {
+        let of = |loads: &Loads| kernels(&self.kernels.with_load(loads.of(side.number, side.layer)));
+        self.chunk.loads.iter().map(of).collect()
+    }
+
+    /// Kernels that the pass goes on from, the same on every GPU.
     fn step(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+        self.step_each(side, phase, &vec![kernels.to_vec(); self.streams.len()]);
+    }
+
+    /// Kernels that the pass goes on from, GPU by GPU.
+    fn step_each(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>]) {
         let front = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
         let done = self.compute(side, phase, kernels, &front);
         *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = done;
     }
 
     /// Kernels that nothing in the chunk waits for: they only take their turn on the stream.
-    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Kernel]) {
+    fn aside(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>]) {
         let nothing = vec![Vec::new(); self.streams.len()];
         self.compute(side, phase, kernels, &nothing);
     }
 
-    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Kernel], after: &Front) -> Front {
+    fn compute(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>], after: &Front) -> Front {
         let label = label(phase, side);
-        let chain = |graph: &mut OpGraph, stream: StreamId, after: &Vec<OpId>| {
+        let chain = |graph: &mut OpGraph, stream: StreamId, kernels: &Vec<Kernel>, after: &Vec<OpId>| {
             let mut after = after.clone();
             for &kernel in kernels {
                 let op = Op { work: Work::Compute(kernel), label, stream: Some(stream), collective: None };
@@ -386,58 +405,8 @@ impl<'a> Lowering<'a> {
             }
             after
         };
-        self.streams.iter().zip(after).map(|(&stream, after)| chain(self.graph, stream, after)).collect()
-    }
-
-    /// An all-to-all, after the one before it.
-    fn exchange(&mut self, side: Side, phase: Phase, way: Direction, after: &Front) -> Front {
-        let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
-        let mut ready = after.clone();
-        join(&mut ready, self.exchanged.clone());
-        let label = label(phase, side);
-        let received = match &self.chunk.exchange {
-            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
-            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
-        };
-        self.exchanged = received.clone();
-        received
-    }
-
-    /// The all-to-all as communication kernels do it, on channels that all of them share.
-    fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
-        let mut front = vec![Vec::new(); self.chunk.gpus.len()];
-        let streams = std::mem::take(&mut self.channels);
-        let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
-        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
-            front[rank] = desk.software((rank, 0), self.chunk.skew, ready);
-        }
-        let mut received = kernels.pass(&mut desk, way, &front);
-        self.channels = desk.into_streams();
-        self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
-    }
-
-    /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
-    fn over_tp(&mut self, side: Side) {
-        let tp = self.chunk.tp as usize;
-        if tp == 1 {
-            return;
-        }
-        let label = label(Phase::TensorParallel, side);
-        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
-        let tag = self.graph.collective();
-        let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
-        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
-        for _ in 0..2 * (tp - 1) {
-            let mut received = vec![Vec::new(); held.len()];
-            for (place, &rank) in self.chunk.simulated.iter().enumerate() {
-                let next = rank - rank % tp + (rank + 1) % tp;
-                let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
-                let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
-                received[if folded { place } else { next }].push(sent);
-            }
-            held = received;
-        }
-        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
+        let gpus = self.streams.iter().zip(kernels).zip(after);
+        gpus.map(|((&stream, kernels), after)| chain(self.graph, stream, kernels, after)).collect()
     }
 }
 

@@ -37,11 +37,21 @@ pub(super) struct Load {
 type Matrix = (u64, u64);
 
 /// Training kernels in terms of the shapes that all workloads share.
+#[derive(Clone, Copy)]
 pub(super) struct Training<'a> {
     pub shapes: Shapes<'a>,
     pub load: Load,
     pub recompute: RecomputeSpec,
     pub casts: CastChoice,
+}
+
+impl<'a> Training<'a> {
+    /// The same with experts that have `load` times as much to do.
+    pub fn with_load(self, load: f64) -> Training<'a> {
+        let scaled = |average: u64| (average as f64 * load).ceil() as u64;
+        let load = Load { rows: scaled(self.load.rows), received: scaled(self.load.received), ..self.load };
+        Training { load, ..self }
+    }
 }
 
 impl Training<'_> {

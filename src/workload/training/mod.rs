@@ -10,6 +10,7 @@ mod schedule;
 mod spec;
 mod stage;
 mod step;
+mod uneven;
 mod update;
 mod wire;
 
@@ -18,5 +19,6 @@ pub use schedule::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
 pub use spec::{CastChoice, PipelineSpec, TrainingSpec};
 pub use stage::StageShape;
 pub use step::{Step, StepWorkload};
-pub use update::{Ring, Update};
+pub use uneven::{Loads, Uneven};
+pub use update::{Ring, Update, UpdateSoftware};
 pub use wire::{TrainingTraffic, training_traffic};

@@ -3,7 +3,7 @@
 use super::schedule::ScheduleSpec;
 use crate::dtype::Dtype;
 use crate::parallelism::{OptimizerSpec, RecomputeSpec};
-use crate::units::{Bytes, Count, Duration};
+use crate::units::{Bytes, Count, Duration, Fraction};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -35,6 +35,10 @@ pub struct TrainingSpec {
     /// How far apart the GPUs that share experts come to an exchange, on average: each waits for all of them before data moves.
     #[serde(default)]
     pub skew: Duration,
+    /// How far apart the loads of experts lie within one sequence: standard deviation over mean. All sequences of a micro-batch
+    /// together even it out; the busiest GPU decides. Nothing for perfectly balanced routing.
+    #[serde(default = "balanced")]
+    pub load_spread: Fraction,
     /// Whether the model's multi-token-prediction modules are trained with it.
     #[serde(default = "yes")]
     pub mtp: bool,
@@ -90,6 +94,10 @@ impl PipelineSpec {
 
 const fn one() -> Count {
     Count::ONE
+}
+
+const fn balanced() -> Fraction {
+    Fraction::ZERO
 }
 
 const fn yes() -> bool {

@@ -47,6 +47,17 @@ impl StageShape {
         }
     }
 
+    /// Layers with a mixture of experts, those of modules included where `modules_are_moe`.
+    pub fn expert_layers(&self, modules_are_moe: bool) -> usize {
+        let modules = if modules_are_moe { self.mtp_modules } else { 0 };
+        (self.moe_layers + modules) as usize
+    }
+
+    /// How many blocks a pass has.
+    pub fn n_blocks(&self, modules_are_moe: bool) -> usize {
+        self.blocks(modules_are_moe).len()
+    }
+
     /// The blocks in the order of a forward pass. Modules have layers of the model's last kind.
     pub(super) fn blocks(&self, modules_are_moe: bool) -> Vec<Block> {
         let mut blocks = Vec::new();

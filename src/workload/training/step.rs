@@ -4,7 +4,7 @@
 //! was found.
 
 use super::schedule::{Action, Part, Schedule, Unit};
-use super::update::Update;
+use super::update::{Update, UpdateSoftware};
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::Workload;
@@ -24,6 +24,8 @@ pub struct Step {
     pub handed_over: Bytes,
     /// What each rank does when its pipeline has run dry; nothing for a schedule on its own.
     pub updates: Option<Vec<Update>>,
+    /// What the software of collectives costs meanwhile.
+    pub software: UpdateSoftware,
 }
 
 /// Lowers a step to operations, once.
@@ -53,7 +55,7 @@ impl Workload for StepWorkload {
             last.push(Lowering::new(&self.step, replica, graph).pipeline());
         }
         if let Some(updates) = &self.step.updates {
-            super::update::lower(updates, &self.step.replicas, &last, graph);
+            super::update::lower((updates, self.step.software), &self.step.replicas, &last, graph);
         }
     }
 }

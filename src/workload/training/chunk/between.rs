@@ -1,0 +1,73 @@
+//! What the GPUs of a chunk send each other: tokens to experts and back, and pieces of hidden states among those of a
+//! tensor-parallel group.
+
+use super::{Front, Lowering, Side, join, label};
+use crate::units::Duration;
+use crate::workload::collective::desk::Desk;
+use crate::workload::moe::{Direction, MoeExchange};
+use crate::workload::op::{Label, Op, Phase, Work};
+use crate::workload::training::wire;
+
+impl Lowering<'_> {
+    /// An all-to-all, after the one before it.
+    pub(super) fn exchange(&mut self, side: Side, phase: Phase, way: Direction, after: &Front) -> Front {
+        let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
+        let mut ready = after.clone();
+        join(&mut ready, self.exchanged.clone());
+        let label = label(phase, side);
+        // Gradients go the ways that tokens went, in numbers that are known.
+        let counts = phase == Phase::Dispatch;
+        let exchange = if counts { &self.chunk.counting } else { &self.chunk.exchange };
+        let received = match exchange {
+            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
+            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
+        };
+        self.exchanged = received.clone();
+        received
+    }
+
+    /// The all-to-all as communication kernels do it, on channels that all of them share.
+    fn by_kernels(&mut self, kernels: &MoeExchange, label: Label, way: Direction, ready: &Front) -> Front {
+        let mut front = vec![Vec::new(); self.chunk.gpus.len()];
+        let streams = std::mem::take(&mut self.channels);
+        let mut desk = Desk::resumed(self.graph, &kernels.group, label, streams);
+        let costs = &kernels.costs.normal;
+        let [count, wait] = if label.phase == Phase::Dispatch {
+            [costs.count_token * self.kernels.own_tokens(), costs.count_wait]
+        } else {
+            [Duration::ZERO; 2]
+        };
+        for (&rank, ready) in self.chunk.simulated.iter().zip(ready) {
+            let counted = desk.software((rank, 0), count, ready);
+            let met = desk.software((rank, 0), self.chunk.skew, &counted);
+            front[rank] = desk.software((rank, 0), wait, &met);
+        }
+        let mut received = kernels.pass(&mut desk, way, &front);
+        self.channels = desk.into_streams();
+        self.chunk.simulated.iter().map(|&rank| std::mem::take(&mut received[rank])).collect()
+    }
+
+    /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
+    pub(super) fn over_tp(&mut self, side: Side) {
+        let tp = self.chunk.tp as usize;
+        if tp == 1 {
+            return;
+        }
+        let label = label(Phase::TensorParallel, side);
+        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
+        let tag = self.graph.collective();
+        let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
+        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        for _ in 0..2 * (tp - 1) {
+            let mut received = vec![Vec::new(); held.len()];
+            for (place, &rank) in self.chunk.simulated.iter().enumerate() {
+                let next = rank - rank % tp + (rank + 1) % tp;
+                let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
+                let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
+                received[if folded { place } else { next }].push(sent);
+            }
+            held = received;
+        }
+        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
+    }
+}

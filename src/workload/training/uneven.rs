@@ -1,0 +1,124 @@
+//! How much more than others the busiest GPU of an expert-parallel group has to do, where experts are not equally liked.
+//!
+//! A gate that is balanced over all of training is not so within a sequence, which is about something that some experts know
+//! best. Sequences are about different things: over those of a micro-batch, loads lie apart by the spread within one divided by
+//! the root of their number, and those of a GPU with several experts by less again. Loads are drawn as normal and independent
+//! from layer to layer. This module must not know what a unit of load costs.
+
+use crate::rng::RandomStream;
+use crate::units::Fraction;
+
+/// Draws of a chunk over which the busiest GPU is averaged.
+const DRAWS: usize = 128;
+
+/// How far loads of GPUs lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uneven {
+    /// GPUs that share the experts.
+    gpus: usize,
+    /// Standard deviation of the load of one of them in one layer, over the mean.
+    deviation: f64,
+}
+
+impl Uneven {
+    /// `gpus` GPUs with `experts` each, over `sequences` sequences, within each of which loads of experts have the standard deviation
+    /// `spread`, as a part of their mean.
+    pub fn new(spread: Fraction, gpus: usize, experts: u64, sequences: u64) -> Uneven {
+        Uneven { gpus, deviation: spread.get() / ((experts * sequences).max(1) as f64).sqrt() }
+    }
+
+    /// Loads of each GPU in each of `layers` layers, over the mean of all GPUs.
+    pub fn draw(&self, layers: usize, rng: &mut RandomStream) -> Vec<Vec<f64>> {
+        let mut loads = vec![Vec::with_capacity(layers); self.gpus];
+        for _ in 0..layers {
+            let drawn: Vec<f64> = loads.iter().map(|_| self.load(rng)).collect();
+            let mean = drawn.iter().sum::<f64>() / self.gpus as f64;
+            loads.iter_mut().zip(drawn).for_each(|(of_gpu, load)| of_gpu.push(load / mean));
+        }
+        loads
+    }
+
+    fn load(&self, rng: &mut RandomStream) -> f64 {
+        (1.0 + self.deviation * normal(rng)).max(0.0)
+    }
+
+    /// The load of the busiest GPU over layers that weigh `weights`, over the mean of all GPUs; averaged over many draws.
+    pub fn busiest(&self, weights: &[f64], rng: &mut RandomStream) -> f64 {
+        let sum: f64 = weights.iter().sum();
+        if self.deviation == 0.0 || sum == 0.0 {
+            return 1.0;
+        }
+        let of_gpu = |rng: &mut RandomStream| weights.iter().map(|weight| weight * self.load(rng)).sum::<f64>() / sum;
+        let most = |rng: &mut RandomStream| (0..self.gpus).map(|_| of_gpu(rng)).fold(0.0, f64::max);
+        (0..DRAWS).map(|_| most(rng)).sum::<f64>() / DRAWS as f64
+    }
+}
+
+/// Loads of the experts of one GPU, over the mean of all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loads {
+    /// Drawn ones, by pass (forward, backward) and by block of the pass.
+    pub drawn: [Vec<f64>; 2],
+    /// What holds elsewhere.
+    pub otherwise: f64,
+}
+
+impl Loads {
+    /// The same load everywhere.
+    pub const fn alike(load: f64) -> Loads {
+        Loads { drawn: [Vec::new(), Vec::new()], otherwise: load }
+    }
+
+    /// The load in a block of a pass.
+    pub(super) fn of(&self, pass: u32, block: u32) -> f64 {
+        self.drawn[pass as usize].get(block as usize).copied().unwrap_or(self.otherwise)
+    }
+}
+
+/// A number of mean 0 and variance 1: the sum of twelve uniform ones, whose variance is a twelfth each.
+fn normal(rng: &mut RandomStream) -> f64 {
+    (0..12).map(|_| rng.unit()).sum::<f64>() - 6.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    fn busiest(uneven: Uneven, weights: &[f64]) -> f64 {
+        uneven.busiest(weights, &mut Seed(1).stream("load"))
+    }
+
+    #[test]
+    fn the_busiest_of_many_is_where_order_statistics_say() {
+        // The mean of the largest of 64 normal numbers is 2.34 standard deviations, of two 1/sqrt(pi).
+        for (gpus, expected) in [(64, 2.34), (2, 0.564)] {
+            let uneven = Uneven::new(Fraction::new(0.8).unwrap(), gpus, 4, 64);
+            let found = (busiest(uneven, &[1.0]) - 1.0) / 0.05;
+            assert!((found / expected - 1.0).abs() < 0.1, "{gpus}: {found}");
+        }
+    }
+
+    #[test]
+    fn layers_even_each_other_out() {
+        let uneven = Uneven::new(Fraction::ONE, 64, 4, 64);
+        let (one, four) = (busiest(uneven, &[1.0]) - 1.0, busiest(uneven, &[1.0; 4]) - 1.0);
+        assert!((one / four - 2.0).abs() < 0.1, "{one} and {four}");
+    }
+
+    #[test]
+    fn what_one_gpu_has_more_of_another_has_less() {
+        let loads = Uneven::new(Fraction::ONE, 8, 4, 64).draw(3, &mut Seed(1).stream("load"));
+        for layer in 0..3 {
+            let of_layer: Vec<f64> = loads.iter().map(|of_gpu| of_gpu[layer]).collect();
+            assert!((of_layer.iter().sum::<f64>() - 8.0).abs() < 1e-9);
+            assert!(of_layer.iter().any(|&load| load > 1.01) && of_layer.iter().any(|&load| load < 0.99));
+        }
+    }
+
+    #[test]
+    fn balanced_experts_make_no_gpu_busier() {
+        assert_eq!(busiest(Uneven::new(Fraction::ZERO, 64, 4, 64), &[1.0, 2.0]), 1.0);
+        assert_eq!(busiest(Uneven::new(Fraction::ONE, 64, 4, 64), &[]), 1.0);
+    }
+}
