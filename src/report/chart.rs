@@ -118,6 +118,12 @@ impl Scale {
         Scale { from, to, step: 10.0, start, end, powers: true }
     }
 
+    /// The vertical scale of a chart.
+    fn upwards(values: impl Iterator<Item = f64>, powers: bool) -> Scale {
+        let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
+        if powers { Scale::powers(values, bottom, top) } else { Scale::of(values, bottom, top) }
+    }
+
     fn at(&self, value: f64) -> i32 {
         let part = if self.powers {
             logarithm(value / self.from) / logarithm(self.to / self.from)
@@ -136,6 +142,15 @@ impl Scale {
         }
         let count = ((self.to - self.from) / self.step).round() as i32;
         (0..=count).map(|tick| self.from + self.step * f64::from(tick)).collect()
+    }
+
+    /// What a tick is called: large powers of ten by their letter.
+    fn label(&self, value: f64) -> String {
+        let letters = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+        match letters.into_iter().find(|(unit, _)| self.powers && value > 0.99 * unit) {
+            Some((unit, letter)) => format!("{}{letter}", tick(value / unit)),
+            None => tick(value),
+        }
     }
 }
 
@@ -166,7 +181,10 @@ pub(super) fn curves(chart: &Chart<'_>) -> Picture {
     let points = || chart.series.iter().flat_map(|series| series.points.iter().copied());
     let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
     let (right, width) = room(&names);
-    let vertical = Scale::of(points().map(|point| point.1), HEIGHT - BOTTOM, TITLE + 24);
+    let values = || points().map(|point| point.1);
+    // Curves at different heights are all to be seen.
+    let apart = chart.places.is_some() && chart.series.len() > 1 && values().all(|value| value > 0.0) && far(values());
+    let vertical = Scale::upwards(values(), apart);
     let horizontal = match chart.places {
         Some(places) => Scale::places(places.len(), right),
         None => Scale::of(points().map(|point| point.0), LEFT, right),
@@ -214,9 +232,8 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let (right, width) = room(&names);
     let points = || rows.iter().flat_map(|row| row.measured.iter().chain(&row.simulated).copied());
-    let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
     let values = || points().map(|point| point.1);
-    let vertical = if far(values()) { Scale::powers(values(), bottom, top) } else { Scale::of(values(), bottom, top) };
+    let vertical = Scale::upwards(values(), far(values()));
     let mut places: Vec<f64> = points().map(|point| point.0).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
@@ -251,7 +268,7 @@ pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) ->
     let names: Vec<&str> = clouds.iter().map(|cloud| cloud.name.as_str()).collect();
     let (right, width) = room(&names);
     let values = || clouds.iter().flat_map(|cloud| &cloud.points).flat_map(|&(x, y)| [x, y]);
-    let vertical = Scale::powers(values(), HEIGHT - BOTTOM, TITLE + 24);
+    let vertical = Scale::upwards(values(), true);
     let horizontal = Scale::powers(values(), LEFT, right);
     sheet(width, HEIGHT, title, |sheet| {
         axes(sheet, (x, y), None, &horizontal, &vertical);
@@ -272,7 +289,7 @@ fn axes(sheet: &mut Sheet, (x, y): (&str, &str), places: Option<&[String]>, hori
     for value in vertical.ticks() {
         let at = vertical.at(value);
         sheet.line((horizontal.start, at), (horizontal.end, at), FAINT);
-        sheet.text((horizontal.start - 8, at), 13, INK, Side::Right, &tick(value));
+        sheet.text((horizontal.start - 8, at), 13, INK, Side::Right, &vertical.label(value));
     }
     let below = vertical.start + 16;
     match places {
@@ -284,7 +301,7 @@ fn axes(sheet: &mut Sheet, (x, y): (&str, &str), places: Option<&[String]>, hori
         }
         None => {
             for value in horizontal.ticks() {
-                sheet.text((horizontal.at(value), below), 13, INK, Side::Center, &tick(value));
+                sheet.text((horizontal.at(value), below), 13, INK, Side::Center, &horizontal.label(value));
             }
         }
     }
@@ -337,6 +354,10 @@ mod tests {
         let scale = Scale::powers([3.0, 4000.0].into_iter(), 0, 400);
         assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
         assert_eq!([1.0, 10.0, 100.0, 1000.0, 10_000.0].map(|value| scale.at(value)), [0, 100, 200, 300, 400]);
+        assert_eq!(
+            scale.ticks().into_iter().map(|value| scale.label(value)).collect::<Vec<_>>(),
+            ["1", "10", "100", "1k", "10k"]
+        );
         let small = Scale::powers([0.02, 0.03].into_iter(), 0, 400);
         assert!(small.from <= 0.02 && small.to >= 0.03 && small.ticks().len() == 2, "{:?}", small.ticks());
         let wide = Scale::powers([1.0, 1e12].into_iter(), 0, 400);

@@ -20,7 +20,7 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
     both(&mut body, &kept.figures);
     for (name, unit, curves) in curves(&kept.figures) {
         let title = format!("{name}: dots printed, lines simulated");
-        body.figure(&title, compared(&title, ("by the number that ends its name", &unit), &curves));
+        body.figure(&title, compared(&title, ("number that ends the name", &unit), &curves));
     }
     body.html("</div>\n");
     if !kept.assumptions.is_empty() {

@@ -58,7 +58,8 @@ fn curves(points: &[&PointRow]) -> Option<(String, Vec<Compared>)> {
         let mut place = 0..all;
         groups.retain(|_| place.next().is_some_and(|place| shown.contains(&place)));
     }
-    let names = names(&groups);
+    let columns = points[0].key.keys().map(String::as_str).filter(|other| *other != column).collect::<Vec<_>>();
+    let names = names(&groups, &columns);
     let value = |at: f64, value: f64| if column == BYTES { at / value / 1e3 } else { value };
     let curve = |(group, name): (&Group<'_>, String)| Compared {
         name,
@@ -100,12 +101,16 @@ fn groups<'a>(points: &[&'a PointRow], column: &str) -> Vec<Group<'a>> {
     groups
 }
 
-/// What tells groups apart.
-fn names(groups: &[Group<'_>]) -> Vec<String> {
+/// What tells groups apart; numbers with the names of their columns.
+fn names(groups: &[Group<'_>], columns: &[&str]) -> Vec<String> {
     let differs = |place: usize| groups.iter().any(|group| group.others[place] != groups[0].others[place]);
     let name = |group: &Group<'_>| {
         let words = group.others.iter().enumerate().filter(|(place, word)| differs(*place) && !word.is_empty());
-        words.map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+        let named = |(place, word): (usize, &&str)| match columns.get(place) {
+            Some(column) if word.starts_with(|first: char| first.is_ascii_digit()) => format!("{column} {word}"),
+            _ => (*word).to_owned(),
+        };
+        words.map(named).collect::<Vec<_>>().join(", ")
     };
     groups.iter().map(name).collect()
 }
