@@ -4,16 +4,16 @@ use super::output::say;
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use octoplane::fit::{Fit, GROUPS, Group, Request, fit};
+use octoplane::fit::{Fit, GROUPS, Group, HeldOut, Request, fit, held_out, written};
 use octoplane::report::table::{Align, Table};
-use octoplane::scenario::{KernelChoice, NetworkChoice, UserError};
+use octoplane::scenario::{KernelChoice, NetworkChoice, UserError, read_text};
 use octoplane::validate::Models;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(
-    after_help = "Files are left as they are: the table says what to change. A constant whose loss hardly rises when it is moved \
+    after_help = "Without --write, files are left as they are: the table says what to change. A constant whose loss hardly rises when it is moved \
     by a tenth is not determined by these rows.\nExamples:\n  octoplane fit gemm_hopper --data my_measurements\n  octoplane fit \
     gemm_hopper --data my_measurements --only sm.epilogue --leave-out h800_sxm"
 )]
@@ -29,6 +29,12 @@ pub(super) struct FitArgs {
     /// Let the rows of this system not decide, and print their errors apart
     #[arg(long, value_name = "SYSTEM")]
     leave_out: Option<String>,
+    /// Fit so many times more, each time without another part of the rows, and print how well those are predicted
+    #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u16).range(2..=50))]
+    folds: Option<u16>,
+    /// Write the fitted values into the files; everything else in them stays
+    #[arg(long, conflicts_with = "leave_out")]
+    write: bool,
 }
 
 pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
@@ -49,21 +55,35 @@ pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
             data: args.data.as_deref().unwrap_or(&built_in),
             models: Models { root, kernel: KernelChoice::Tile, network: NetworkChoice::default() },
             leave_out: args.leave_out.as_deref(),
+            fold: None,
         };
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{spinner} {pos} comparisons, {msg}, {elapsed} gone");
             ProgressBar::new_spinner().with_style(style.expect("a legal template"))
         });
-        let result = fit(&request, &mut |asked, loss| {
+        let mut watch = |asked, loss: f64| {
             if let Some(bar) = &bar {
                 bar.set_position(asked);
                 bar.set_message(format!("loss {loss:.6}"));
             }
-        });
+        };
+        let result = fit(&request, &mut watch);
+        let apart = args.folds.map(|parts| held_out(&request, usize::from(parts), &mut watch));
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        say(&text(group, &result?))?;
+        let result = result?;
+        say(&text(group, &result))?;
+        if let (Some(parts), Some(apart)) = (args.folds, apart) {
+            say(&text_apart(parts, &apart?))?;
+        }
+        if args.write {
+            let file = root.join(group.file);
+            let changed = written(&read_text(&file)?, &result.constants);
+            let failed = |error| UserError::plain(format!("{} cannot be written: {error}", file.display()));
+            std::fs::write(&file, changed).map_err(failed)?;
+            say(&format!("{} holds the fitted values now\n", group.file))?;
+        }
     }
     Ok(Done::Answered)
 }
@@ -110,4 +130,29 @@ fn text(group: &Group, fit: &Fit) -> String {
     let [before, after] = fit.loss;
     let title = format!("{}: {}, loss {before:.6} before, {after:.6} after", group.name, group.file);
     format!("{title}\n{}\n{}\n", constants.headed(), errors.headed())
+}
+
+fn text_apart(parts: u16, apart: &HeldOut) -> String {
+    let mut errors = Table::new(&[
+        ("set", Align::Left),
+        ("rows", Align::Right),
+        ("median |error|", Align::Right),
+        ("90 %", Align::Right),
+    ]);
+    for (set, found) in &apart.errors {
+        let percent = |part: f64| format!("{:.1} %", part * 100.0);
+        let (median, high) = (percent(found.median_abs_error), percent(found.p90_abs_error));
+        errors.row(vec![(*set).to_owned(), found.rows.to_string(), median, high]);
+    }
+    let mut spans = Table::new(&[("constant", Align::Left), ("from", Align::Right), ("to", Align::Right)]);
+    for (key, values) in &apart.spans {
+        let [low, high] =
+            values.map(|value| format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned());
+        spans.row(vec![(*key).to_owned(), low, high]);
+    }
+    format!(
+        "each of {parts} parts of the rows predicted by a fit to the others\n{}\n{}\n",
+        errors.headed(),
+        spans.headed()
+    )
 }

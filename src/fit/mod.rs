@@ -2,16 +2,22 @@
 //!
 //! The loss of a row is Huber's function of `(simulated - measured) / sqrt(simulated * measured)`, which is the logarithm of their
 //! ratio while that is small, is symmetric between too fast and too slow, and needs a square root only. It knows which constants
-//! there are and which tables decide, never a measured value or how a row is simulated. It changes no file.
+//! there are and which tables decide, never a measured value or how a row is simulated. It changes no file; `file` finds and replaces
+//! values in their text.
 
+mod file;
 mod groups;
+mod held_out;
 mod search;
 
+pub use file::{value_in, written};
 pub use groups::{Constant, GROUPS, Group};
+pub use held_out::{HeldOut, held_out};
 
 use crate::report::validation::{Statistics, ValidationReport};
 use crate::scenario::{UserError, read_text};
 use crate::validate::{Measurements, Models, Override};
+use file::toml;
 use search::{Range, minimise};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +39,25 @@ pub struct Request<'a> {
     pub models: Models<'a>,
     /// A system whose rows do not decide.
     pub leave_out: Option<&'a str>,
+    /// A part of the rows that do not decide either.
+    pub fold: Option<Fold>,
+}
+
+/// One of several parts of the rows of a table: every so many-th row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// The first row, from zero.
+    pub part: usize,
+    /// How many parts there are.
+    pub of: usize,
+}
+
+impl Request<'_> {
+    /// Whether a row does not decide.
+    fn leaves_out(&self, system: &str, row: usize) -> bool {
+        let in_fold = self.fold.is_some_and(|fold| row % fold.of == fold.part);
+        in_fold || self.leave_out.is_some_and(|out| out == system)
+    }
 }
 
 /// What became of one constant.
@@ -63,6 +88,8 @@ pub struct Errors {
     pub before: Statistics,
     /// With the fitted ones.
     pub after: Statistics,
+    /// The same, row by row.
+    pub rows: Vec<f64>,
 }
 
 /// A finished fit.
@@ -102,7 +129,7 @@ pub fn fit(request: &Request<'_>, watch: &mut dyn FnMut(u64, f64)) -> Result<Fit
                 value: toml(*value, unit),
             })
             .collect();
-        let keep = |_: &str, system: &str, _: usize| request.leave_out.is_some_and(|out| out == system) == left_out;
+        let keep = |_: &str, system: &str, row: usize| request.leaves_out(system, row) == left_out;
         measurements.compare(&request.models, &overrides, &keep)
     };
     let mut asked = 0;
@@ -133,7 +160,8 @@ pub fn fit(request: &Request<'_>, watch: &mut dyn FnMut(u64, f64)) -> Result<Fit
         let (before, after) = (compare(&start, left_out)?, compare(&place, left_out)?);
         for (before, after) in before.sets.iter().zip(&after.sets) {
             if let (Some(old), Some(new)) = (before.statistics(), after.statistics()) {
-                errors.push(Errors { set: before.id, left_out, before: old, after: new });
+                let rows = after.comparisons.iter().filter_map(|row| row.error()).collect();
+                errors.push(Errors { set: before.id, left_out, before: old, after: new, rows });
             }
         }
     }
@@ -170,60 +198,9 @@ fn huber(relative: f64) -> f64 {
     if error <= BEND { error * error / 2.0 } else { BEND * (error - BEND / 2.0) }
 }
 
-/// A value as TOML: a quantity where there is a unit. Four decimals are finer than any step.
-fn toml(value: f64, unit: &str) -> String {
-    let fixed = format!("{value:.4}");
-    let number = match fixed.trim_end_matches('0') {
-        whole if whole.ends_with('.') && !unit.is_empty() => whole.trim_end_matches('.').to_owned(),
-        whole if whole.ends_with(".") && value.fract() == 0.0 && value > 1.0 => whole.trim_end_matches('.').to_owned(),
-        whole if whole.ends_with('.') => format!("{whole}0"),
-        part => part.to_owned(),
-    };
-    if unit.is_empty() { number } else { format!("\"{number} {unit}\"") }
-}
-
-/// The number and unit at the dotted `key` of a TOML text, which may end in an inline table.
-pub fn value_in(text: &str, key: &str) -> Option<(f64, String)> {
-    let mut table = String::new();
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            table = format!("{}.", name.trim_end_matches(']'));
-            continue;
-        }
-        let Some((name, value)) = line.split_once('=') else { continue };
-        let place = format!("{table}{}", name.trim());
-        let value = if place == key {
-            value
-        } else if let Some(inner) = key.strip_prefix(&format!("{place}.")) {
-            let fields = value.trim().strip_prefix('{')?.strip_suffix('}')?;
-            fields.split(',').find_map(|field| {
-                let (name, value) = field.split_once('=')?;
-                (name.trim() == inner).then_some(value)
-            })?
-        } else {
-            continue;
-        };
-        let value = value.trim().trim_matches('"');
-        let (number, unit) = value.split_once(' ').unwrap_or((value, ""));
-        return Some((number.parse().ok()?, unit.to_owned()));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn values_are_found_and_written_as_they_were() {
-        let text = "a = 1\n[b.c]\nd = \"2.5 us\"\ne = { f = 3, g = \"4 ns\" }\n";
-        assert_eq!(value_in(text, "a"), Some((1.0, String::new())));
-        assert_eq!(value_in(text, "b.c.d"), Some((2.5, "us".to_owned())));
-        assert_eq!(value_in(text, "b.c.e.g"), Some((4.0, "ns".to_owned())));
-        assert_eq!(value_in(text, "b.c.h"), None);
-        assert_eq!((toml(2.5, "us").as_str(), toml(1.0, "").as_str()), ("\"2.5 us\"", "1.0"));
-        assert_eq!((toml(26.0, "").as_str(), toml(68.0, "KiB").as_str()), ("26", "\"68 KiB\""));
-    }
 
     #[test]
     fn the_loss_is_symmetric_and_damped() {

@@ -19,16 +19,22 @@ pub struct SmSpec {
     pub in_flight: Bytes,
     /// From the request of a tile in memory to its arrival in shared memory.
     pub memory_latency: Duration,
+    /// Between the starts of two thread blocks of a grid, all SMs together.
+    pub block_start: Duration,
     /// From a request to L2 to its answer, when each one depends on the last.
     pub l2_latency: Duration,
     /// FP32 lanes: multiply-adds per clock cycle outside the tensor cores.
     pub lanes: Count,
     /// Tensor cores.
     pub mma: MmaSpec,
-    /// Last part of a thread block: results from registers or tensor memory to memory, without the transfer itself.
+    /// Last part of a kernel: results of the last tiles on their way to memory, without the transfer itself.
     pub epilogue: Duration,
-    /// Whether the epilogue of a tile runs beside the main loop of the next, from accumulators of its own.
+    /// Whether the accumulators of two tiles fit beside each other whatever their size, so that one tile is converted and stored
+    /// while the next is multiplied.
     pub epilogue_overlaps: bool,
+    /// What lies between two tiles of an SM whose warps compute together, where nothing of it overlaps: barriers, the next
+    /// tile's place, and the wait until the last one's room in shared memory is free again.
+    pub handover: Duration,
     /// Adding up partial results of blocks that share an output tile, without the transfer itself.
     pub reduction: Duration,
     /// What arithmetic draws from the board's power.

@@ -85,6 +85,8 @@ pub struct GroupedGemm {
     pub rows: u64,
     /// Rows of the largest group.
     pub most: u64,
+    /// Tiles of 16 rows that cover every group.
+    pub tiles_of_16: u64,
     /// Tiles of 64 rows that cover every group.
     pub tiles_of_64: u64,
     /// Tiles of 128 rows that cover every group.
@@ -108,6 +110,9 @@ pub enum RowLayout {
     Contiguous,
     /// A fixed room per group, of which only the filled part is computed: decode with a fixed graph.
     Masked,
+    /// As tokens came; a table that was made beforehand says which rows, and whose weights, each tile takes: decode where every GPU
+    /// has all tokens.
+    Indexed,
 }
 
 impl Gemm {
@@ -125,6 +130,7 @@ impl GroupedGemm {
             touched: rows.iter().filter(|&&rows| rows > 0).count() as u64,
             rows: rows.iter().sum(),
             most: rows.iter().copied().max().unwrap_or(0),
+            tiles_of_16: tiles(16),
             tiles_of_64: tiles(64),
             tiles_of_128: tiles(128),
             n,

@@ -1,7 +1,7 @@
 //! Constants that are worked out again from measurements.
 
 use crate::cli::root;
-use octoplane::fit::{Fit, GROUPS, Group, Request, fit};
+use octoplane::fit::{Fit, GROUPS, Group, Request, fit, held_out};
 use octoplane::scenario::{KernelChoice, NetworkChoice};
 use octoplane::validate::{Measurements, Models, Override};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ fn group(name: &str) -> &'static Group {
 }
 
 /// The rows of the shipped table of products on H100 as they would be were the epilogue of Hopper another.
-fn planted(value: &str) -> PathBuf {
+fn planted(value: &str, name: &str) -> PathBuf {
     let shipped = root().join("validation/measurements");
     let measurements = Measurements::read(&["gemm".to_owned()], &shipped, models().root).unwrap();
     let file = PathBuf::from("hardware/architectures/hopper.toml");
@@ -31,7 +31,7 @@ fn planted(value: &str) -> PathBuf {
         assert_eq!(cells[0], "h100_sxm", "no row of another architecture changes");
         writeln!(table, "{},{}", cells.join(","), row.simulated.clone().unwrap()).unwrap();
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fit");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("gemm.csv"), table).unwrap();
     folder
@@ -41,18 +41,36 @@ fn fitted(data: &Path) -> Fit {
     // The group without the tables that the folder does not hold.
     let group = Group { sets: &[("gemm", 1.0)], ..*group("gemm_hopper") };
     let only = ["sm.epilogue".to_owned()];
-    let request = Request { group: &group, only: &only, data, models: models(), leave_out: None };
-    fit(&request, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    fit(&request(&group, &only, data), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn request<'a>(group: &'a Group, only: &'a [String], data: &'a Path) -> Request<'a> {
+    Request { group, only, data, models: models(), leave_out: None, fold: None }
 }
 
 #[test]
 fn a_planted_constant_is_found_again() {
-    let found = fitted(&planted("1.7 us"));
+    let found = fitted(&planted("1.7 us", "fit"));
     let [constant] = &found.constants[..] else { panic!("one constant") };
     assert!((constant.after - 1.7).abs() < 0.03, "planted 1.7 us, found {constant:?}");
     assert!((constant.before - 1.7).abs() > 0.1, "the file says something else");
     assert!(found.loss[1] < found.loss[0] / 20.0, "{:?}", found.loss);
     assert!(constant.rises.iter().all(|rise| *rise > 0.0), "rows determine it: {:?}", constant.rises);
+}
+
+/// Rows that had no say are predicted as well as the others, since they obey the same constant.
+#[test]
+fn parts_of_the_rows_are_predicted_by_the_others() {
+    let data = planted("1.7 us", "held_out");
+    let group = Group { sets: &[("gemm", 1.0)], ..*group("gemm_hopper") };
+    let only = ["sm.epilogue".to_owned()];
+    let found = held_out(&request(&group, &only, &data), 2, &mut |_, _| {}).unwrap();
+    let [("gemm", errors)] = found.errors[..] else { panic!("one table: {:?}", found.errors) };
+    let rows = fs::read_to_string(data.join("gemm.csv")).unwrap().lines().count() - 1;
+    assert_eq!(errors.rows, rows, "each row is left out once");
+    assert!(errors.p90_abs_error < 0.01, "{errors:?}");
+    let [("sm.epilogue", [low, high])] = found.spans[..] else { panic!("one constant: {:?}", found.spans) };
+    assert!(low <= high && (low - 1.7).abs() < 0.05 && (high - 1.7).abs() < 0.05, "{low} to {high}");
 }
 
 /// Every constant of every group is where the group says, and within its bounds.

@@ -3,7 +3,7 @@
 //! Every SM streams an equal part: it reads ahead as much as it can have in flight, and writes behind.
 
 use super::Timing;
-use super::grid::{Class, Stage};
+use super::grid::{Class, Limit, Stage};
 use super::machine::Machine;
 use crate::units::Bytes;
 use crate::workload::Rows;
@@ -16,17 +16,28 @@ const LOAD: u64 = 16;
 /// Threads that an SM holds (NVIDIA tuning guides since Ampere).
 const THREADS: u64 = 2048;
 
-/// One block of threads per row, as many rows at once as an SM has threads for. A block asks for its row piece by piece, waits for
-/// each piece to come, and writes at the end; blocks that start together do so in step.
+/// One block of threads per row, as many rows at once as an SM has threads for, spread over all SMs. A block asks for its row piece by
+/// piece, waits for each piece to come, and writes at the end.
+///
+/// Blocks are handed to SMs one after the other. So the last one starts after all the others did, and blocks that run together are
+/// behind each other by as long as handing out that many takes: what they wait beyond that, they wait in step.
 pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
     let threads = rows.threads.clamp(1, THREADS);
-    let at_once = (THREADS / threads).min(rows.per_sm).max(1);
+    let at_once = (THREADS / threads).min(rows.per_sm).min(rows.rows.div_ceil(machine.sms)).max(1);
     let pieces = (rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) * rows.passes.max(1)) as f64;
     let bytes = (rows.read.get() as f64 * (1.0 - machine.warm) + rows.written.get() as f64) * at_once as f64;
-    let wait = Stage { steps: pieces, buffers: 1.0, ..Stage::default() };
+    let start = machine.sm.block_start.as_secs();
+    let (waits, spread) = (pieces * machine.latency, (at_once * machine.sms) as f64 * start);
+    let wait = Stage { steps: 1.0, cuda: (waits - spread).max(0.0), ..Stage::default() };
     let transfer = Stage { steps: 1.0, l2: bytes, hbm: bytes, ..Stage::default() };
     let class = Class { blocks: rows.rows.div_ceil(at_once), stages: vec![wait, transfer] };
-    Timing::of(machine, &[class], machine.latency)
+    // What is written still has to arrive.
+    let mut timing = Timing::of(machine, &[class], machine.latency);
+    let started = rows.rows.min(rows.per_sm.saturating_mul(machine.sms)) as f64 * start + waits;
+    if started > timing.blocks {
+        (timing.blocks, timing.limit) = (started, Limit::Start);
+    }
+    timing
 }
 
 /// Reads and writes the given amounts.

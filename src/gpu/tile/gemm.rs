@@ -32,10 +32,11 @@ pub(super) struct Product {
     pub operands: Dtype,
     /// Bits of a stored weight.
     pub weight_bits: u64,
-    /// Bytes that cross the memory interface per result.
+    /// Bytes written per result.
     pub result_bytes: f64,
-    /// Whether both operands have a scale per row, so that every product of two groups needs one of its own.
-    pub both_scaled: bool,
+    /// Whether this is a gradient of weights: results are added to what stands in memory, and both operands have a scale per
+    /// row, so that every product of two groups needs one of its own.
+    pub accumulates: bool,
 }
 
 /// How a kernel cuts a product into blocks.
@@ -51,12 +52,26 @@ pub(super) struct Tiling {
     pub share_rows: u64,
     /// Blocks one above the other that receive the same columns.
     pub share_columns: u64,
+    /// When the tile's results leave.
+    pub epilogue: Epilogue,
+}
+
+/// What the tensor cores of an SM do while the results of a tile are converted and leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Epilogue {
+    /// They wait until the block has ended and the next one has its first operands: a block computes one tile.
+    Alone,
+    /// They wait until the results are in shared memory, for the warps that issue products hold the accumulators too. Blocks compute
+    /// many tiles: results are stored, and the next tile's operands loaded, by the copy engine meanwhile.
+    Between,
+    /// They compute the next tile, in accumulators of its own.
+    Beside,
 }
 
 impl Tiling {
     /// A tile that one block computes alone.
     pub(super) const fn new(rows: u64, columns: u64) -> Tiling {
-        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1 }
+        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1, epilogue: Epilogue::Between }
     }
 }
 
@@ -94,10 +109,16 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
     let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
     let loaded = (rows / tiling.share_rows as f64 + columns / tiling.share_columns as f64) * STEP_BYTES;
     let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * product.result_bytes;
+    // Results leave through shared memory.
+    let convert = rows * columns * 2.0 / (SHARED_BYTES * machine.clock);
+    let handover = if tiling.epilogue == Epilogue::Beside { 0.0 } else { machine.sm.handover.as_secs() + convert };
+    let within = if tiling.epilogue == Epilogue::Between { handover } else { 0.0 };
     let main = Stage {
         steps,
         buffers: buffers(machine, tiling).min(steps),
-        tensor: machine.multiply(product.operands, rows, columns, depth) + machine.step(product.operands),
+        tensor: machine.multiply(product.operands, rows, columns, depth)
+            + machine.step(product.operands)
+            + within / steps,
         promotion: promotion(machine, product, tiling, depth),
         // The results of one tile are on their way while the next one's operands come; the last tile's are waited for.
         l2: loaded + written / steps,
@@ -110,14 +131,18 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
     } else {
         0.0
     };
-    // Results leave through shared memory.
-    let finish = machine.sm.epilogue.as_secs() + rows * columns * 2.0 / (SHARED_BYTES * machine.clock);
     let store = written / machine.port.min(machine.sm_memory);
-    if machine.sm.epilogue_overlaps {
-        return (Class { blocks, stages: vec![main] }, reduction + finish + store);
+    let last = machine.sm.epilogue.as_secs() + if handover > 0.0 { 0.0 } else { convert };
+    let mut stages = vec![main];
+    if product.accumulates {
+        // What stands in memory is asked for when the sum is ready, and waited for.
+        let sums = written / product.result_bytes * 4.0;
+        stages.push(Stage { steps: 1.0, buffers: 1.0, l2: sums, hbm: sums, ..Stage::default() });
     }
-    let finish = Stage { steps: 1.0, cuda: finish, ..Stage::default() };
-    (Class { blocks, stages: vec![main, finish] }, reduction + store)
+    if tiling.epilogue == Epilogue::Alone {
+        stages.push(Stage { steps: 1.0, cuda: handover, ..Stage::default() });
+    }
+    (Class { blocks, stages }, reduction + last + store)
 }
 
 /// Buffers of operands that fit into shared memory.
@@ -133,8 +158,8 @@ fn promotion(machine: &Machine, product: &Product, tiling: Tiling, depth: f64) -
     let Some(interval) = machine.promotion_interval(product.operands) else { return 0.0 };
     let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
     // A tile that straddles two groups of columns needs two scales per row.
-    let passes = if GROUP.is_multiple_of(tiling.columns) || product.both_scaled { 1.0 } else { 2.0 };
+    let passes = if GROUP.is_multiple_of(tiling.columns) || product.accumulates { 1.0 } else { 2.0 };
     // Columns with scales of their own: a thread fetches one (4 bytes) for each two accumulators of a column.
-    let fetched = if product.both_scaled { rows * columns / 2.0 * 4.0 / (SHARED_BYTES * machine.clock) } else { 0.0 };
+    let fetched = if product.accumulates { rows * columns / 2.0 * 4.0 / (SHARED_BYTES * machine.clock) } else { 0.0 };
     (machine.promote(rows, columns, passes) + fetched) * depth / interval
 }

@@ -48,11 +48,14 @@ pub enum Limit {
     L2,
     /// Memory bandwidth or latency.
     Hbm,
+    /// Handing blocks to SMs.
+    Start,
     /// SMs without a block.
     Tail,
 }
 
-const LIMITS: [Limit; 6] = [Limit::Tensor, Limit::Promotion, Limit::Cuda, Limit::L2, Limit::Hbm, Limit::Tail];
+const LIMITS: [Limit; 7] =
+    [Limit::Tensor, Limit::Promotion, Limit::Cuda, Limit::L2, Limit::Hbm, Limit::Start, Limit::Tail];
 
 /// Time, in seconds, and what it went to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,7 +1,7 @@
 //! Which tiles kernel libraries choose. Their rules are taken as published; where none is, the best of what the library
 //! offers is taken, by the model's own estimate.
 
-use super::gemm::{Product, Tiling, blocks};
+use super::gemm::{Epilogue, Product, Tiling, blocks};
 use super::grid::run;
 use super::machine::Machine;
 use crate::dtype::Dtype;
@@ -18,6 +18,8 @@ pub(super) enum Layout {
     Masked { groups: u64, tiles_of_64: u64, tiles_of_128: u64 },
     /// Groups of their own sizes one after the other, each padded to 128 rows: row tiles of 128 rows.
     Contiguous { tiles_of_128: u64 },
+    /// Groups of their own sizes, each padded to whole tiles that a table lists: row tiles of 16, 64 and 128 rows.
+    Indexed { tiles_of_16: u64, tiles_of_64: u64, tiles_of_128: u64 },
 }
 
 impl Layout {
@@ -25,9 +27,12 @@ impl Layout {
     pub(super) fn row_tiles(self, product: &Product, rows: u64) -> u64 {
         match self {
             Layout::Even => product.most.div_ceil(rows) * product.groups,
-            Layout::Masked { tiles_of_64, .. } if rows == 64 => tiles_of_64,
-            Layout::Masked { tiles_of_128, .. } | Layout::Contiguous { tiles_of_128 } => {
-                assert_eq!(rows, 128, "uneven groups are cut into tiles of 64 or 128 rows");
+            Layout::Indexed { tiles_of_16, .. } if rows == 16 => tiles_of_16,
+            Layout::Masked { tiles_of_64, .. } | Layout::Indexed { tiles_of_64, .. } if rows == 64 => tiles_of_64,
+            Layout::Masked { tiles_of_128, .. }
+            | Layout::Contiguous { tiles_of_128 }
+            | Layout::Indexed { tiles_of_128, .. } => {
+                assert_eq!(rows, 128, "uneven groups are cut into tiles of 16, 64 or 128 rows");
                 tiles_of_128
             }
         }
@@ -35,8 +40,20 @@ impl Layout {
 }
 
 /// The tiles that the usual library for this product on this GPU takes.
+///
+/// DeepGEMM's kernels are persistent. On Hopper two warp groups compute one tile together, so that tensor cores wait between tiles;
+/// tensor memory holds two tiles. Of the vendor's library for Hopper, blocks of one tile each are taken, which agree with
+/// measurements in BF16 better than persistent ones.
 pub(super) fn tiling(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
+    let chosen = cut(machine, product, layout);
+    if machine.sm.epilogue_overlaps { Tiling { epilogue: Epilogue::Beside, ..chosen } } else { chosen }
+}
+
+fn cut(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
     let even = layout == Layout::Even && product.groups == 1;
+    if let Layout::Indexed { .. } = layout {
+        return fastest(machine, product, layout, &[1]);
+    }
     match (product.operands, machine.sm.mma.group_scaling) {
         (Dtype::Fp8, GroupScaling::CudaCores) if machine.library == Library::Early2025 => Tiling::new(128, 128),
         (Dtype::Fp8, GroupScaling::TensorCores) if layout != Layout::Even => paired(product),
@@ -54,12 +71,17 @@ const LARGEST: u64 = 256 * 128;
 /// trained to find the fastest, so the fastest is taken.
 fn fastest(machine: &Machine, product: &Product, layout: Layout, splits: &[u64]) -> Tiling {
     let wide = machine.sm.mma.rows.get() >= 128;
+    // Fused kernels for experts keep two blocks on an SM: one computes while the other ends.
+    let indexed = matches!(layout, Layout::Indexed { .. });
+    let epilogue = if machine.sm.epilogue_overlaps || indexed { Epilogue::Beside } else { Epilogue::Alone };
     let rows: &[u64] = match layout {
         Layout::Even if wide => &[64, 128],
         Layout::Even => &[64, 128, 256],
         Layout::Masked { .. } => &[64, 128],
         Layout::Contiguous { .. } => &[128],
+        Layout::Indexed { .. } => &[16, 64, 128],
     };
+    let largest = if indexed { LARGEST / 2 } else { LARGEST };
     let mut best: Option<(f64, Tiling)> = None;
     for &rows in rows {
         for columns in [16, 32, 64, 96, 128, 160, 192, 224, 256] {
@@ -67,8 +89,8 @@ fn fastest(machine: &Machine, product: &Product, layout: Layout, splits: &[u64])
             let pairs = if wide && rows == 128 { 2 } else { 1 };
             for share_columns in 1..=pairs {
                 for &split in splits {
-                    let tiling = Tiling { rows, columns, split, share_rows: 1, share_columns };
-                    if rows * columns > LARGEST {
+                    let tiling = Tiling { rows, columns, split, share_rows: 1, share_columns, epilogue };
+                    if rows * columns > largest {
                         continue;
                     }
                     let (class, rest) = blocks(machine, product, tiling, layout.row_tiles(product, rows));
@@ -90,7 +112,7 @@ fn least_traffic(machine: &Machine, product: &Product, layout: Layout) -> Tiling
     for (share_columns, share_rows) in [(1, 1), (1, 2), (2, 1)] {
         for &rows in row_choices(product, layout) {
             for columns in (16..=192).step_by(16) {
-                let tiling = Tiling { rows, columns, split: 1, share_rows, share_columns };
+                let tiling = Tiling { share_rows, share_columns, ..Tiling::new(rows, columns) };
                 if !fits_hopper(tiling) {
                     continue;
                 }
@@ -129,7 +151,7 @@ fn row_choices(product: &Product, layout: Layout) -> &'static [u64] {
         Layout::Even if product.rows <= 16 => &[64, 128, 16, 32, 256],
         Layout::Even if product.rows <= 32 => &[64, 128, 32, 256],
         Layout::Even => &[64, 128, 256],
-        Layout::Masked { .. } => &[64, 128],
+        Layout::Masked { .. } | Layout::Indexed { .. } => &[64, 128],
         Layout::Contiguous { .. } => &[128],
     }
 }

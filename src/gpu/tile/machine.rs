@@ -76,7 +76,8 @@ impl Machine {
         let sms = self.sms.saturating_sub(conditions.taken.sms).max(1);
         let memory = (self.memory - conditions.taken.memory.get() as f64).max(self.memory * LEFT);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
-        Machine { sms, memory, warm, library: conditions.library, ..self.clone() }
+        let latency = self.latency * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
+        Machine { sms, memory, warm, latency, library: conditions.library, ..self.clone() }
     }
 
     /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none

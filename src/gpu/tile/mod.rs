@@ -1,7 +1,7 @@
 //! Kernels as thread blocks on streaming multiprocessors: the cycle-level model.
 //!
-//! A kernel becomes a grid of blocks ([`grid`]), each a few loops of equal steps; which tiles it is cut into is the kernel
-//! library's choice ([`library`]). Simulating equal blocks together makes a kernel cost microseconds, and what was simulated once
+//! A kernel becomes a grid of blocks (`grid`), each a few loops of equal steps; which tiles it is cut into is the kernel
+//! library's choice (`library`). Simulating equal blocks together makes a kernel cost microseconds, and what was simulated once
 //! is remembered. This module knows kernels and one GPU at a time, never models, schedules or the network.
 
 mod attention;
@@ -53,6 +53,7 @@ impl Timing {
             Limit::Cuda => Bound::Cuda,
             Limit::L2 => Bound::L2,
             Limit::Hbm => Bound::Memory,
+            Limit::Start => Bound::Launch,
             Limit::Tail => Bound::Tail,
         };
         Cost { time: Duration::from_ps((seconds * PS_PER_SEC as f64).ceil() as u64), bound }
@@ -64,8 +65,7 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     match kernel {
         Kernel::Gemm(gemm) => multiply(machine, &dense(gemm), Layout::Even),
         Kernel::WeightGradient(gemm) => {
-            // Reads and writes FP32.
-            let product = Product { result_bytes: 8.0, both_scaled: true, ..dense(gemm) };
+            let product = Product { result_bytes: 4.0, accumulates: true, ..dense(gemm) };
             multiply(machine, &product, Layout::Even)
         }
         Kernel::GroupedGemm(gemm) => {
@@ -78,12 +78,13 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
                 operands: gemm.operands,
                 weight_bits: gemm.weights.bits(),
                 result_bytes: 2.0,
-                both_scaled: false,
+                accumulates: false,
             };
-            let GroupedGemm { groups, tiles_of_64, tiles_of_128, .. } = *gemm;
+            let GroupedGemm { groups, tiles_of_16, tiles_of_64, tiles_of_128, .. } = *gemm;
             let layout = match gemm.layout {
                 RowLayout::Contiguous => Layout::Contiguous { tiles_of_128 },
                 RowLayout::Masked => Layout::Masked { groups, tiles_of_64, tiles_of_128 },
+                RowLayout::Indexed => Layout::Indexed { tiles_of_16, tiles_of_64, tiles_of_128 },
             };
             multiply(machine, &product, layout)
         }
@@ -106,7 +107,7 @@ fn dense(gemm: &Gemm) -> Product {
         operands: gemm.operands,
         weight_bits: gemm.weights.bits(),
         result_bytes: 2.0,
-        both_scaled: false,
+        accumulates: false,
     }
 }
 
@@ -116,7 +117,7 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
     // Every block looks up the rows of one group after the other to find its tiles.
     let search = match layout {
         Layout::Masked { groups, .. } => groups as f64 * machine.sm.l2_latency.as_secs(),
-        Layout::Even | Layout::Contiguous { .. } => 0.0,
+        Layout::Even | Layout::Contiguous { .. } | Layout::Indexed { .. } => 0.0,
     };
     let mut timing = Timing::of(machine, &[class], rest + search);
     let limited = machine.under_power(timing.blocks, product.operations(), product.operands);

@@ -9,7 +9,7 @@ use crate::hardware::{Accumulator, GpuSpec, GroupScaling};
 use crate::scenario::load;
 use crate::timeline::Bound;
 use crate::units::Bytes;
-use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
+use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout, Rows};
 use std::path::Path;
 
 pub(super) fn machine(name: &str) -> Machine {
@@ -122,6 +122,56 @@ fn empty_groups_are_walked_past_and_touched_ones_read() {
     let (one, some, all) = (decode(&[8]), decode(&[8, 0, 0, 0]), decode(&[8, 8, 8, 8]));
     assert!((some - one - 3.0 * h100.sm.l2_latency.as_secs() * 1e6).abs() < 1e-3);
     assert!(all > 2.5 * one);
+}
+
+#[test]
+fn loads_run_ahead_between_tiles_where_blocks_are_persistent() {
+    // Without a limit of power, which makes up for part of the difference.
+    let mut h100 = machine("h100_sxm");
+    h100.power = 1e9;
+    let mut slower = h100.clone();
+    slower.sm.handover = h100.sm.handover + h100.sm.handover;
+    let dense = |machine: &Machine, rows, dtype| micros(machine, &gemm(rows, 7168, 16384, dtype));
+    // A product that waits for memory hides what lies between its tiles, one that waits for tensor cores does not.
+    assert_eq!(dense(&slower, 64, Dtype::Fp8), dense(&h100, 64, Dtype::Fp8));
+    assert!(dense(&slower, 4096, Dtype::Fp8) > 1.01 * dense(&h100, 4096, Dtype::Fp8));
+    // A block of the vendor's library computes one tile: its loads wait too.
+    assert!(dense(&slower, 64, Dtype::Bf16) > dense(&h100, 64, Dtype::Bf16));
+}
+
+#[test]
+fn a_weight_gradient_waits_for_the_sums_that_stand_in_memory() {
+    let h800 = machine("h800_sxm");
+    let Kernel::Gemm(plain) = gemm(7168, 16384, 4096, Dtype::Fp8) else { panic!("a product") };
+    // Four bytes per value are read and nothing else is done meanwhile.
+    let sums = 7168.0 * 16384.0 * 4.0 / h800.memory * 1e6;
+    let extra = micros(&h800, &Kernel::WeightGradient(plain)) - micros(&h800, &Kernel::Gemm(plain));
+    assert!(extra > sums, "{extra} us more, of which {sums} us for sums");
+}
+
+#[test]
+fn blocks_are_spread_and_handed_out_one_by_one() {
+    let h100 = machine("h100_sxm");
+    let rows = |rows| micros(&h100, &Kernel::Rows(Rows::once(rows, 128, 1, Bytes::new(2048), Bytes::new(1024))));
+    let start = h100.sm.block_start.as_secs() * 1e6;
+    // One block per SM: no more than one block alone, but for handing them out.
+    assert!(rows(132) - rows(1) < 132.0 * start + 0.01);
+    let many = 200_000;
+    assert!(rows(many) > many as f64 * start);
+}
+
+#[test]
+fn narrow_experts_are_found_by_a_table_and_stream_their_weights() {
+    for (name, dtype) in [("h200_sxm", Dtype::Fp8), ("b200", Dtype::Fp4)] {
+        let gpu = machine(name);
+        let time = |layout| {
+            let kernel = Kernel::GroupedGemm(GroupedGemm::new(layout, &[4; 256], 512, 7168, dtype));
+            (micros(&gpu, &kernel), kernel.bytes().get() as f64 / gpu.memory * 1e6)
+        };
+        let ((masked, _), (indexed, least)) = (time(RowLayout::Masked), time(RowLayout::Indexed));
+        assert!(indexed < masked, "{name}: {indexed} us, searched {masked} us");
+        assert!(indexed < 1.25 * least, "{name}: {indexed} us, memory alone {least} us");
+    }
 }
 
 /// Shapes and GPUs at large: never faster than the roofline at peak rates, and larger is never much faster.

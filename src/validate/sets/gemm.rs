@@ -12,13 +12,27 @@ use crate::gpu::Conditions;
 use crate::hardware::GroupScaling;
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
-use crate::workload::{Gemm, Kernel};
+use crate::workload::{Gemm, Kernel, Rows};
 use serde::Deserialize;
 
 /// Layers that take turns.
 const LAYERS: u64 = 6;
 /// Kernels that expand and pack the scales of weights.
 const SCALE_KERNELS: u64 = 4;
+
+/// Values that share a scale.
+const GROUP: u64 = 128;
+/// Threads that quantise a group: each loads 16 bytes.
+const THREADS: u64 = 16;
+
+/// The kernel that quantises `rows x k` activations in groups. A block takes the largest power of two of groups, 16 at most, that
+/// divides all of them: with odd rows there are several times as many blocks.
+fn quantise(rows: u64, k: u64) -> Kernel {
+    let groups = rows * k.div_ceil(GROUP);
+    let each = 1 << groups.trailing_zeros().min(4);
+    let (read, written) = (Bytes::new(each * GROUP * 2), Bytes::new(each * (GROUP + 4)));
+    Kernel::Rows(Rows::once(groups / each, each * THREADS, 1, read, written))
+}
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -46,7 +60,9 @@ impl Row {
         let conditions = Conditions { reused_after: Some(touched * LAYERS), ..Conditions::default() };
         let run = |kernel: Kernel| context.kernel_under(&conditions, system, &kernel);
         let mut time = run(Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights: operands }))?;
-        if quantised {
+        if operands == Dtype::Fp8 {
+            time += run(quantise(rows, k))?;
+        } else if quantised {
             time += run(Kernel::Elementwise { read: wide, written: narrow })?;
         }
         let scaled_inside = system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);

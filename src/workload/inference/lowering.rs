@@ -215,7 +215,7 @@ impl<'a> Lowering<'a> {
         }
         let step = self.step;
         let traffic = step.traffic[micro_batch].as_ref().expect("a mixture of experts has traffic");
-        let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
+        let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Indexed };
         let whole = step.batches[micro_batch].tokens();
         let own = moe.experts_per_token.wide().div_ceil(u64::from(step.plan.ep()));
         let width = moe.intermediate.wide() / u64::from(step.plan.expert_tp());
