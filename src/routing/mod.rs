@@ -13,6 +13,6 @@ mod tables;
 pub use cables::{Cable, Cables, Direction, next_lane};
 pub use choose::{Chooser, Connection, mix};
 pub use next_hops::NextHops;
-pub use routes::{Path, Routes};
+pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};
