@@ -14,7 +14,7 @@ mod waits;
 pub use cables::{Cable, Cables, Direction, next_lane};
 pub use choose::{Chooser, Connection, mix};
 pub use next_hops::NextHops;
-pub use routes::{Path, Routes};
+pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};
 pub use waits::{Channel, Waits, find_waits};

@@ -5,7 +5,7 @@
 
 use super::cables::{Cable, Cables, next_lane};
 use super::spec::ForwardChoice;
-use super::tables::Tables;
+use super::tables::{Tables, nearby};
 use crate::id::{CableId, DeviceId};
 use crate::routing::Direction;
 use crate::topology::{Device, DeviceKind, LinkKind, Topology};
@@ -95,6 +95,13 @@ impl<'t> NextHops<'t> {
             target = hang.on;
         }
         self.sets.get(self.tables.get(target, at))
+    }
+
+    /// What stands for the next hops around `at` to a prepared destination: where it is the same for two of them, so are the next
+    /// hops at all devices nearby. None for destinations that have neighbours of `at` in their own way.
+    pub(super) fn around(&self, at: DeviceId, to: DeviceId) -> Option<[u32; 3]> {
+        let apart = self.hangs[to.index()].is_none() && !nearby(at, to);
+        apart.then(|| self.tables.around(to, at))
     }
 
     /// Virtual lanes that the ways prepared so far take between devices that are no switches, so that no cycle of waits can

@@ -5,6 +5,7 @@ use super::choose::{Chooser, Connection};
 use super::next_hops::NextHops;
 use super::shares::splits;
 use super::spec::{DetourChoice, RoutingChoice, RoutingSpec};
+use super::tables::nearby;
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
@@ -29,6 +30,15 @@ pub struct Path {
     pub narrowest: BytesPerSec,
     /// The link on which data leaves the node: the NIC's cable, or the GPU's port where no NIC is passed.
     pub port: LinkId,
+}
+
+/// Where a way enters the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// The switch, or where the way ends or parts before.
+    pub at: DeviceId,
+    /// Whether there was no choice on the way, nor any far from its beginning.
+    pub forced: bool,
 }
 
 impl<'t> Routes<'t> {
@@ -105,22 +115,30 @@ impl<'t> Routes<'t> {
     }
 
     /// The cables from `from` towards `to` as far as the first switch of the fabric, or to the end of a way that passes none, or
-    /// to where packets part before; handed to `pass` in order of travel. Returns where they lead; none where `to` cannot be
-    /// reached.
-    pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<DeviceId> {
+    /// to where packets part before; handed to `pass` in order of travel. None where `to` cannot be reached.
+    pub fn enter(&mut self, from: DeviceId, to: DeviceId, mut pass: impl FnMut(CableId)) -> Option<Entrance> {
         assert!(self.by_destination(), "the first cables are the same for all packets of a transfer");
         self.next_hops.prepare(to);
-        let mut at = from;
         let RoutingSpec { policy, spray_ports, .. } = self.spec;
+        let (mut at, mut forced) = (from, true);
         while at != to && !self.topology.device(at).kind.is_fabric_switch() {
-            if splits(self.topology, at, policy, spray_ports) && self.next_hops.hops(at, to).len() > 1 {
+            let ways = self.next_hops.hops(at, to).len();
+            if ways > 1 && splits(self.topology, at, policy, spray_ports) {
                 break;
             }
+            forced = forced && ways == 1 && nearby(from, at);
             let (cable, next) = self.step(at, to, 0)?;
             pass(cable);
             at = next;
         }
-        Some(at)
+        Some(Entrance { at, forced })
+    }
+
+    /// What stands for the way in from `from` to `to`: where it is the same for two destinations and one of their ways in is
+    /// forced, the other one is the same. None where nothing stands for it.
+    pub fn way_in(&mut self, from: DeviceId, to: DeviceId) -> Option<[u32; 3]> {
+        self.next_hops.prepare(to);
+        self.next_hops.around(from, to)
     }
 
     /// The cables that ways are made of.

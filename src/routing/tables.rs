@@ -14,6 +14,11 @@ const BLOCK: usize = 64;
 /// A root without a table.
 const NONE: u32 = u32::MAX;
 
+/// Whether two devices are in the same block or in neighbouring ones.
+pub(super) const fn nearby(one: DeviceId, other: DeviceId) -> bool {
+    (one.index() / BLOCK).abs_diff(other.index() / BLOCK) <= 1
+}
+
 /// All tables.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
@@ -52,6 +57,15 @@ impl Tables {
         assert!(row != NONE, "the destination has been prepared");
         let block = self.row[row as usize + at.index() / BLOCK];
         self.blocks[block as usize * BLOCK + at.index() % BLOCK]
+    }
+
+    /// The places of the blocks around a device in the table of `root`: two roots with the same ones lead on alike from all devices
+    /// that are [`nearby`].
+    pub(super) fn around(&self, root: DeviceId, at: DeviceId) -> [u32; 3] {
+        let row = self.rows[root.index()];
+        assert!(row != NONE, "the destination has been prepared");
+        let (block, last) = (at.index() / BLOCK, self.rows.len().div_ceil(BLOCK) - 1);
+        [block.saturating_sub(1), block, (block + 1).min(last)].map(|block| self.row[row as usize + block])
     }
 
     /// The place of a block; a short one is filled up with empty sets.

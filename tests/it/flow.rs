@@ -3,6 +3,7 @@
 use crate::cli::root;
 use octoplane::engine;
 use octoplane::gpu::Instant;
+use octoplane::hardware::NodeSpec;
 use octoplane::id::{DeviceId, FlowId, LinkId};
 use octoplane::network::{
     Analytic, Arrived, FairShare, FaultSchedule, Flow, LinkChange, LinkUse, NetworkModel, Stranded,
@@ -10,7 +11,7 @@ use octoplane::network::{
 use octoplane::routing::{ForwardChoice, Routes, RoutingChoice, RoutingSpec};
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, WorkloadSpec, load};
-use octoplane::topology::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
+use octoplane::topology::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Fraction, Time};
 use octoplane::workload::{Collective, CollectiveWorkload, Protocol};
 use proptest::prelude::*;
@@ -362,6 +363,32 @@ fn what_a_lost_plane_carried_is_spread_over_all_others_where_packets_part() {
         // By destination, all that is for one GPU comes over the same plane.
         let fixed = time(RoutingChoice::Static, protocol, 1) / time(RoutingChoice::Static, protocol, 0);
         assert!(fixed > 1.2, "{protocol:?}: {fixed}");
+    }
+}
+
+#[test]
+fn flows_take_the_ways_that_routing_names_on_a_large_fabric_too() {
+    let node = load::<NodeSpec>(&root().join("hardware/nodes/dgx_h800.toml"), &[]).unwrap().value;
+    let fabric = load::<TopologySpec>(&root().join("topologies/mpft_2048.toml"), &[]).unwrap().value;
+    let cluster = build_cluster(&node, 40, Some(&fabric)).unwrap();
+    let topology = &cluster.topology;
+    for choice in [RoutingChoice::Static, RoutingChoice::Adaptive] {
+        let mut routes = Routes::with(topology, policy(choice), 1, &[]);
+        let mut expected = vec![0.0; topology.n_links()];
+        let mut sent = Vec::new();
+        let from_and_to = |&from: &DeviceId| cluster.gpus.iter().map(move |&to| (from, to));
+        for (from, to) in cluster.gpus.iter().step_by(5).flat_map(from_and_to).filter(|(from, to)| from != to) {
+            sent.push((0, from.index(), to.index(), 1000));
+            for share in routes.shares(from, to, 1).unwrap() {
+                expected[share.link.index()] += share.part * 1000.0;
+            }
+        }
+        let ran = flows_with(topology, policy(choice), FaultSchedule::default(), &sent);
+        let mut carried = vec![0.0; topology.n_links()];
+        ran.links.iter().for_each(|used| carried[used.link.index()] = used.carried.get() as f64);
+        for (link, (carried, expected)) in carried.iter().zip(&expected).enumerate() {
+            assert!((carried - expected).abs() <= 1.0, "{choice:?}, link {link}: {carried} of {expected}");
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The way of a flow, in three stretches: into the fabric, through it, and out of it.
 
 use super::load::Way;
-use super::segments::{Member, Segments};
+use super::segments::{Member, SegmentId, Segments};
 use crate::id::{DeviceId, LinkId};
-use crate::routing::{Cables, Passage, Routes};
+use crate::routing::{Cables, Entrance, Passage, Routes};
 use crate::topology::{LinkKind, Topology};
 use crate::units::Duration;
 
@@ -23,12 +23,27 @@ pub(super) struct Ways<'t> {
     cables: Vec<CableFacts>,
     passages: Vec<Passage>,
     stretches: [Vec<Member>; 3],
+    /// Per device: the ways into the fabric that are forced, by what stands for their destinations.
+    into: Vec<Vec<([u32; 3], WayIn)>>,
     /// Per switch and destination, where switches ask for nothing else: the place of what is known of the way on.
     onward: Vec<Vec<u32>>,
     routes_on: Vec<Route>,
 }
 
 const UNKNOWN: u32 = u32::MAX;
+
+/// Ways into the fabric that are remembered of a device; a GPU has one for each NIC that it can use.
+const INTO_MAX: usize = 16;
+
+/// A way into the fabric.
+#[derive(Clone, Copy)]
+struct WayIn {
+    segment: SegmentId,
+    latency: Duration,
+    port: LinkId,
+    /// Where it ends.
+    switch: DeviceId,
+}
 
 /// Where a cable stands in a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +82,9 @@ impl<'t> Ways<'t> {
         });
         let cables = facts.collect();
         let onward = vec![Vec::new(); topology.n_devices()];
+        let into = vec![Vec::new(); topology.n_devices()];
         let (passages, stretches) = (Vec::new(), Default::default());
-        Ways { topology, routes, cables, passages, stretches, onward, routes_on: Vec::new() }
+        Ways { topology, routes, cables, passages, stretches, into, onward, routes_on: Vec::new() }
     }
 
     /// The cables that ways are made of.
@@ -79,6 +95,7 @@ impl<'t> Ways<'t> {
     /// Uses only those links that are `usable`, by place of the link.
     pub(super) fn restrict(&mut self, usable: &[bool]) {
         self.routes = self.routes.restricted(usable);
+        self.into.iter_mut().for_each(Vec::clear);
         self.onward.iter_mut().for_each(Vec::clear);
         self.routes_on.clear();
     }
@@ -89,22 +106,51 @@ impl<'t> Ways<'t> {
         if !self.routes.by_destination() {
             return self.cut(from, to, segments);
         }
+        let around = self.routes.way_in(from, to);
+        let known = self.into[from.index()].iter().find(|(known, _)| Some(*known) == around);
+        let into = match known {
+            Some(&(_, into)) => into,
+            None => {
+                let Some(into) = self.enter(from, to, around, segments)? else {
+                    self.passages.clear();
+                    return self.cut(from, to, segments);
+                };
+                into
+            }
+        };
+        let Route { way: [_, through, out], latency, .. } = self.onward(into.switch, to, segments)?;
+        Some(Route { way: [into.segment, through, out], latency: into.latency + latency, port: into.port })
+    }
+
+    /// The way into the fabric: none where `to` cannot be reached, none inside where the whole way is to be looked at.
+    fn enter(
+        &mut self,
+        from: DeviceId,
+        to: DeviceId,
+        around: Option<[u32; 3]>,
+        segments: &mut Segments,
+    ) -> Option<Option<WayIn>> {
         let passages = &mut self.passages;
-        let entrance = self.routes.enter(from, to, |cable| passages.push(Passage { cable, part: 1.0 }))?;
-        let is_entrance = self.topology.device(entrance).kind.is_fabric_switch();
-        if entrance == to || entrance == from || !is_entrance {
-            self.passages.clear();
-            return self.cut(from, to, segments);
+        let Entrance { at, forced } =
+            self.routes.enter(from, to, |cable| passages.push(Passage { cable, part: 1.0 }))?;
+        if at == to || at == from || !self.topology.device(at).kind.is_fabric_switch() {
+            return Some(None);
         }
-        let into = &mut self.stretches[0];
-        into.clear();
-        into.extend(self.passages.iter().map(|&Passage { cable, part }| Member { cable, part }));
-        let into = segments.intern(into);
+        let members = &mut self.stretches[0];
+        members.clear();
+        members.extend(self.passages.iter().map(|&Passage { cable, part }| Member { cable, part }));
         let facts = || self.passages.iter().map(|passage| &self.cables[passage.cable.index()]);
-        let port = facts().find(|facts| facts.is_port).or(facts().next())?.link;
-        let before: Duration = facts().map(|facts| facts.latency).sum();
-        let Route { way: [_, through, out], latency, .. } = self.onward(entrance, to, segments)?;
-        Some(Route { way: [into, through, out], latency: before + latency, port })
+        let into = WayIn {
+            segment: segments.intern(&self.stretches[0]),
+            latency: facts().map(|facts| facts.latency).sum(),
+            port: facts().find(|facts| facts.is_port).or(facts().next())?.link,
+            switch: at,
+        };
+        let known = &mut self.into[from.index()];
+        if let Some(around) = around.filter(|_| forced && known.len() < INTO_MAX) {
+            known.push((around, into));
+        }
+        Some(Some(into))
     }
 
     /// The way from a switch, worked out once for all that come there.
