@@ -5,8 +5,8 @@
 use super::{Arrived, Flow, LinkUse, NetworkModel, Stranded, Tally, Watch};
 use crate::units::Time;
 
-/// Steps between two calls of a watch: a fraction of a second of work.
-const WATCH_INTERVAL: u64 = 1 << 14;
+/// Steps and arrivals between two calls of a watch: a fraction of a second of work.
+const WATCH_INTERVAL: u64 = 1 << 12;
 
 /// A network model that tells of its progress.
 pub struct Watched<'w> {
@@ -30,9 +30,10 @@ impl NetworkModel for Watched<'_> {
     fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time {
         let before = arrived.len();
         let now = self.inner.advance_until(limit, arrived);
+        let told = (self.tally.events + self.tally.arrived) / WATCH_INTERVAL;
         self.tally.events += 1;
         self.tally.arrived += (arrived.len() - before) as u64;
-        if self.tally.events.is_multiple_of(WATCH_INTERVAL) && now != Time::FAR_FUTURE {
+        if (self.tally.events + self.tally.arrived) / WATCH_INTERVAL > told && now != Time::FAR_FUTURE {
             (self.watch)(now, self.tally);
         }
         now
@@ -83,13 +84,14 @@ mod tests {
         let watch: Watch<'_> = Box::new(|now, tally| told.push((now, tally.events, tally.arrived)));
         let mut network = Watched::new(Box::new(Echo(Vec::new())), watch);
         let mut arrived = Vec::new();
-        for step in 0..2 * WATCH_INTERVAL + 5 {
+        // Each step is one and brings one arrival.
+        for step in 0..WATCH_INTERVAL + 5 {
             let (from, to) = (DeviceId::new(0), DeviceId::new(1));
             network.start(Time::ZERO, Flow { id: FlowId::new(step as usize), from, to, bytes: Bytes::new(step) });
             network.advance_until(Time::FAR_FUTURE, &mut arrived);
         }
         drop(network);
         let at = |step: u64| (Time::from_ps(step - 1), step, step);
-        assert_eq!(told, [at(WATCH_INTERVAL), at(2 * WATCH_INTERVAL)]);
+        assert_eq!(told, [at(WATCH_INTERVAL / 2), at(WATCH_INTERVAL)]);
     }
 }

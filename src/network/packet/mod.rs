@@ -31,7 +31,7 @@ use crate::routing::{Direction, RoutingSpec, mix, next_lane};
 use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
-use events::{Class, Due, Events, NO_RUN};
+use events::{Class, Due, Events};
 use flows::{FlowState, Rings, Status};
 use pool::{ASTRAY, CONGESTED, NONE, Pool};
 use ports::{Departure, Ports};
@@ -253,8 +253,7 @@ impl<'t> PacketModel<'t> {
             if port.waiting & !port.stopped != 0 && !port.planned {
                 port.planned = true;
                 let free = self.ports.loads[at as usize].busy_until;
-                let run = if free - now == u64::from(port.full) { port.runs.free } else { NO_RUN };
-                self.events.push_run(run, free, Class::Port, at);
+                self.events.push_run(free - now, free, Class::Port, at);
             }
             return;
         }
@@ -275,12 +274,8 @@ impl<'t> PacketModel<'t> {
         packet.lane = lane;
         packet.tail = done + latency;
         let arrives_whole = self.stores[at as usize] || (packet.target == port.to && packet.marks & ASTRAY == 0);
-        let (arrival, run) = match arrives_whole {
-            false => (now + latency, port.runs.head),
-            true if done - now == u64::from(port.full) => (done + latency, port.runs.whole),
-            true => (done + latency, NO_RUN),
-        };
-        self.events.push_run(run, arrival, Class::Arrival, id);
+        let arrival = if arrives_whole { done } else { now } + latency;
+        self.events.push_run(arrival - now, arrival, Class::Arrival, id);
         self.tally.hops += 1;
         if came_by == NONE {
             let flow = &mut self.flows[flow as usize];

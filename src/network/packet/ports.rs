@@ -5,7 +5,6 @@
 //! has filled that, nothing more gets in. Arrays are dense: one port per cable, and for each port and virtual lane one queue
 //! per input and one more for what starts here.
 
-use super::events::{NO_RUN, RUNS};
 use super::params::{PacketParams, thresholds, unit};
 use super::pool::NONE;
 use super::turns::{next_bit, next_in_word};
@@ -65,24 +64,9 @@ pub(super) struct Port {
     /// Whether an event is planned for when it becomes free.
     pub(super) planned: bool,
     pub(super) dead: bool,
-    /// The runs of its events.
-    pub(super) runs: PortRuns,
     /// Data that has left, and how long that kept it busy.
     carried: u64,
     busy: u64,
-}
-
-/// The runs of events that come a fixed time after a port has sent a full packet: its head has arrived, all of it has, the
-/// port is free.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PortRuns {
-    pub(super) head: u8,
-    pub(super) whole: u8,
-    pub(super) free: u8,
-}
-
-impl PortRuns {
-    const NONE: PortRuns = PortRuns { head: NO_RUN, whole: NO_RUN, free: NO_RUN };
 }
 
 /// What a rate that changes is worked out from.
@@ -92,7 +76,6 @@ struct Rate {
     achievable: BytesPerSec,
     kind: crate::topology::LinkKind,
     share: f64,
-    runs: PortRuns,
 }
 
 /// A packet that begins to leave: its data, as far as that waited in a buffer, and when its head and its tail leave.
@@ -116,6 +99,8 @@ pub(super) struct Ports {
     pub(super) loads: Vec<Load>,
     lanes: usize,
     rates: Vec<Rate>,
+    /// The size of the last packet that was not full, and its time.
+    odd: Vec<(u32, u64)>,
     queues: Vec<Queue>,
     /// Bit per input: which queues of a lane hold packets.
     masks: Vec<u64>,
@@ -135,6 +120,7 @@ impl Ports {
             loads: vec![Load::default(); cables.len()],
             lanes,
             rates: Vec::with_capacity(cables.len()),
+            odd: vec![(0, 0); cables.len()],
             queues: Vec::new(),
             masks: Vec::new(),
             turns: vec![0; cables.len() * lanes],
@@ -150,7 +136,7 @@ impl Ports {
             // What is on the cable takes no part of the buffer.
             let in_flight = bandwidth.over(link.latency).get() + unit(link.kind, params).get();
             let limit = |part: Bytes| u32::try_from(part.get() + in_flight).unwrap_or(u32::MAX / 2);
-            ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0, runs: PortRuns::NONE });
+            ports.rates.push(Rate { bandwidth, achievable, kind: link.kind, share: 1.0 });
             ports.all.push(Port {
                 latency: u32::try_from(link.latency.as_ps()).expect("a link is shorter than 4 ms"),
                 full: 0,
@@ -167,7 +153,6 @@ impl Ports {
                 lane: 0,
                 planned: false,
                 dead: false,
-                runs: PortRuns::NONE,
                 carried: 0,
                 busy: 0,
             });
@@ -175,27 +160,9 @@ impl Ports {
             masks += ((inputs + 1).div_ceil(64) * lanes) as u32;
             ports.set_share(id, 1.0, params);
         }
-        ports.give_runs();
         ports.queues = vec![Queue { head: NONE, tail: NONE }; queues as usize];
         ports.masks = vec![0; masks as usize];
         ports
-    }
-
-    /// Gives ports whose events come the same time after a packet has left the same run.
-    fn give_runs(&mut self) {
-        let mut delays: Vec<u64> = Vec::new();
-        let mut run = |delay: u64| {
-            let known = delays.iter().position(|&known| known == delay).unwrap_or_else(|| {
-                delays.push(delay);
-                delays.len() - 1
-            });
-            if known < RUNS { known as u8 } else { NO_RUN }
-        };
-        for (port, rate) in self.all.iter_mut().zip(&mut self.rates) {
-            let (latency, full) = (u64::from(port.latency), u64::from(port.full));
-            rate.runs = PortRuns { head: run(latency), whole: run(latency + full), free: run(full) };
-            port.runs = rate.runs;
-        }
     }
 
     /// Sets what is left of a port's rate; none makes it dead.
@@ -203,9 +170,7 @@ impl Ports {
         let at = id.index();
         self.rates[at].share = share;
         self.all[at].dead = share == 0.0;
-        // A port that takes longer than the others of its runs would hold them up.
-        let runs = self.rates[at].runs;
-        self.all[at].runs = if share == 1.0 { runs } else { PortRuns { head: runs.head, ..PortRuns::NONE } };
+        self.odd[at] = (0, 0);
         if share > 0.0 {
             let full = self.work_out(at, self.all[at].full_bytes, params);
             let port = &mut self.all[at];
@@ -215,12 +180,18 @@ impl Ports {
     }
 
     /// How long `bytes` of data take on a port, in ps.
-    pub(super) fn service(&self, at: u32, bytes: u32, params: &PacketParams) -> u64 {
+    pub(super) fn service(&mut self, at: u32, bytes: u32, params: &PacketParams) -> u64 {
         let port = &self.all[at as usize];
         if bytes == port.full_bytes && port.full < u32::MAX {
             return u64::from(port.full);
         }
-        self.work_out(at as usize, bytes, params)
+        let (known, time) = self.odd[at as usize];
+        if bytes == known && time > 0 {
+            return time;
+        }
+        let time = self.work_out(at as usize, bytes, params);
+        self.odd[at as usize] = (bytes, time);
+        time
     }
 
     /// The longer of two limits: everything on the wire at the line's rate, and the data at the rate that its ends sustain.
