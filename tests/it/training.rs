@@ -281,6 +281,35 @@ fn faster_nics_shorten_what_is_exposed_and_nothing_else() {
 }
 
 #[test]
+fn doubling_nvlink_saves_half_of_its_part_in_rings_and_what_chunks_expose() {
+    let slow = run(STEP, &[]);
+    let fast = run(STEP, &["hardware.gpu.scale_up.bandwidth_per_direction=400 GB/s"]);
+    for (slow, fast) in training(&slow).chunks.iter().zip(&training(&fast).chunks) {
+        assert_eq!(slow.computing, fast.computing, "{}", slow.name);
+        assert!(fast.time <= slow.time && slow.time - fast.time <= slow.exposed, "{}", slow.name);
+    }
+    // What a rank passes on inside its node while gradients are reduced and weights gathered, of the rank that has most.
+    let cluster = &slow.cluster;
+    let node =
+        |gpu| cluster.node_of(cluster.gpus.iter().position(|&other| other == gpu).expect("a GPU of the cluster"));
+    let inside = |rank: u32| {
+        let rings = slow.timeline.spans.iter().filter(move |span| span.label.layer == rank);
+        let of = rings.filter(|span| match span.work {
+            Work::Send { from, to, .. } => {
+                matches!(span.label.phase, Phase::GradientReduce | Phase::ParameterGather) && node(from) == node(to)
+            }
+            _ => false,
+        });
+        of.map(|span| span.end - span.start).sum::<Duration>()
+    };
+    let most = (0..16).map(inside).max().unwrap();
+    let [before, after] = [&slow, &fast].map(|outcome| training(outcome).ranks[0].optimizer);
+    let saved = before - after;
+    // No more than half of that; less where NICs take as long meanwhile.
+    assert!(saved * 2 <= most && saved * 3 >= most, "{saved} of {most}");
+}
+
+#[test]
 fn a_dense_model_trains_at_the_rate_of_its_kernels_and_its_pipeline() {
     // 1F1B over 8 stages: (M + PP - 1) times the slowest stage bounds the step from above, M times it from below.
     let outcome = run("training/llama405b_h100_1f1b.toml", &[]);
