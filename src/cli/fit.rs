@@ -1,6 +1,6 @@
 //! `octoplane fit`: constants of hardware files, worked out again from measurements.
 
-use super::output::say;
+use super::output::{say, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -80,8 +80,7 @@ pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
         if args.write {
             let file = root.join(group.file);
             let changed = written(&read_text(&file)?, &result.constants);
-            let failed = |error| UserError::plain(format!("{} cannot be written: {error}", file.display()));
-            std::fs::write(&file, changed).map_err(failed)?;
+            write(&file, changed.as_bytes())?;
             say(&format!("{} holds the fitted values now\n", group.file))?;
         }
     }

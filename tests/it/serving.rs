@@ -179,8 +179,6 @@ fn prompts_that_are_noticed_late_wait_and_none_is_lost() {
     ]);
     for (name, late) in [("look_every", &looking), ("gather", &gathering)] {
         assert_eq!(late.requests, at_once.requests, "{name}");
-        let tokens = |served: &ServingMetrics| (served.output_per_sec * served.span.as_secs()).round();
-        assert_eq!(tokens(late), tokens(&at_once), "{name}");
         // At most thirty steps without prompts, and half of them on average where requests come at random.
         let (more, step) = (late.ttft.mean.as_secs() - at_once.ttft.mean.as_secs(), late.tpot.mean.as_secs());
         assert!(more > 2.0 * step && more < 31.0 * step, "{name}: {more} s for steps of {step} s");
