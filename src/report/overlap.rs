@@ -185,9 +185,12 @@ fn port_name(cluster: &Cluster, port: LinkId) -> String {
     }
 }
 
+/// When a row does what, in picoseconds from the start of its panel.
+type Parts = BTreeMap<What, Vec<(u64, u64)>>;
+
 /// The rows during `from` to `until`.
 fn panel(title: &str, spans: &[&Span], rows: &Rows, (from, until): (Time, Time), named_phases: bool) -> Panel {
-    let mut by_row: Vec<BTreeMap<What, Vec<(u64, u64)>>> = vec![BTreeMap::new(); rows.names.len()];
+    let mut by_row: Vec<Parts> = vec![BTreeMap::new(); rows.names.len()];
     let width = (until - from).as_ps().max(1);
     for span in spans.iter().filter(|span| span.released > from && span.start < until) {
         let chunk = Kind::of(span) == Kind::Chunk;
@@ -199,7 +202,7 @@ fn panel(title: &str, spans: &[&Span], rows: &Rows, (from, until): (Time, Time),
         by_row[rows.of[&span.place]].entry(what).or_default().push(part);
     }
     let us = |ps: u64| (from.as_ps() + ps) as f64 / 1e6;
-    let row = |(name, kinds): (&String, &BTreeMap<What, Vec<(u64, u64)>>)| {
+    let row = |(name, kinds): (&String, &Parts)| {
         let mut busy: Vec<(u64, u64, &What)> = Vec::new();
         for (what, parts) in kinds {
             busy.extend(joined(parts, width.div_ceil(RESOLUTION)).into_iter().map(|(from, until)| (from, until, what)));

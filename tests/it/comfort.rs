@@ -39,7 +39,7 @@ fn make_results() -> (PathBuf, PathBuf) {
 #[test]
 fn a_page_is_whole_small_and_has_the_answers() {
     let (folder, path) = results();
-    let page = fs::read_to_string(&path).unwrap();
+    let page = fs::read_to_string(path).unwrap();
     assert!(page.len() < 2 << 20, "{} bytes", page.len());
     // Nothing is fetched; names of SVG's own vocabulary are no addresses.
     let fetched = page.replace("http://www.w3.org/2000/svg", "");

@@ -17,10 +17,10 @@ pub(super) fn direct(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Exchan
         false => ready.before.iter().enumerate().map(|(from, after)| post(desk, (from, 1), protocol, after)).collect(),
     };
     for offset in 1..n {
-        for from in 0..n {
+        for (from, handed) in posted.iter().enumerate() {
             let to = (from + offset) % n;
             let share = share(desk, (from, to), protocol);
-            let after = if desk.group.together(from, to) { &ready.before[from] } else { &posted[from] };
+            let after = if desk.group.together(from, to) { &ready.before[from] } else { handed };
             received[to].push(desk.send((from, to), piece(bytes, n, to), share, after));
         }
     }
