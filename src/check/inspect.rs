@@ -76,6 +76,9 @@ fn open<T: DeserializeOwned>(
 fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -> Result<(), UserError> {
     let loaded: Loaded<TopologySpec> = open(path, root, library, into)?;
     let spec = &loaded.value;
+    if let Some(packet) = spec.switch.as_ref().and_then(|switch| switch.packet.as_ref()) {
+        packet.check_lanes().map_err(|invalid| loaded.error(&invalid.under("switch.packet")))?;
+    }
     let measures = measure_spec(spec).map_err(|invalid| loaded.error(&invalid))?;
     // A fabric that exists as a formula only has no switches to look at.
     let graph = build_fabric(spec).ok();

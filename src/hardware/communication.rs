@@ -169,9 +169,9 @@ impl NormalCosts {
         self.slowed(self.beside_compute)
     }
 
-    /// The costs of a dispatch that has to find out how many tokens arrive, while kernels compute beside it.
+    /// The same of a dispatch that has to find out how many tokens arrive: every rate is `beside_counts` of that.
     pub fn while_counting(self) -> NormalCosts {
-        self.slowed(self.beside_counts)
+        self.while_computing().slowed(self.beside_counts)
     }
 
     fn slowed(self, part: Fraction) -> NormalCosts {

@@ -1,6 +1,7 @@
 //! What a packet-level model needs to know of devices: how they cut data into packets, what they hold, and how they keep
 //! from losing any.
 
+use crate::invalid::Invalid;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -82,7 +83,20 @@ pub struct SwitchPacketSpec {
 }
 
 impl SwitchPacketSpec {
-    /// Virtual lanes of data.
+    /// Whether it asks for more virtual lanes than its flow control has.
+    pub fn check_lanes(&self) -> Result<(), Invalid> {
+        let most = self.flow_control.lanes_max();
+        match self.virtual_lanes {
+            Some(lanes) if lanes.get() > u32::from(most) => {
+                let message = format!("{lanes} virtual lanes, of which this flow control has {most}");
+                Err(Invalid::at("virtual_lanes", message)
+                    .help(&format!("give a number from 1 to {most}, or leave it out")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Virtual lanes of data; more than its flow control has are no more.
     pub fn lanes(&self) -> u8 {
         let most = self.flow_control.lanes_max();
         self.virtual_lanes.map_or(most, |lanes| u8::try_from(lanes.get()).unwrap_or(most).min(most))

@@ -37,7 +37,8 @@ pub struct ChunkTime {
     pub name: String,
     /// How many of them a step has, over all ranks of a replica.
     pub count: usize,
-    /// Load of the experts of the GPU that decides how long it takes, over that of an average one.
+    /// Load of the experts of the GPU that decides how long it takes, over that of an average one: the mean of many draws where one
+    /// GPU stands for all, the greatest of one draw where all are simulated.
     pub busiest: f64,
     /// How long it takes.
     pub time: Duration,

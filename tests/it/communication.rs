@@ -135,9 +135,7 @@ fn engines_shoot_what_is_small_and_leave_the_rest_to_the_library() {
     let large = Bytes::new(4 << 30);
     let library = machine.auto(Collective::AllReduce, large);
     assert!(!matches!(library.algorithm, Algorithm::OneShot | Algorithm::TwoShots), "the library has no shots");
-    let engine = choose_in_engine(&machine.group(), large);
-    let time = |choice| machine.time(Collective::AllReduce, choice, large);
-    assert!(time(engine) <= time(library));
+    assert_eq!(choose_in_engine(&machine.group(), large), library);
     // Over several nodes there is no memory of peers to write to.
     let nodes = self::machine("dgx_h100", 2, 8);
     let over_nodes = choose_in_engine(&nodes.group(), Bytes::new(16 << 10)).algorithm;

@@ -1,7 +1,9 @@
 //! Ethernet paths of the packet model (pauses, marks, rate limiters), queue pairs and flowlets, against closed forms; and what
 //! the models of different detail owe each other under any traffic.
 
-use crate::packet::{PACKET, Send, bare, line, makespan, nics, permutation, routing, run, sends_of, shape, traffic};
+use crate::packet::{
+    PACKET, Send, bare, line, makespan, nics, permutation, routing, run, run_watched, sends_of, shape, traffic,
+};
 use crate::routing::fabric_spec;
 use octoplane::hardware::{FlowControl, NicSpec, SwitchSpec};
 use octoplane::id::DeviceId;
@@ -43,8 +45,7 @@ fn outcome(
     sends: &[Send],
 ) -> (Vec<Arrived>, Tally) {
     let mut model = PacketModel::new(topology, params, routing, 1, FaultSchedule::default());
-    let arrived = run(&mut model, ends, sends);
-    assert!(model.buffers_fit());
+    let arrived = run_watched(&mut model, ends, sends);
     (arrived, model.tally())
 }
 

@@ -150,6 +150,7 @@ impl PacketParams {
 
     fn add_switch(&mut self, switch: &SwitchSpec) -> Result<(), Invalid> {
         let packet = switch.packet.as_ref().ok_or_else(|| missing("topology.switch", "packet"))?;
+        packet.check_lanes().map_err(|invalid| invalid.under("topology.switch.packet"))?;
         self.switch_buffer = packet.buffer;
         self.flow_control = packet.flow_control;
         self.lanes = packet.lanes();

@@ -376,7 +376,7 @@ impl Ports {
         self.used.iter().map(|&used| u64::from(used)).sum()
     }
 
-    /// The fullest far buffer, as a part of what it may hold.
+    /// Whether no far buffer with its cable holds more than it may, now.
     pub(super) fn fits(&self) -> bool {
         let limit = |at: usize| self.all[at / self.lanes].stop_at + self.all[at / self.lanes].full_bytes;
         self.used.iter().enumerate().all(|(at, &used)| used <= limit(at))

@@ -244,22 +244,26 @@ impl<'a> Chunks<'a> {
         let Job { spec, model, plan, .. } = *self.job;
         let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
         let sequences = group.len() as u64 / u64::from(plan.tp()) * spec.micro_batch.wide();
-        let experts = moe.routed_experts.wide().div_ceil(group.len() as u64);
-        let uneven = Uneven::new(spec.load_spread, group.len(), experts, sequences);
-        let layers = |stage: StageShape, weight: f64| vec![weight; stage.expert_layers(true)];
+        let holders = plan.ep() as usize;
+        let experts = moe.routed_experts.wide().div_ceil(holders as u64);
+        let uneven = Uneven::new(spec.load_spread, holders, experts, sequences);
+        let layers = |stage: StageShape, weight: f64| vec![weight; stage.expert_layers()];
         let weights = match work {
             ChunkWork::Forward(stage) | ChunkWork::Backward(stage) | ChunkWork::BackwardInput(stage) => {
-                vec![1.0; stage.expert_layers(true).min(1)]
+                vec![1.0; stage.expert_layers().min(1)]
             }
             ChunkWork::BackwardWeight(stage) => layers(stage, 1.0),
             ChunkWork::Overlapped { forward, backward } => [layers(forward, 1.0), layers(backward, 2.0)].concat(),
         };
+        if weights.is_empty() {
+            return (vec![Loads::alike(1.0); simulated.len()], 1.0);
+        }
         let mut rng = Seed(self.job.scenario.seed).stream("load");
         if simulated.len() == 1 {
             let busiest = uneven.busiest(&weights, &mut rng);
             return (vec![Loads::alike(busiest)], busiest);
         }
-        let blocks = |stage: StageShape| stage.n_blocks(true);
+        let blocks = |stage: StageShape| stage.n_blocks();
         let passes = match work {
             ChunkWork::Forward(stage) => [blocks(stage), 0],
             ChunkWork::Backward(stage) | ChunkWork::BackwardInput(stage) | ChunkWork::BackwardWeight(stage) => {
@@ -269,8 +273,13 @@ impl<'a> Chunks<'a> {
         };
         let [forward, backward] = passes.map(|blocks| uneven.draw(blocks, &mut rng));
         let most = forward.iter().chain(&backward).flatten().copied().fold(1.0, f64::max);
-        let loads = forward.into_iter().zip(backward).map(|(a, b)| Loads { drawn: [a, b], otherwise: 1.0 });
-        (loads.collect(), most)
+        // GPUs that hold slices of the same experts have the same load; where experts are cut, these follow each other.
+        let holder = |rank: usize| rank / plan.expert_tp() as usize % holders;
+        let of_rank = |&rank: &usize| {
+            let drawn = [forward[holder(rank)].clone(), backward[holder(rank)].clone()];
+            Loads { drawn, otherwise: 1.0 }
+        };
+        (simulated.iter().map(of_rank).collect(), most)
     }
 
     fn run(
@@ -283,7 +292,7 @@ impl<'a> Chunks<'a> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
         let beside = |costs: NormalCosts| if overlapped { costs.while_computing() } else { costs };
-        let counting = |costs: NormalCosts| if overlapped { beside(costs).while_counting() } else { costs };
+        let counting = |costs: NormalCosts| if overlapped { costs.while_counting() } else { costs };
         let chunk = Chunk {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),

@@ -71,7 +71,8 @@ fn cast(job: &Job<'_>, held: TrainedWeights) -> Option<Kernel> {
 }
 
 /// With whom a GPU adds up a number in rounds: over its node first, then over GPUs of its index in other nodes. In each round the
-/// distance doubles; where numbers are no powers of two, some have no partner in some rounds and hear what they miss from others.
+/// distance doubles; where numbers are no powers of two, some tell a GPU that itself listens to another one: the number of rounds is right,
+/// who tells whom is an approximation.
 fn partners(cluster: &Cluster, rank: Rank) -> Vec<DeviceId> {
     let (place, per_node) = (rank.index(), cluster.gpus_per_node as usize);
     let distances =

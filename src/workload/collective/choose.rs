@@ -115,11 +115,17 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Launch of the kernel: the library's, or that of an engine's own kernel in a graph.
-    pub(super) fn launch(self, costs: &CollectiveCosts) -> Duration {
-        match (self.algorithm, &costs.peers) {
-            (Algorithm::OneShot | Algorithm::TwoShots, Some(peers)) => peers.launch,
-            _ => costs.launch,
+    /// Launch of the kernel, the library's or that of an engine's own in a graph, and what the algorithm does once. Exchanges count
+    /// their start with what they do per peer.
+    pub(super) fn start(self, costs: &CollectiveCosts) -> Duration {
+        let protocol = self.protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |protocol| protocol.start);
+        match self.algorithm {
+            Algorithm::OneShot | Algorithm::TwoShots => costs.peers.map_or(costs.launch, |peers| peers.launch),
+            Algorithm::InSwitch => costs.launch + costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
+            Algorithm::Direct | Algorithm::ByRail => costs.launch,
+            Algorithm::Ring | Algorithm::Tree | Algorithm::Hierarchical | Algorithm::HierarchicalTree => {
+                costs.launch + protocol
+            }
         }
     }
 }
@@ -221,12 +227,7 @@ fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice
     let costs = group.costs.as_ref().expect("predictions need costs");
     let n = group.len();
     let steps = if collective == Collective::AllReduce { 2 * (n - 1) } else { n - 1 };
-    let started = choice.launch(costs)
-        + match choice.algorithm {
-            Algorithm::InSwitch => costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
-            Algorithm::Direct | Algorithm::ByRail | Algorithm::OneShot | Algorithm::TwoShots => Duration::ZERO,
-            _ => choice.protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |protocol| protocol.start),
-        };
+    let started = choice.start(costs);
     let own = match (collective, choice.protocol.on_ring(Some(costs))) {
         (Collective::AllGather, Some(protocol)) => each(bytes, n) / protocol.copy_rate,
         _ => Duration::ZERO,

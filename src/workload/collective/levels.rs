@@ -47,7 +47,7 @@ pub(super) struct Pace {
     /// Parts that are worked on at once: as many as keep ports busy while others are posted or on their way, and one more,
     /// because parts of ranks with longer ways come late.
     pub(super) at_once: usize,
-    /// A part is first sent when that so many before it has first arrived.
+    /// A part is first sent when that so many before it has first arrived. Trees are not held apart.
     pub(super) apart: usize,
 }
 

@@ -125,16 +125,7 @@ pub fn expand(
 fn start(desk: &mut Desk<'_>, choice: Choice, after: &[Vec<OpId>]) -> Front {
     let time = match (&desk.group.costs, choice.protocol) {
         (None, _) | (_, Protocol::Bare) => Duration::ZERO,
-        (Some(costs), protocol) => {
-            let own = match choice.algorithm {
-                Algorithm::OneShot | Algorithm::TwoShots => Duration::ZERO,
-                Algorithm::InSwitch => costs.in_switch.map_or(Duration::ZERO, |spec| spec.start),
-                // Exchanges count their start with what they do per peer.
-                Algorithm::Direct | Algorithm::ByRail => Duration::ZERO,
-                _ => protocol.on_ring(Some(costs)).map_or(Duration::ZERO, |spec| spec.start),
-            };
-            choice.launch(costs) + own
-        }
+        (Some(costs), _) => choice.start(costs),
     };
     after.iter().enumerate().map(|(rank, after)| desk.software((rank, 0), time, after)).collect()
 }

@@ -47,15 +47,14 @@ impl StageShape {
         }
     }
 
-    /// Layers with a mixture of experts, those of modules included where `modules_are_moe`.
-    pub fn expert_layers(&self, modules_are_moe: bool) -> usize {
-        let modules = if modules_are_moe { self.mtp_modules } else { 0 };
-        (self.moe_layers + modules) as usize
+    /// Layers with a mixture of experts, those of modules of a model that has such layers included.
+    pub fn expert_layers(&self) -> usize {
+        (self.moe_layers + self.mtp_modules) as usize
     }
 
     /// How many blocks a pass has.
-    pub fn n_blocks(&self, modules_are_moe: bool) -> usize {
-        self.blocks(modules_are_moe).len()
+    pub fn n_blocks(&self) -> usize {
+        self.blocks(true).len()
     }
 
     /// The blocks in the order of a forward pass. Modules have layers of the model's last kind.

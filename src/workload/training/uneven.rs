@@ -14,7 +14,7 @@ const DRAWS: usize = 128;
 /// How far loads of GPUs lie apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Uneven {
-    /// GPUs that share the experts.
+    /// GPUs, or groups of GPUs that hold slices of the same experts.
     gpus: usize,
     /// Standard deviation of the load of one of them in one layer, over the mean.
     deviation: f64,
@@ -33,7 +33,10 @@ impl Uneven {
         for _ in 0..layers {
             let drawn: Vec<f64> = loads.iter().map(|_| self.load(rng)).collect();
             let mean = drawn.iter().sum::<f64>() / self.gpus as f64;
-            loads.iter_mut().zip(drawn).for_each(|(of_gpu, load)| of_gpu.push(load / mean));
+            loads
+                .iter_mut()
+                .zip(drawn)
+                .for_each(|(of_gpu, load)| of_gpu.push(if mean > 0.0 { load / mean } else { 1.0 }));
         }
         loads
     }
@@ -42,14 +45,18 @@ impl Uneven {
         (1.0 + self.deviation * normal(rng)).max(0.0)
     }
 
-    /// The load of the busiest GPU over layers that weigh `weights`, over the mean of all GPUs; averaged over many draws.
+    /// The load of the busiest GPU over layers that weigh `weights`, over the mean of all GPUs, on average of many draws.
     pub fn busiest(&self, weights: &[f64], rng: &mut RandomStream) -> f64 {
         let sum: f64 = weights.iter().sum();
-        if self.deviation == 0.0 || sum == 0.0 {
+        if self.gpus < 2 || self.deviation == 0.0 || sum == 0.0 {
             return 1.0;
         }
         let of_gpu = |rng: &mut RandomStream| weights.iter().map(|weight| weight * self.load(rng)).sum::<f64>() / sum;
-        let most = |rng: &mut RandomStream| (0..self.gpus).map(|_| of_gpu(rng)).fold(0.0, f64::max);
+        let most = |rng: &mut RandomStream| {
+            let drawn: Vec<f64> = (0..self.gpus).map(|_| of_gpu(rng)).collect();
+            let mean = drawn.iter().sum::<f64>() / self.gpus as f64;
+            if mean > 0.0 { drawn.into_iter().fold(0.0, f64::max) / mean } else { 1.0 }
+        };
         (0..DRAWS).map(|_| most(rng)).sum::<f64>() / DRAWS as f64
     }
 }
@@ -91,8 +98,9 @@ mod tests {
 
     #[test]
     fn the_busiest_of_many_is_where_order_statistics_say() {
-        // Mean and standard deviation of the largest of 64 normal numbers, and of the larger of two: 1/sqrt(pi), sqrt(1 - 1/pi).
-        for (gpus, mean, deviation) in [(64, 2.344, 0.434), (2, 0.564, 0.826)] {
+        // Mean and standard deviation of how far the largest of 64 normal numbers lies above their mean, and the larger of two:
+        // half of their difference, 1/sqrt(pi) and sqrt(1/2 - 1/pi).
+        for (gpus, mean, deviation) in [(64, 2.344, 0.434), (2, 0.564, 0.426)] {
             let uneven = Uneven::new(Fraction::new(0.8).unwrap(), gpus, 4, 64);
             let found = (busiest(uneven, &[1.0]) - 1.0) / 0.05;
             let error = deviation / (DRAWS as f64).sqrt();
@@ -121,5 +129,6 @@ mod tests {
     fn balanced_experts_make_no_gpu_busier() {
         assert_eq!(busiest(Uneven::new(Fraction::ZERO, 64, 4, 64), &[1.0, 2.0]), 1.0);
         assert_eq!(busiest(Uneven::new(Fraction::ONE, 64, 4, 64), &[]), 1.0);
+        assert_eq!(busiest(Uneven::new(Fraction::ONE, 1, 256, 1), &[1.0]), 1.0);
     }
 }

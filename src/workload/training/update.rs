@@ -135,7 +135,7 @@ impl End<'_> {
         self.replicas.iter().enumerate().flat_map(of).collect()
     }
 
-    /// Adds one number over all GPUs: in every round two partners tell each other what they have. All begin together, because the
+    /// Adds one number over all GPUs: in every round each GPU hears from its partner what that one has. All begin together, because the
     /// first rank that has reduced waits for the last one in some round.
     fn add_up(&mut self, held: &mut Held) {
         let phase = Phase::Optimizer;
