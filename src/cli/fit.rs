@@ -30,7 +30,7 @@ pub(super) struct FitArgs {
     #[arg(long, value_name = "SYSTEM")]
     leave_out: Option<String>,
     /// Fit so many times more, each time without another part of the rows, and print how well those are predicted
-    #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u16).range(2..=50))]
+    #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u16).range(2..=50), conflicts_with = "leave_out")]
     folds: Option<u16>,
     /// Write the fitted values into the files; everything else in them stays
     #[arg(long, conflicts_with = "leave_out")]
@@ -79,7 +79,7 @@ pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
         }
         if args.write {
             let file = root.join(group.file);
-            let changed = written(&read_text(&file)?, &result.constants);
+            let changed = written(&read_text(&file)?, &result.constants)?;
             write(&file, changed.as_bytes())?;
             say(&format!("{} holds the fitted values now\n", group.file))?;
         }

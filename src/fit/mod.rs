@@ -107,11 +107,15 @@ pub struct Fit {
 /// the same for any number of threads.
 ///
 /// # Errors
-/// For tables and files that do not load, for constants that the file does not hold, and where no row decides.
+/// For tables and files that do not load, for constants that the file does not hold, for a system to leave out that no row names, and where no row decides.
 pub fn fit(request: &Request<'_>, watch: &mut dyn FnMut(u64, f64)) -> Result<Fit, UserError> {
     let group = request.group;
     let sets: Vec<String> = group.sets.iter().map(|(id, _)| (*id).to_owned()).collect();
     let measurements = Measurements::read(&sets, request.data, request.models.root)?;
+    let systems = measurements.systems();
+    if let Some(wrong) = request.leave_out.filter(|system| !systems.contains(system)) {
+        return Err(UserError::unknown("system", wrong, &systems));
+    }
     let constants = chosen(request)?;
     let text = read_text(&request.models.root.join(group.file))?;
     let mut written = Vec::with_capacity(constants.len());

@@ -33,6 +33,7 @@ use context::Context;
 use names::Names;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use systems::Library;
@@ -189,6 +190,12 @@ impl Measurements {
             read.push((set, rows));
         }
         Ok(Measurements { sets: read, names: Names::load(root)?, folder: folder.to_owned(), unread })
+    }
+
+    /// Systems that rows name, each once, in the order of their names.
+    pub fn systems(&self) -> Vec<&str> {
+        let named: BTreeSet<&str> = self.sets.iter().flat_map(|(_, rows)| rows.systems()).collect();
+        named.into_iter().collect()
     }
 
     /// Simulates the rows that `keep` keeps, with the hardware as its files and `overrides` say. With overrides, only rows of

@@ -1,6 +1,6 @@
 //! Constants that are worked out again from measurements.
 
-use crate::cli::root;
+use crate::cli::{octoplane, root};
 use octoplane::fit::{Fit, GROUPS, Group, Request, fit, held_out};
 use octoplane::scenario::{KernelChoice, NetworkChoice};
 use octoplane::validate::{Measurements, Models, Override};
@@ -71,6 +71,26 @@ fn parts_of_the_rows_are_predicted_by_the_others() {
     assert!(errors.p90_abs_error < 0.01, "{errors:?}");
     let [("sm.epilogue", [low, high])] = found.spans[..] else { panic!("one constant: {:?}", found.spans) };
     assert!(low <= high && (low - 1.7).abs() < 0.05 && (high - 1.7).abs() < 0.05, "{low} to {high}");
+}
+
+#[test]
+fn a_system_to_leave_out_is_one_of_the_tables() {
+    let data = root().join("validation/measurements");
+    let group = group("gemm_hopper");
+    let misspelt = Request { leave_out: Some("h100_sxn"), ..request(group, &[], &data) };
+    let mut asked = 0;
+    let error = fit(&misspelt, &mut |_, _| asked += 1).unwrap_err().to_string();
+    assert!(error.contains("`h100_sxn` is not a system") && error.contains("h100_sxm"), "{error}");
+    assert_eq!(asked, 0, "nothing is fitted before");
+}
+
+/// Rows of a system that is left out would be counted once for each part.
+#[test]
+fn parts_and_a_system_are_not_left_out_together() {
+    let output = octoplane(root(), &["fit", "gemm_hopper", "--folds", "2", "--leave-out", "h100_sxm"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("cannot be used with"), "{errors}");
 }
 
 /// Every constant of every group is where the group says, and within its bounds.
