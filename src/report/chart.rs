@@ -100,8 +100,9 @@ impl Scale {
         Scale { from: -0.3, to: count as f64 - 0.7, step: 1.0, start: LEFT, end, powers: false }
     }
 
-    /// A scale of powers of ten that holds `values`, which are positive.
+    /// A scale of powers of ten that holds those of `values` that have a place on it: finite ones above zero.
     fn powers(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
+        let values = values.filter(|value| value.is_finite() && *value > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
         let mut from = 1.0;
@@ -253,10 +254,12 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
             let at = |points: &[(f64, f64)]| -> Vec<(i32, i32)> {
                 points.iter().map(|point| (across(point.0), vertical.at(point.1))).collect()
             };
+            // Earlier ones are wider, so that they show below later ones that lie on them.
+            let later = (rows.len() - 1 - place) as i32;
             if row.simulated.len() > 1 {
-                sheet.path(&at(&row.simulated), color, 1.0, 2);
+                sheet.path(&at(&row.simulated), color, 1.0, 2 + 2 * later as u32);
             }
-            at(&row.measured).into_iter().for_each(|at| sheet.dot(at, color));
+            at(&row.measured).into_iter().for_each(|at| sheet.disc(at, 5 + 2 * later, color));
         }
         legend(sheet, right, &names);
     })
@@ -362,6 +365,13 @@ mod tests {
         assert!(small.from <= 0.02 && small.to >= 0.03 && small.ticks().len() == 2, "{:?}", small.ticks());
         let wide = Scale::powers([1.0, 1e12].into_iter(), 0, 400);
         assert!(wide.ticks().len() <= LABELS_MAX);
+    }
+
+    #[test]
+    fn what_has_no_logarithm_takes_no_part_in_a_scale_of_powers() {
+        let scale = Scale::powers([0.0, -3.0, f64::INFINITY, f64::NAN, 5.0, 200.0].into_iter(), 0, 400);
+        assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1000.0]);
+        assert_eq!(Scale::powers([0.0].into_iter(), 0, 400).ticks(), [1.0, 10.0]);
     }
 
     #[test]

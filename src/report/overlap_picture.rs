@@ -4,6 +4,7 @@ use super::overlap::{Busy, Kind, Overlap, Panel, What};
 use super::sheet::{
     AMBER, BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, SKY, Sheet, Side, TITLE, VIOLET, sheet,
 };
+use super::table::time_unit;
 use plotters::style::{RGBColor, WHITE};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ fn color(what: &What) -> (String, RGBColor) {
         n => format!("{name}, micro-batch {}", n + 1),
     };
     match what.kind {
+        // Of a pipeline, beside its chunks, whose colours stand for passes.
+        Kind::Computation if what.phase == "optimizer" => (what.phase.clone(), RED),
         Kind::Computation => (of("computation"), if second { SKY } else { BLUE }),
         Kind::Transfer => (of("transfer"), if second { AMBER } else { ORANGE }),
         Kind::Software => ("communication software".to_owned(), VIOLET),
@@ -52,7 +55,7 @@ fn color(what: &What) -> (String, RGBColor) {
     }
 }
 
-/// Passes of a pipeline by direction; what is overlapped, and what updates weights.
+/// Passes of a pipeline by direction, what is overlapped, and what is left to compute of weights.
 fn chunk_color(phase: &str) -> RGBColor {
     match phase {
         "F" => BLUE,
@@ -60,7 +63,6 @@ fn chunk_color(phase: &str) -> RGBColor {
         "B" => ORANGE,
         "B input" => AMBER,
         "W" => GREEN,
-        "optimizer" => RED,
         _ => INK,
     }
 }
@@ -90,7 +92,7 @@ fn draw(sheet: &mut Sheet, panel: &Panel, top: i32) {
     sheet.text((LEFT, top + 10), 13, INK, Side::Left, &panel.title);
     let bottom = top + HEAD + ROW * panel.rows.len() as i32;
     // The scale counts from the begin of the panel: durations are read, not times.
-    let (unit, per_us) = if span >= 2000.0 { ("ms", 1e-3) } else { ("us", 1.0) };
+    let (unit, per_us) = time_unit(span);
     for tick in 0..=TICKS {
         let us = panel.from_us + span * f64::from(tick) / f64::from(TICKS);
         sheet.line((at(us), top + HEAD), (at(us), bottom), FAINT);

@@ -74,6 +74,11 @@ impl Sheet {
         self.shapes.push(Shape::Dot { at, radius: 5, color, opacity: 1.0 });
     }
 
+    /// A dot of the given radius.
+    pub(super) fn disc(&mut self, at: At, radius: i32, color: RGBColor) {
+        self.shapes.push(Shape::Dot { at, radius, color, opacity: 1.0 });
+    }
+
     /// A small dot, where there are many.
     pub(super) fn spot(&mut self, at: At, color: RGBColor) {
         self.shapes.push(Shape::Dot { at, radius: 3, color, opacity: 0.7 });

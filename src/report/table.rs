@@ -5,6 +5,23 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table as C
 /// A line under the column names, and nothing else.
 const HEADED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// The unit in which a time of so many microseconds is read, and that unit over a microsecond.
+pub(super) fn time_unit(us: f64) -> (&'static str, f64) {
+    if us >= 2e6 {
+        ("s", 1e-6)
+    } else if us >= 2e3 {
+        ("ms", 1e-3)
+    } else {
+        ("us", 1.0)
+    }
+}
+
+/// A time of so many microseconds with its unit.
+pub(super) fn duration(us: f64) -> String {
+    let (unit, per_us) = time_unit(us);
+    format!("{} {unit}", number(us * per_us))
+}
+
 /// On which side a column's text starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {

@@ -15,16 +15,16 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
         answer.push_str(&format!("<p>Of those that agree, {id} is farthest off: {deviation:+.2}%.</p>\n"));
     }
     let mut body = Body::default();
-    body.figure("Simulated against printed: deviation of each figure", deviations(&kept.figures));
+    body.figure("deviations", "Simulated against printed: deviation of each figure", deviations(&kept.figures));
     body.html("<div class=\"plots\">\n");
     both(&mut body, &kept.figures);
     for (name, unit, curves) in curves(&kept.figures) {
         let title = format!("{name}: dots printed, lines simulated");
-        body.figure(&title, compared(&title, ("number that ends the name", &unit), &curves));
+        body.figure(&format!("{name}_curves"), &title, compared(&title, ("size of the case", &unit), &curves));
     }
     body.html("</div>\n");
     if !kept.assumptions.is_empty() {
-        body.figure("What each assumption is worth", assumptions(&kept.assumptions));
+        body.figure("assumptions", "What each assumption is worth", assumptions(&kept.assumptions));
     }
     let names = columns(&[
         "figure",
@@ -57,7 +57,11 @@ fn both(body: &mut Body, figures: &[FigureRow]) {
     };
     let title = "Every figure: what agrees lies on the diagonal";
     let clouds = [cloud("simulation", How::Simulation), cloud("arithmetic", How::Arithmetic)];
-    body.figure(title, agreement(title, ("printed, each in its unit", "simulated; thin lines: 25% off"), &clouds));
+    body.figure(
+        "agreement",
+        title,
+        agreement(title, ("printed, each in its unit", "simulated; thin lines: 25% off"), &clouds),
+    );
 }
 
 /// Figures that differ in the number that ends their names, "figure5.multi_plane.32", by their first word: curves along that
@@ -67,6 +71,10 @@ fn curves(figures: &[FigureRow]) -> Vec<(String, String, Vec<Compared>)> {
     for row in figures.iter().filter(|row| row.printed > 0.0 && row.simulated > 0.0) {
         let Some((rest, place)) = row.id.rsplit_once('.') else { continue };
         let (Some((first, name)), Ok(place)) = (rest.split_once('.'), place.parse::<f64>()) else { continue };
+        // "nan" and "inf" are numbers as well, and have no place; nor has 0, where equal ratios are equally far apart.
+        if !(place.is_finite() && place > 0.0) {
+            continue;
+        }
         let known = plots.iter().position(|(plot, unit, _)| plot == first && *unit == row.unit);
         let at = known.unwrap_or_else(|| {
             plots.push((first.to_owned(), row.unit.clone(), Vec::new()));
@@ -98,4 +106,34 @@ fn row(figure: &FigureRow) -> Vec<Cell> {
         Cell::text(if figure.holds() { "yes" } else { "NO" }),
         Cell::text(&figure.note),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::Status;
+
+    #[test]
+    fn curves_have_only_places_above_zero() {
+        let figure = |place: &str| FigureRow {
+            id: format!("figx.curve.{place}"),
+            source: String::new(),
+            quantity: String::new(),
+            unit: "GB/s".to_owned(),
+            printed: 2.0,
+            simulated: 3.0,
+            deviation: 0.5,
+            tolerance: 1.0,
+            status: Status::Reproduced,
+            how: How::Simulation,
+            note: String::new(),
+        };
+        let plots = curves(&["0", "1", "nan", "2", "inf", "-4", "8"].map(figure));
+        let (name, unit, rows) = &plots[0];
+        assert_eq!((name.as_str(), unit.as_str(), plots.len(), rows.len()), ("figx", "GB/s", 1, 1));
+        assert_eq!(rows[0].measured, [(1.0, 2.0), (2.0, 2.0), (8.0, 2.0)]);
+        // Twelve places with zero among them are drawn.
+        let places: Vec<FigureRow> = (0..12).map(|place| figure(&place.to_string())).collect();
+        assert_eq!(curves(&places)[0].2[0].measured.len(), 11);
+    }
 }

@@ -87,7 +87,7 @@ pub(super) struct Body {
 
 enum Piece {
     Html(String),
-    Figure { label: String, picture: Picture },
+    Figure { name: String, label: String, picture: Picture },
 }
 
 impl Body {
@@ -96,16 +96,17 @@ impl Body {
         self.pieces.push(Piece::Html(text.to_owned()));
     }
 
-    /// Adds a picture with what it shows, for those who cannot see it.
-    pub(super) fn figure(&mut self, label: &str, picture: Picture) {
-        self.pieces.push(Piece::Figure { label: label.to_owned(), picture });
+    /// Adds a picture with a short name, which stays the same whatever the results are, and what it shows, for those who cannot
+    /// see it.
+    pub(super) fn figure(&mut self, name: &str, label: &str, picture: Picture) {
+        self.pieces.push(Piece::Figure { name: name.to_owned(), label: label.to_owned(), picture });
     }
 
     /// All of it as HTML.
     pub(super) fn text(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Html(text) => text.clone(),
-            Piece::Figure { label, picture } => {
+            Piece::Figure { label, picture, .. } => {
                 let named = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(label));
                 format!("<figure>{}</figure>\n", picture.svg().replacen("<svg ", &named, 1))
             }
@@ -113,11 +114,11 @@ impl Body {
         self.pieces.iter().map(piece).collect()
     }
 
-    /// The pictures, each with what it shows.
+    /// The pictures, each with its name.
     pub(super) fn pictures(self) -> impl Iterator<Item = (String, Picture)> {
         self.pieces.into_iter().filter_map(|piece| match piece {
             Piece::Html(_) => None,
-            Piece::Figure { label, picture } => Some((label, picture)),
+            Piece::Figure { name, picture, .. } => Some((name, picture)),
         })
     }
 }

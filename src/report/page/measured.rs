@@ -16,16 +16,16 @@ pub(super) fn pictures(body: &mut Body, set: &SetRow) {
         set.points.iter().filter(|point| point.measured > 0.0 && point.simulated.is_some_and(|v| v > 0.0)).collect();
     body.html("<div class=\"plots\">\n");
     if let Some((column, curves)) = curves(&known) {
-        let unit = if column == BYTES { "GB/s, size over time" } else { known[0].unit.as_str() };
+        let unit = if rates(&known, &column) { "GB/s, size over time" } else { known[0].unit.as_str() };
         let title = format!("{}: dots measured, lines simulated", set.id);
-        body.figure(&title, compared(&title, (&column, unit), &curves));
+        body.figure(&format!("{}_curves", set.id), &title, compared(&title, (&column, unit), &curves));
     }
     if known.len() > 1 {
         let title = format!("{}: what agrees lies on the diagonal", set.id);
         let alike = known.iter().all(|point| point.unit == known[0].unit);
         let x = if alike { format!("measured [{}]", known[0].unit) } else { "measured, each in its unit".to_owned() };
         let y = "simulated; thin lines: 25% off";
-        body.figure(&title, agreement(&title, (&x, y), &clouds(&known)));
+        body.figure(&format!("{}_agreement", set.id), &title, agreement(&title, (&x, y), &clouds(&known)));
     }
     body.html("</div>\n");
 }
@@ -60,7 +60,8 @@ fn curves(points: &[&PointRow]) -> Option<(String, Vec<Compared>)> {
     }
     let columns = points[0].key.keys().map(String::as_str).filter(|other| *other != column).collect::<Vec<_>>();
     let names = names(&groups, &columns);
-    let value = |at: f64, value: f64| if column == BYTES { at / value / 1e3 } else { value };
+    let rates = rates(points, &column);
+    let value = |at: f64, value: f64| if rates { at / value / 1e3 } else { value };
     let curve = |(group, name): (&Group<'_>, String)| Compared {
         name,
         measured: group.points.iter().map(|&(at, measured, _)| (at, value(at, measured))).collect(),
@@ -68,6 +69,11 @@ fn curves(points: &[&PointRow]) -> Option<(String, Vec<Compared>)> {
     };
     let curves = groups.iter().zip(names).map(curve).collect();
     Some((column, curves))
+}
+
+/// Whether values along this column are shown as rates: times over sizes.
+fn rates(points: &[&PointRow], column: &str) -> bool {
+    column == BYTES && points.iter().all(|point| point.unit == "us")
 }
 
 /// Points that differ in one column only.
@@ -142,6 +148,14 @@ mod tests {
         // A kilobyte in a microsecond is a gigabyte per second.
         assert_eq!(curves[0].measured, [(1e3, 1.0), (2e3, 1.0), (4e3, 1.0), (8e3, 1.0)]);
         assert_eq!(curves[0].simulated[0], (1e3, 0.5));
+    }
+
+    #[test]
+    fn what_is_no_time_in_microseconds_stays_as_it_is_over_bytes() {
+        let mut rows = [1_000_u64, 2_000, 4_000, 8_000].map(|size| point("a", size, 3.0));
+        rows.iter_mut().for_each(|row| row.unit = "GB/s".to_owned());
+        let (_, curves) = curves(&rows.iter().collect::<Vec<_>>()).expect("curves");
+        assert_eq!(curves[0].measured, [(1e3, 3.0), (2e3, 3.0), (4e3, 3.0), (8e3, 3.0)]);
     }
 
     #[test]

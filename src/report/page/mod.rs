@@ -66,13 +66,13 @@ pub fn page(results: &[(String, Kept)]) -> String {
     text
 }
 
-/// The plots of that page, each with a name for a file: that of its result, and what it shows.
+/// The plots of that page, each with a name for a file: the title of its result, and which of its plots it is.
 pub fn pictures(results: &[(String, Kept)]) -> Vec<(String, Picture)> {
     let mut named: Vec<(String, Picture)> = Vec::new();
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
     for section in results.iter().map(|(path, kept)| section(path, kept)) {
-        for (label, picture) in section.body.pictures() {
-            let name = format!("{}-{}", file_name(&section.title), file_name(&label));
+        for (figure, picture) in section.body.pictures() {
+            let name = format!("{}-{}", file_name(&section.title), file_name(&figure));
             let count = taken.entry(name.clone()).or_insert(0);
             *count += 1;
             named.push((if *count == 1 { name } else { format!("{name}-{count}") }, picture));

@@ -6,7 +6,8 @@ use super::read::{Kept, MemoryRow, RunSummary};
 use crate::report::chart::{Bar, bars};
 use crate::report::inside::Inside;
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
-use crate::report::table::number;
+use crate::report::table::{duration, number};
+use crate::timeline::Bound;
 
 /// What is read first, in this order, of whatever a run has.
 const FIRST: &[&str] = &[
@@ -63,33 +64,30 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
 fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     let mut body = Body::default();
     for overlap in inside.iter().flat_map(|inside| &inside.overlaps) {
-        body.figure(&overlap.title, overlap.picture());
+        body.figure("overlap", &overlap.title, overlap.picture());
     }
-    let waits = run.critical_path.iter().take(PATH_MAX).map(|row| {
-        let communication = run.phases.iter().any(|phase| phase.phase == row.phase && phase.kind == "communication");
-        Bar {
-            name: format!("{} ({})", row.phase, row.bound_by),
-            value: row.time_us,
-            label: format!("{} us   {:.1}%", number(row.time_us), 100.0 * row.time_us / whole),
-            color: if communication { ORANGE } else { BLUE },
-        }
+    let waits = run.critical_path.iter().take(PATH_MAX).map(|row| Bar {
+        name: format!("{} ({})", row.phase, row.bound_by),
+        value: row.time_us,
+        label: format!("{}   {:.1}%", duration(row.time_us), 100.0 * row.time_us / whole),
+        color: if is_communication(&row.bound_by) { ORANGE } else { BLUE },
     });
     let waits = waits.collect::<Vec<_>>();
     let title = "What it waited for: the critical path (orange: communication)";
-    body.figure(title, bars(title, &waits));
+    body.figure("waits", title, bars(title, &waits));
     let busy = run.phases.iter().map(|row| Bar {
         name: row.phase.clone(),
         value: row.busy_us,
-        label: format!("{} us", number(row.busy_us)),
+        label: duration(row.busy_us),
         color: if row.kind == "communication" { ORANGE } else { BLUE },
     });
     let title = "How long each phase keeps a GPU busy (phases overlap; orange: communication)";
-    body.figure(title, bars(title, &busy.collect::<Vec<_>>()));
+    body.figure("phases", title, bars(title, &busy.collect::<Vec<_>>()));
     if let Some(memory) = &run.memory {
         memory_figure(&mut body, memory);
     }
     if let Some(fabric) = inside.and_then(|inside| inside.fabric.as_ref()) {
-        body.figure("How much the links are used", fabric.picture());
+        body.figure("links", "How much the links are used", fabric.picture());
     }
     body.html(&folded("All metrics", &metrics_table(run)));
     let phases: Vec<Vec<Cell>> = run
@@ -111,6 +109,11 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
         .collect();
     body.html(&folded("Critical path", &table(&columns(&["phase", "bound by", "time [us]", "share"]), &path)));
     body
+}
+
+/// Whether what bounds a wait is communication: a phase may wait for other things as well.
+fn is_communication(bound_by: &str) -> bool {
+    [Bound::Link, Bound::Latency, Bound::Software].iter().any(|bound| bound.name() == bound_by)
 }
 
 fn metrics_table(run: &RunSummary) -> String {
@@ -143,7 +146,7 @@ fn memory_figure(body: &mut Body, memory: &MemoryRow) {
     ];
     rows.retain(|row| row.value > 0.0);
     let title = format!("Memory of a GPU: {:.1} of {:.1} GiB in use", gib(used), gib(memory.capacity_bytes));
-    body.figure(&title, bars(&title, &rows));
+    body.figure("memory", &title, bars(&title, &rows));
 }
 
 /// Runs that have metrics in common, in one table.

@@ -47,7 +47,7 @@ fn metric<'a>(point: &'a FoundRow, name: &str) -> Option<&'a (String, String, Op
 fn body(search: &Search) -> Body {
     let mut body = Body::default();
     if let Some(chart) = &search.chart {
-        body.figure("Pareto front", chart.picture());
+        body.figure("pareto", "Pareto front", chart.picture());
     }
     let unit =
         |name: &String| search.points.iter().find_map(|point| metric(point, name)).map_or("", |found| found.1.as_str());

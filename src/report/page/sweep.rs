@@ -217,7 +217,7 @@ fn trade(body: &mut Body, user: &Column, gpu: &Column) {
     ];
     let title = "What a user gets against what a GPU yields";
     let (x, y) = (user.title(), gpu.title());
-    body.figure(title, curves(&Chart { title, x: &x, y: &y, places: None, series: &series }));
+    body.figure("pareto", title, curves(&Chart { title, x: &x, y: &y, places: None, series: &series }));
 }
 
 /// The metric along the axis with the most values, one curve for each choice of the others.
@@ -258,7 +258,7 @@ fn along(body: &mut Body, sweep: &SweepTable, metric: &Column) {
     let title = format!("{}{of}", metric.name);
     let (x, y) = (sweep.axes[axis].title(), metric.title());
     let chart = Chart { title: &title, x: &x, y: &y, places: Some(&places[axis]), series: &series };
-    body.figure(&title, curves(&chart));
+    body.figure(&metric.name, &title, curves(&chart));
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(super) fn section(path: &str, kept: &Validation) -> Section {
     }
     let title = "Simulated against measured: absolute error, median and 90th percentile";
     let mut body = Body::default();
-    body.figure(title, bars(title, &rows));
+    body.figure("errors", title, bars(title, &rows));
     for set in &kept.sets {
         let groups: Vec<Vec<Cell>> = set
             .groups
