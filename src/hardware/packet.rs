@@ -90,7 +90,7 @@ impl SwitchPacketSpec {
             Some(lanes) if lanes.get() > u32::from(most) => {
                 let message = format!("{lanes} virtual lanes, of which this flow control has {most}");
                 Err(Invalid::at("virtual_lanes", message)
-                    .help(&format!("give a number from 1 to {most}, or leave it out")))
+                    .help(format!("give a number from 1 to {most}, or leave it out")))
             }
             _ => Ok(()),
         }
