@@ -36,7 +36,7 @@ const fn constant(key: &'static str, meaning: &'static str, low: f64, high: f64,
 
 const PRODUCTS_HOPPER: &[Constant] = &[
     constant("kernel_launch", "end of a kernel to start of the next in a graph", 0.5, 4.0, 0.01),
-    // Following pointers through HBM takes about 0.6 us a step on Hopper; a larger value would stand for something else.
+    // Free fits choose up to 1.06 us on Hopper, more than HBM takes even under load: it would stand for something else.
     constant("sm.memory_latency", "first operands of a tile from HBM", 0.3, 0.65, 0.01),
     constant("sm.in_flight", "bytes that one SM has requested", 16.0, 226.0, 1.0),
     constant("sm.l2_per_cycle", "port of an SM into L2", 16.0, 128.0, 1.0),
