@@ -87,7 +87,7 @@ struct Scale {
 impl Scale {
     /// A scale that holds `values`; it starts at zero unless they are all far from it.
     fn of(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
-        let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
+        let (low, high) = ends(values);
         let high = if high > 0.0 { high } else { 1.0 };
         let near_zero = low < 0.5 * high;
         let step = step(if near_zero { high } else { f64::max(high - low, 0.05 * high) });
@@ -103,7 +103,7 @@ impl Scale {
     /// A scale of powers of ten that holds those of `values` that have a place on it: finite ones above zero.
     fn powers(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
         let values = values.filter(|value| value.is_finite() && *value > 0.0);
-        let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
+        let (low, high) = ends(values);
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
         let mut from = 1.0;
         while from > low {
@@ -222,9 +222,14 @@ fn legend(sheet: &mut Sheet, right: i32, names: &[&str]) {
     }
 }
 
+/// The least of `values` and the greatest, or 0 if that is less.
+fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, value), f64::max(high, value)))
+}
+
 /// Whether values differ by so much that only their ratios can be read.
 fn far(values: impl Iterator<Item = f64>) -> bool {
-    let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), v| (f64::min(low, v), f64::max(high, v)));
+    let (low, high) = ends(values);
     high > 20.0 * low
 }
 

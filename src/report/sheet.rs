@@ -71,7 +71,7 @@ impl Sheet {
     }
 
     pub(super) fn dot(&mut self, at: At, color: RGBColor) {
-        self.shapes.push(Shape::Dot { at, radius: 5, color, opacity: 1.0 });
+        self.disc(at, 5, color);
     }
 
     /// A dot of the given radius.

@@ -133,7 +133,6 @@ struct Pool<'a> {
     requests: u64,
     /// Positions of prompts per GPU, at most.
     tokens: u64,
-    prompts_first: bool,
     colocation: Option<ColocationSpec>,
     place: &'static str,
 }
@@ -156,7 +155,6 @@ impl<'a> Pool<'a> {
             mtp: decode.mtp.as_ref(),
             requests: decode.requests_per_gpu.wide(),
             tokens: spec.colocation.map_or(0, |colocation| colocation.tokens_per_gpu.wide()),
-            prompts_first: spec.colocation.is_some_and(|colocation| colocation.prompts_first),
             colocation: spec.colocation,
             place: "workload.serving.decode",
         })
@@ -179,7 +177,6 @@ impl<'a> Pool<'a> {
             mtp: None,
             requests: 0,
             tokens: prefill.tokens_per_gpu.wide(),
-            prompts_first: false,
             colocation: None,
             place: "workload.serving.prefill",
         })
@@ -226,7 +223,7 @@ impl<'a> Pool<'a> {
             requests_max: self.requests * gpus,
             prompt_tokens_max: if prompts { self.tokens * gpus } else { 0 },
             positions_max: self.positions()? * gpus / self.tp(),
-            prompts_first: self.prompts_first,
+            prompts_first: self.colocation.is_some_and(|colocation| colocation.prompts_first),
             look_every: self.colocation.map_or(1, |colocation| colocation.look_every.wide()),
             gather: self.colocation.and_then(|colocation| colocation.gather).map(|gather| self.gather(gather)),
             tokens_per_step: MtpSpec::tokens_per_step(self.mtp),

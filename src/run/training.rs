@@ -42,7 +42,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     }
     let job = Job::new(scenario, spec, &cluster)?;
     let memory = job.memory()?;
-    let mut chunks = Chunks::new(&job, &cluster);
+    let mut chunks = Chunks::new(&job, &cluster)?;
     let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
     let (chunk_times, part) = chunks.into_rows();
@@ -85,7 +85,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
 pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
     let cluster = build::cluster(scenario)?;
     let job = Job::new(scenario, spec, &cluster)?;
-    Chunks::new(&job, &cluster).timeline(work)
+    Chunks::new(&job, &cluster)?.timeline(work)
 }
 
 /// Runs a pipeline schedule over given times, every GPU one rank.

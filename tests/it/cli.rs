@@ -27,6 +27,13 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// What the program prints, in the repository's root, when all goes well.
+pub(crate) fn good(args: &[&str]) -> String {
+    let output = octoplane(root(), args);
+    assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
+    stdout(&output)
+}
+
 pub(crate) fn golden_file(name: &str) -> PathBuf {
     root().join("tests/it/golden").join(name)
 }

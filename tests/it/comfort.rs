@@ -1,6 +1,6 @@
 //! What makes the program easy to live with: pages of results, explanations, templates.
 
-use crate::cli::{octoplane, root, scratch, stderr, stdout};
+use crate::cli::{good, octoplane, root, scratch, stderr, stdout};
 use octoplane::metrics::{Explanation, explanations};
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,11 +18,6 @@ fn make_results() -> (PathBuf, PathBuf) {
     let folder = scratch("report_page");
     fs::remove_dir_all(&folder).unwrap();
     let at = |part: &str| folder.join(part).to_str().unwrap().to_owned();
-    let good = |args: &[&str]| {
-        let output = octoplane(root(), args);
-        assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
-        stdout(&output)
-    };
     good(&["run", "scenarios/h800_ep128_decode.toml", "--out", &at("decode")]);
     good(&["run", "scenarios/paper/nvl72_decode.toml", "--out", &at("nvl72")]);
     let network = ["--set", "network=flow", "--out", &at("exchange")];

@@ -39,11 +39,19 @@ pub(crate) type Send = (usize, usize, u64);
 
 /// Starts all `sends` at once and runs to the end.
 pub(crate) fn run(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send]) -> Vec<Arrived> {
+    start(model, ends, sends);
+    finish(model, Vec::new())
+}
+
+fn start(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send]) {
     for (id, &(from, to, bytes)) in sends.iter().enumerate() {
         let flow = Flow { id: FlowId::new(id), from: ends[from], to: ends[to], bytes: Bytes::new(bytes) };
         model.start(Time::ZERO, flow);
     }
-    let mut arrived = Vec::new();
+}
+
+/// Runs to the end after what has `arrived`; all arrivals by their flows.
+fn finish(model: &mut dyn NetworkModel, mut arrived: Vec<Arrived>) -> Vec<Arrived> {
     while model.advance_until(Time::FAR_FUTURE, &mut arrived) != Time::FAR_FUTURE {}
     arrived.sort_by_key(|arrived| arrived.flow);
     arrived
@@ -51,19 +59,21 @@ pub(crate) fn run(model: &mut dyn NetworkModel, ends: &[DeviceId], sends: &[Send
 
 /// The same, and no buffer holds more than it may while data is under way.
 pub(crate) fn run_watched(model: &mut PacketModel<'_>, ends: &[DeviceId], sends: &[Send]) -> Vec<Arrived> {
-    for (id, &(from, to, bytes)) in sends.iter().enumerate() {
-        let flow = Flow { id: FlowId::new(id), from: ends[from], to: ends[to], bytes: Bytes::new(bytes) };
-        model.start(Time::ZERO, flow);
-    }
+    start(model, ends, sends);
     let mut arrived = Vec::new();
     for microsecond in 1..=100 {
         let limit = Time::ZERO + Duration::from_ns(1_000 * microsecond);
         while model.advance_until(limit, &mut arrived) < limit {}
         assert!(model.buffers_fit(), "at {limit}");
     }
-    while model.advance_until(Time::FAR_FUTURE, &mut arrived) != Time::FAR_FUTURE {}
-    arrived.sort_by_key(|arrived| arrived.flow);
-    arrived
+    finish(model, arrived)
+}
+
+/// Routing by `policy`, with the detour where the fabric is a direct network and has any.
+pub(crate) fn routing_on(topology: &Topology, policy: RoutingChoice, detour: DetourChoice) -> RoutingSpec {
+    let direct = topology.devices_of(DeviceKind::Router).next().is_some();
+    let detour = if direct { detour } else { DetourChoice::Minimal };
+    RoutingSpec { policy, detour, ..RoutingSpec::default() }
 }
 
 pub(crate) fn makespan(arrived: &[Arrived]) -> Duration {
@@ -430,9 +440,7 @@ proptest! {
         let topology = build_fabric(&spec).unwrap();
         let ends = nics(&topology);
         let sends = sends_of(&traffic, ends.len());
-        let direct = topology.devices_of(DeviceKind::Router).next().is_some();
-        let detour = if direct { detour } else { DetourChoice::Minimal };
-        let routing = RoutingSpec { policy, detour, ..RoutingSpec::default() };
+        let routing = routing_on(&topology, policy, detour);
         let mut model = packets(&topology, &spec, routing);
         let arrived = run_watched(&mut model, &ends, &sends);
         // No deadlock, nothing lost; that no credit and no packet is left behind, the model itself asserts.

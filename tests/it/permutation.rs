@@ -2,15 +2,16 @@
 //! random permutation comes.
 
 use crate::packet::{
-    PACKET, Send, bare, line, makespan, nics, permutation, routing, run, run_watched, sends_of, shape, traffic,
+    PACKET, Send, bare, line, makespan, nics, permutation, routing, routing_on, run, run_watched, sends_of, shape,
+    traffic,
 };
 use crate::routing::fabric_spec;
 use octoplane::hardware::{NicSpec, SwitchSpec};
 use octoplane::id::{DeviceId, LinkId};
 use octoplane::network::{Arrived, FaultSchedule, LinkChange, NetworkModel, PacketModel, PacketParams};
-use octoplane::routing::{DetourChoice, Routes, RoutingChoice, RoutingSpec};
+use octoplane::routing::{DetourChoice, Routes, RoutingChoice};
 use octoplane::scenario::load;
-use octoplane::topology::{DeviceKind, Topology, TopologySpec, build_fabric};
+use octoplane::topology::{Topology, TopologySpec, build_fabric};
 use octoplane::units::{Bytes, Duration, Fraction, Time};
 use proptest::prelude::*;
 use std::path::Path;
@@ -95,9 +96,7 @@ proptest! {
         let topology = build_fabric(&spec).unwrap();
         let ends = nics(&topology);
         let sends = sends_of(&traffic, ends.len());
-        let direct = topology.devices_of(DeviceKind::Router).next().is_some();
-        let detour = if direct { detour } else { DetourChoice::Minimal };
-        let routing = RoutingSpec { policy, detour, ..RoutingSpec::default() };
+        let routing = routing_on(&topology, policy, detour);
         let (changes, usable) = changes(&topology, &hits);
         let model = || PacketModel::new(&topology, params(&spec, lossless), routing, 1, FaultSchedule::new(changes.clone()));
         let mut network = model();

@@ -1,6 +1,6 @@
 //! Pictures: what they show is what happened, and the one of the README is made by the program.
 
-use crate::cli::{octoplane, root, scratch, stderr, stdout};
+use crate::cli::{good, octoplane, root, scratch, stderr};
 use crate::golden;
 use octoplane::metrics::{Metrics, Outcome, link_loads};
 use octoplane::report::inside::Inside;
@@ -70,8 +70,7 @@ fn links_are_coloured_where_all_were_simulated_and_their_use_is_known() {
     let run = |network: &str| {
         let out = folder.join(network);
         let (set, at) = (format!("network={network}"), out.to_str().unwrap());
-        let output = octoplane(root(), &["run", scenario, "--set", &set, "--out", at]);
-        assert!(output.status.success(), "{}", stderr(&output));
+        good(&["run", scenario, "--set", &set, "--out", at]);
         Inside::parse(&fs::read_to_string(out.join("pictures.json")).unwrap()).unwrap()
     };
     assert_eq!(run("analytic").fabric, None, "nothing is known of its links");
@@ -99,11 +98,6 @@ fn the_plots_of_a_page_are_files_as_well() {
     let folder = scratch("plots");
     fs::remove_dir_all(&folder).unwrap();
     let at = |part: &str| folder.join(part).to_str().unwrap().to_owned();
-    let good = |args: &[&str]| {
-        let output = octoplane(root(), args);
-        assert!(output.status.success(), "{args:?}\n{}", stderr(&output));
-        stdout(&output)
-    };
     good(&["run", "scenarios/h800_ep128_decode.toml", "--out", &at("run")]);
     let written = good(&["report", &at("run"), "--svg", &at("svg"), "--png", &at("png")]);
     let page = good(&["report", &at("run"), "--html", &at("page.html")]);

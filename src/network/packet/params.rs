@@ -189,13 +189,12 @@ pub(super) fn unit(kind: LinkKind, params: &PacketParams) -> Bytes {
 }
 
 /// Filling of an input buffer at which its sender stops, and at which it goes on.
-pub(super) fn thresholds(to: DeviceKind, by: LinkKind, params: &PacketParams) -> (Bytes, Bytes) {
+pub(super) fn thresholds(to: DeviceKind, params: &PacketParams) -> (Bytes, Bytes) {
     let same = |bytes| (bytes, bytes);
     match to {
         // Memory takes what comes.
         DeviceKind::Gpu | DeviceKind::Cpu => same(Bytes::new(1 << 31)),
         DeviceKind::NvSwitch => same(params.scale_up_buffer),
-        DeviceKind::Nic if by == LinkKind::Host => same(params.nic_buffer),
         DeviceKind::Nic => same(params.nic_buffer),
         DeviceKind::Leaf | DeviceKind::Spine | DeviceKind::Core | DeviceKind::Router => match params.flow_control {
             FlowControl::Credits => same(params.switch_buffer),

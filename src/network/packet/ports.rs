@@ -132,7 +132,7 @@ impl Ports {
             let slot = cables.arriving(cable.to).binary_search(&id).expect("a cable arrives where it leads");
             let bandwidth = cables.share_of(cable.link, link.bandwidth);
             let achievable = cables.share_of(cable.link, link.achievable);
-            let (stop_at, go_at) = thresholds(topology.device(cable.to).kind, link.kind, params);
+            let (stop_at, go_at) = thresholds(topology.device(cable.to).kind, params);
             // What is on the cable takes no part of the buffer.
             let in_flight = bandwidth.over(link.latency).get() + unit(link.kind, params).get();
             let limit = |part: Bytes| u32::try_from(part.get() + in_flight).unwrap_or(u32::MAX / 2);

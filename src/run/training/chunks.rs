@@ -30,19 +30,22 @@ pub(super) struct Chunks<'a> {
     cluster: &'a Cluster,
     traffic: Option<TrainingTraffic>,
     routes: Routes<'a>,
+    /// The ways that the scenario's routing gives transfers.
+    ways: Routes<'a>,
     found: BTreeMap<(ChunkWork, Profile), (ChunkTime, Timeline)>,
     farthest: bool,
     folded: bool,
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(job: &'a Job<'a>, cluster: &'a Cluster) -> Chunks<'a> {
+    pub(super) fn new(job: &'a Job<'a>, cluster: &'a Cluster) -> Result<Chunks<'a>, Invalid> {
         let mut rng = Seed(job.scenario.seed).stream("gate");
         let ep = u64::from(job.plan.ep());
         let per_node = u64::from(cluster.gpus_per_node).min(ep);
         let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
         let routes = Routes::new(&cluster.topology);
-        Chunks { job, cluster, traffic, routes, found: BTreeMap::new(), farthest: false, folded: false }
+        let ways = build::routes(job.scenario, cluster)?;
+        Ok(Chunks { job, cluster, traffic, routes, ways, found: BTreeMap::new(), farthest: false, folded: false })
     }
 
     /// How long each action of a pipeline rank takes.
@@ -140,12 +143,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
-    fn exchange(
-        &self,
-        group: &[DeviceId],
-        simulated: &[usize],
-        slowed: impl Fn(NormalCosts) -> NormalCosts,
-    ) -> Option<MoeExchange> {
+    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let sms = Count::new(spec.communication_sms)?;
@@ -171,15 +169,13 @@ impl<'a> Chunks<'a> {
         let members: Vec<usize> = group.iter().map(place).collect();
         let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
-        let mut costs = software.experts.clone();
-        costs.normal = slowed(costs.normal);
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
             group: Group::of(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
-            costs,
+            costs: software.experts.clone(),
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
     }
@@ -193,7 +189,7 @@ impl<'a> Chunks<'a> {
     }
 
     fn simulate(
-        &self,
+        &mut self,
         work: ChunkWork,
         group: &[DeviceId],
         simulated: &[usize],
@@ -210,28 +206,27 @@ impl<'a> Chunks<'a> {
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
             phases: parts.phases,
-            links: self.link_loads(&timeline, simulated.len())?,
+            links: self.link_loads(&timeline, simulated.len()),
         };
         Ok((time, timeline))
     }
 
     /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
-    fn link_loads(&self, timeline: &Timeline, simulated: usize) -> Result<Vec<KindLoad>, Invalid> {
+    fn link_loads(&mut self, timeline: &Timeline, simulated: usize) -> Vec<KindLoad> {
         let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
         for span in &timeline.spans {
             if let Work::Send { from, to, bytes } = span.work {
                 *sent.entry((from, to)).or_default() += bytes.get();
             }
         }
-        let mut routes = build::routes(self.job.scenario, self.cluster)?;
         let mut passed: BTreeMap<LinkId, f64> = BTreeMap::new();
         for ((from, to), bytes) in sent {
-            for share in routes.shares(from, to, 1).into_iter().flatten() {
+            for share in self.ways.shares(from, to, 1).into_iter().flatten() {
                 *passed.entry(share.link).or_default() += share.part * bytes as f64;
             }
         }
         let topology = &self.cluster.topology;
-        Ok(kind_loads(&passed, topology, (simulated, self.cluster.gpus.len()), timeline.end() - Time::ZERO))
+        kind_loads(&passed, topology, (simulated, self.cluster.gpus.len()), timeline.end() - Time::ZERO)
     }
 
     /// Loads of the experts of each simulated GPU, and that of the busiest one over that of an average one.
@@ -291,8 +286,14 @@ impl<'a> Chunks<'a> {
     ) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
-        let beside = |costs: NormalCosts| if overlapped { costs.while_computing() } else { costs };
-        let counting = |costs: NormalCosts| if overlapped { costs.while_counting() } else { costs };
+        let exchange = self.exchange(group, simulated);
+        let beside = |slowed: fn(NormalCosts) -> NormalCosts| {
+            let mut exchange = exchange.clone()?;
+            if overlapped {
+                exchange.costs.normal = slowed(exchange.costs.normal);
+            }
+            Some(exchange)
+        };
         let chunk = Chunk {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),
@@ -308,8 +309,8 @@ impl<'a> Chunks<'a> {
             gpus: group.to_vec(),
             per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
             simulated: simulated.to_vec(),
-            exchange: self.exchange(group, simulated, beside),
-            counting: self.exchange(group, simulated, counting),
+            exchange: beside(NormalCosts::while_computing),
+            counting: beside(NormalCosts::while_counting),
             work,
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.

@@ -163,11 +163,12 @@ pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Excha
     };
     let ready = desk.software((from, 0), before, &front[from]);
     let mut received = front.clone();
-    let share = match (&desk.group.costs, protocol) {
-        (Some(costs), Some(_)) if !desk.group.together(from, to) => costs.network.wire_share,
-        _ => share(desk, (from, to), protocol),
+    let (share, posted) = match (&desk.group.costs, protocol) {
+        (Some(costs), Some(_)) if !desk.group.together(from, to) => {
+            (costs.network.wire_share, post(desk, (from, 1), protocol, &ready))
+        }
+        _ => (share(desk, (from, to), protocol), ready.clone()),
     };
-    let posted = if desk.group.together(from, to) { ready.clone() } else { post(desk, (from, 1), protocol, &ready) };
     let sent = desk.send((from, to), bytes, share, &posted);
     let copied = desk.software((from, 0), beside, &ready);
     received[to].push(sent);
