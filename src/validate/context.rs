@@ -39,8 +39,8 @@ impl<'a> Context<'a> {
         self.names.model(name).ok_or_else(|| Skip::because(format!("unknown model `{name}`")))
     }
 
-    /// What the serving engine of `run` does.
-    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Result<&EngineSpec, Skip> {
+    /// What the serving engine of `run` does in it.
+    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Result<EngineSpec, Skip> {
         self.names.engine(run).ok_or_else(|| Skip::because(format!("unknown serving engine `{}`", run.engine)))
     }
 

@@ -22,7 +22,7 @@ mod names;
 mod sets;
 mod systems;
 
-pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec};
+pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec, SettingSpec};
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 

@@ -47,9 +47,6 @@ pub struct EnginesSpec {
 pub struct EngineSpec {
     /// Names under which tables know it, in whatever case.
     pub names: Vec<String>,
-    /// Of which runs it speaks; without it, of all that no entry before it speaks of.
-    #[serde(default)]
-    pub when: WhenSpec,
     /// Positions of prompts that a tensor-parallel group computes in a step, at most.
     pub prompt_tokens: Count,
     /// Whether that is at least one prompt of the greatest length.
@@ -73,9 +70,48 @@ pub struct EngineSpec {
     /// Where the figures come from.
     #[serde(default)]
     pub source: Sources,
+    /// What is otherwise in some runs. All that agree with a run hold, a later one before an earlier one.
+    #[serde(default)]
+    pub setting: Vec<SettingSpec>,
 }
 
-/// Of which runs of an engine an entry speaks: of those that agree with everything that is given.
+/// What is otherwise in some runs of an engine; what is left out stays as it is.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingSpec {
+    /// Of which runs it speaks.
+    pub when: WhenSpec,
+    /// Positions of prompts in a step.
+    pub prompt_tokens: Option<Count>,
+    /// Format of cached keys and values.
+    pub kv_cache: Option<Dtype>,
+    /// Steps from one look for new requests to the next.
+    pub look_every: Option<Count>,
+    /// For what new prompts wait.
+    pub gather: Option<GatherSpec>,
+    /// Multi-token prediction.
+    pub mtp: Option<MtpSpec>,
+    /// Where the figures come from.
+    #[serde(default)]
+    pub source: Sources,
+}
+
+impl EngineSpec {
+    /// The engine as it is set up for `run`.
+    fn for_run(&self, run: &EngineRun<'_>) -> EngineSpec {
+        let mut engine = self.clone();
+        for setting in self.setting.iter().filter(|setting| setting.when.agrees(run)) {
+            engine.prompt_tokens = setting.prompt_tokens.unwrap_or(engine.prompt_tokens);
+            engine.kv_cache = setting.kv_cache.unwrap_or(engine.kv_cache);
+            engine.look_every = setting.look_every.unwrap_or(engine.look_every);
+            engine.gather = setting.gather.or(engine.gather);
+            engine.mtp = setting.mtp.clone().or(engine.mtp);
+        }
+        engine
+    }
+}
+
+/// Of which runs of an engine a setting speaks: of those that agree with everything that is given.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WhenSpec {
@@ -91,6 +127,8 @@ pub struct WhenSpec {
     pub data_parallel: Option<bool>,
     /// Fewer users than this.
     pub users_below: Option<Count>,
+    /// Days on which it was measured, as `2026-01-14`.
+    pub measured: Option<Vec<String>>,
 }
 
 /// A run of an engine, as a table describes it.
@@ -103,6 +141,8 @@ pub(super) struct EngineRun<'a> {
     pub(super) mode: &'a str,
     pub(super) data_parallel: bool,
     pub(super) users: u32,
+    /// The day on which it was measured, as far as that is known.
+    pub(super) measured: &'a str,
 }
 
 impl WhenSpec {
@@ -114,6 +154,7 @@ impl WhenSpec {
             && self.mode.as_ref().is_none_or(|mode| mode.eq_ignore_ascii_case(run.mode))
             && self.data_parallel.is_none_or(|repeated| repeated == run.data_parallel)
             && self.users_below.is_none_or(|users| run.users < users.get())
+            && among(&self.measured, run.measured)
     }
 }
 
@@ -142,9 +183,9 @@ impl Names {
         self.models.iter().find(|(names, _)| is_among(names, name)).map(|(_, model)| model)
     }
 
-    /// What the engine of `run` does: the first entry that speaks of it.
-    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Option<&EngineSpec> {
-        self.engines.iter().find(|engine| is_among(&engine.names, run.engine) && engine.when.agrees(run))
+    /// What the engine of `run` does in it.
+    pub(super) fn engine(&self, run: &EngineRun<'_>) -> Option<EngineSpec> {
+        self.engines.iter().find(|engine| is_among(&engine.names, run.engine)).map(|engine| engine.for_run(run))
     }
 }
 

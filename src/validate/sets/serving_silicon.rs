@@ -4,7 +4,9 @@
 //! `isl` and `osl` and these. `silicon_concurrency` in `silicon_data_source` is the number of users. `agg` engines compute prompts
 //! beside decoding; `disagg` ones in workers of their own. How engines were configured (which draft tokens, for one) the table
 //! does not say: `validation/engines.toml` does, from the published scripts of these runs.
-//! Sizes: attention is cut over `tp_size` GPUs and repeated `attention_dp_size` times; experts over `moe_tp_size` x `moe_ep_size`.
+//! Sizes: attention is cut over `tp_size` GPUs and repeated `attention_dp_size` times; experts over `moe_tp_size` x `moe_ep_size`. Some
+//! rows give `agg` engines, which run in one node, the product of `tp` and `ep` on the engine's command line as their number of GPUs
+//! (the same measurement stands in the table both ways); they are read as what was run.
 
 use super::super::context::Deployed;
 use super::super::names::{EngineRun, EngineSpec};
@@ -92,6 +94,15 @@ impl Cut {
         self.tp * self.dp
     }
 
+    /// The cut of an engine that runs in one node of `domain` GPUs. Rows that have more multiply by the number of expert groups.
+    fn in_one_node(self, domain: u32) -> Cut {
+        let Cut { tp, dp, ep, .. } = self;
+        let (tp, dp) = if dp > 1 { (tp, dp / ep) } else { (tp / ep, dp) };
+        let gpus = tp * dp;
+        let is_product = self.gpus() > domain && gpus * ep == self.gpus() && gpus <= domain && gpus.is_multiple_of(ep);
+        if is_product { Cut { tp, dp, expert_tp: gpus / ep, ep } } else { self }
+    }
+
     /// The plan, and how experts are reached, in a domain of `domain` GPUs of `system`.
     fn plan(self, system: &System, domain: u32) -> Result<(PlanSpec, ExpertsSpec), Skip> {
         let Cut { tp, ep, expert_tp, .. } = self;
@@ -135,6 +146,12 @@ impl Row {
         users.filter(|users| *users > 0).ok_or_else(|| Skip::because("the number of users is not given"))
     }
 
+    /// The day on which it was measured, or nothing.
+    fn measured(&self) -> &str {
+        let entry = self.silicon_data_source.split(';').find_map(|part| part.trim().strip_prefix("measured="));
+        entry.and_then(|instant| instant.split('T').next()).unwrap_or_default()
+    }
+
     fn engine_run(&self) -> Result<EngineRun<'_>, Skip> {
         let groups = self.attention_dp_size.or(self.decode_attention_dp_size).unwrap_or(1.0);
         Ok(EngineRun {
@@ -145,6 +162,7 @@ impl Row {
             mode: &self.mode,
             data_parallel: groups > 1.0,
             users: self.users()?,
+            measured: self.measured(),
         })
     }
 
@@ -196,11 +214,11 @@ impl Row {
         let (system, model) = (context.system(&self.system)?, context.model(&self.model_path)?);
         let engine = context.engine(&self.engine_run()?)?;
         let (plan, shape, spec) = match self.mode.as_str() {
-            "agg" => self.together(system, engine)?,
-            "disagg" => self.apart(system, engine)?,
+            "agg" => self.together(system, &engine)?,
+            "disagg" => self.apart(system, &engine)?,
             other => return Err(Skip::because(format!("unknown mode `{other}`"))),
         };
-        let deployed = Deployed { model, plan, precision: self.precision(engine)? };
+        let deployed = Deployed { model, plan, precision: self.precision(&engine)? };
         let outcome = context.deploy(system, shape, deployed, WorkloadSpec::Serving(Box::new(spec)))?;
         match outcome.metrics {
             Metrics::Serving(metrics) => Ok(*metrics),
@@ -227,8 +245,8 @@ impl Row {
     /// Prompts beside decoding requests.
     fn together(&self, system: &System, engine: &EngineSpec) -> Result<(PlanSpec, [u32; 2], ServingSpec), Skip> {
         let sizes = [self.tp_size, self.pp_size, self.attention_dp_size, self.moe_tp_size, self.moe_ep_size];
-        let cut = Cut::of(sizes)?;
         let domain = domain(system)?;
+        let cut = Cut::of(sizes)?.in_one_node(domain);
         let (plan, experts) = cut.plan(system, domain)?;
         let decode = self.pool(engine, Count::ONE, (self.users()?, cut), experts)?;
         let colocation = ColocationSpec {
@@ -337,5 +355,25 @@ impl Measured for Row {
             millis("tpot", self.silicon_tpot_ms, |metrics| metrics.tpot.mean.as_secs()),
             millis("ttft", self.silicon_ttft_ms, |metrics| metrics.ttft.mean.as_secs()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cut;
+
+    #[test]
+    fn products_of_sizes_are_read_as_what_ran_in_the_node() {
+        let cut = |[tp, dp, expert_tp, ep]: [u32; 4]| {
+            let Cut { tp, dp, expert_tp, ep } = Cut { tp, dp, expert_tp, ep }.in_one_node(8);
+            [tp, dp, expert_tp, ep]
+        };
+        assert_eq!(cut([64, 1, 8, 8]), [8, 1, 1, 8]);
+        assert_eq!(cut([1, 64, 8, 8]), [1, 8, 1, 8]);
+        assert_eq!(cut([16, 1, 4, 4]), [4, 1, 1, 4]);
+        // What fits the node, and what no product explains, stays.
+        assert_eq!(cut([8, 1, 8, 1]), [8, 1, 8, 1]);
+        assert_eq!(cut([1, 8, 1, 8]), [1, 8, 1, 8]);
+        assert_eq!(cut([16, 1, 1, 16]), [16, 1, 1, 16]);
     }
 }
