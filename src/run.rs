@@ -9,9 +9,11 @@ mod inference;
 mod lower;
 mod serving;
 mod training;
+mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use watch::{Observer, Progress};
 
 use crate::engine;
 use crate::gpu::{Beside, Taken};
@@ -20,12 +22,12 @@ use crate::metrics::{
     DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
-use crate::network::{Tally, Watch};
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Duration, Time};
+use crate::units::Duration;
 use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
+use watch::Watcher;
 
 /// Runs one experiment.
 ///
@@ -62,26 +64,24 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
     training::simulate_chunk(scenario, spec, work)
 }
 
-/// Is told of the progress of the network now and then.
-pub type Observer<'a> = Option<&'a mut dyn FnMut(Time, Tally)>;
-
-/// Runs one experiment, and tells `watch` of the progress of the network now and then.
+/// Runs one experiment, and tells `observer` of the progress of its networks now and then.
 ///
 /// # Errors
 /// As for [`simulate`].
-pub fn simulate_watched(scenario: &Scenario, known: &Known, watch: Observer<'_>) -> Result<Outcome, Invalid> {
+pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
+    let mut watcher = Watcher::new(observer);
     if let WorkloadSpec::Serving(spec) = &scenario.workload {
-        return serving::simulate(scenario, spec, known);
+        return serving::simulate(scenario, spec, known, &mut watcher);
     }
     let cluster = build::cluster(scenario)?;
     match &scenario.workload {
-        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster),
-        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster),
+        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster, &mut watcher),
+        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster, &mut watcher),
         _ => {}
     }
     let job = lower::job(scenario, &cluster, known)?;
     let mut workload = job.workload;
-    let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, watch)?;
+    let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, &mut watcher)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None })
 }
@@ -92,12 +92,11 @@ fn timed(
     cluster: &Cluster,
     workload: &mut dyn Workload,
     taken: Taken,
-    watch: Observer<'_>,
+    watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
     let kernels = build::kernels(scenario, cluster)?;
     let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
-    let watch = watch.map(|watch| -> Watch<'_> { Box::new(watch) });
-    let mut network = build::watched_network(scenario, cluster, watch)?;
+    let mut network = build::network(scenario, cluster, watcher)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
 }
 

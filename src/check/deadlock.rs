@@ -2,18 +2,15 @@
 
 use super::inspect::Figure;
 use crate::hardware::{FlowControl, SwitchPacketSpec};
-use crate::routing::{ForwardChoice, Waits, find_waits};
+use crate::routing::{ForwardChoice, WAIT_STEPS, Waits, find_waits};
 use crate::topology::{Topology, TopologySpec};
-
-/// Looks at links that following ways may take: a few seconds of work for the largest fabrics.
-const STEPS: usize = 40_000_000;
 
 /// Links of a circle that are named.
 const NAMED: usize = 8;
 
 /// What following the ways of a fabric shows, on as many virtual lanes as its switches have.
 pub(super) fn waits(spec: &TopologySpec, graph: &Topology) -> Waits {
-    find_waits(graph, ForwardChoice::default(), lanes(spec), STEPS)
+    find_waits(graph, ForwardChoice::default(), lanes(spec), WAIT_STEPS)
 }
 
 fn lanes(spec: &TopologySpec) -> u8 {

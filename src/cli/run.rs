@@ -6,14 +6,12 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
 use octoplane::metrics::{Folding, Outcome};
-use octoplane::network::Tally;
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::{Known, simulate, simulate_watched};
+use octoplane::run::{Known, Progress, simulate, simulate_watched};
 use octoplane::scenario::{Loaded, Scenario, load};
-use octoplane::units::Time;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -77,10 +75,12 @@ fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
     }
     let style = ProgressStyle::with_template("{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone");
     let bar = ProgressBar::new_spinner().with_style(style.expect("a legal template"));
-    let mut show = |now: Time, tally: Tally| {
-        let hops = if tally.hops > 0 { format!("{} packet hops, ", tally.hops) } else { String::new() };
-        bar.set_message(format!("{now:.2} simulated, {} transfers done, {hops}", tally.arrived));
-        bar.set_position(tally.events);
+    let mut show = |progress: &Progress<'_>| {
+        let Progress { part, at, events, hops, transfers } = *progress;
+        let part = if part.is_empty() { String::new() } else { format!("{part}: ") };
+        let hops = if hops > 0 { format!("{hops} packet hops, ") } else { String::new() };
+        bar.set_message(format!("{part}{at:.2} simulated, {transfers} transfers done, {hops}"));
+        bar.set_position(events);
     };
     let outcome = simulate_watched(scenario, &Known::default(), Some(&mut show));
     bar.finish_and_clear();

@@ -17,4 +17,4 @@ pub use next_hops::NextHops;
 pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};
-pub use waits::{Channel, Waits, find_waits};
+pub use waits::{Channel, WAIT_STEPS, Waits, find_waits};

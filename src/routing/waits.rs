@@ -14,6 +14,9 @@ use crate::topology::{DeviceKind, Topology};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Looks at links that following ways may take: a few seconds of work for the largest fabrics.
+pub const WAIT_STEPS: usize = 40_000_000;
+
 /// The buffer at the far end of a link, for one virtual lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Channel {

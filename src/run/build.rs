@@ -1,14 +1,13 @@
 //! From a scenario to the machines that it runs on.
 
+use super::watch::Watcher;
 use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Library, Processor, Roofline};
 use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{
-    Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, Watched, resolve,
-};
-use crate::routing::Routes;
+use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watched, resolve};
+use crate::routing::{DetourChoice, Routes, WAIT_STEPS, find_waits};
 use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use std::collections::BTreeMap;
@@ -38,15 +37,25 @@ pub(super) fn packets<'t>(
 ) -> Result<PacketModel<'t>, Invalid> {
     let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
     let has = params.lanes;
+    let is_healthy = faults.is_empty();
     let model = PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults);
-    if model.lanes_wanted() > has {
-        let wants = model.lanes_wanted();
+    let wants = model.lanes_wanted();
+    if wants > has && !(is_healthy && closes_no_circle(scenario, cluster, has)) {
         let message =
             format!("routing takes {wants} virtual lanes so that it cannot deadlock, and switches have {has}");
         let help = "shorten the ways between routers, or do without detours; trees need one lane";
         return Err(Invalid::at("topology.switch.packet.virtual_lanes", message).help(help));
     }
     Ok(model)
+}
+
+/// Whether ways cannot deadlock on `lanes` virtual lanes although they want more. Detours are not followed.
+fn closes_no_circle(scenario: &Scenario, cluster: &Cluster, lanes: u8) -> bool {
+    if scenario.routing.detour != DetourChoice::Minimal {
+        return false;
+    }
+    let waits = find_waits(&cluster.topology, scenario.routing.forward, lanes, WAIT_STEPS);
+    !waits.is_sample() && waits.circle.is_none()
 }
 
 /// The model of every processor of the cluster.
@@ -102,17 +111,13 @@ fn model(
     })
 }
 
-/// An idle network between the devices of the cluster.
-pub(super) fn network<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
-    watched_network(scenario, cluster, None)
-}
-
-/// An idle network that tells of its progress.
-pub(super) fn watched_network<'t>(
+/// An idle network between the devices of the cluster, of whose progress `watcher` hears.
+pub(super) fn network<'t>(
     scenario: &Scenario,
     cluster: &'t Cluster,
-    watch: Option<Watch<'t>>,
+    watcher: &'t mut Watcher<'_>,
 ) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    let watch = watcher.watch();
     let faults = faults(scenario, cluster)?;
     let routes = routes(scenario, cluster)?;
     let network: Box<dyn NetworkModel + 't> = match scenario.network {

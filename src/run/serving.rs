@@ -5,6 +5,7 @@ mod instance;
 mod times;
 
 use super::inference::{Deployment, StepShape};
+use super::watch::Watcher;
 use super::{Known, build, timed};
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics};
@@ -29,7 +30,12 @@ const POINTS: usize = 4;
 const RATIO: u64 = 3;
 
 /// Serves the requests of the scenario.
-pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec, known: &Known) -> Result<Outcome, Invalid> {
+pub(super) fn simulate(
+    scenario: &Scenario,
+    spec: &ServingSpec,
+    known: &Known,
+    watcher: &mut Watcher<'_>,
+) -> Result<Outcome, Invalid> {
     check(scenario, spec)?;
     let cluster = build::cluster(scenario)?;
     let decode = Pool::decode(scenario, spec, &cluster, known)?;
@@ -40,13 +46,13 @@ pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec, known: &Known) -
         (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster, known)?),
         _ => None,
     };
-    let ability = decode.ability(spec, prefill.is_none())?;
+    let ability = decode.ability(spec, prefill.is_none(), watcher)?;
     let copies = |ability: &Ability, count: Count| (0..count.get()).map(|_| Instance::new(ability.clone())).collect();
     let mut fleet = Fleet { decode: copies(&ability, spec.decode.instances), prefill: Vec::new(), transfer: None };
     let mut steps = (ability.times.runs, ability.times.error);
     let mut prefill_gpus = 0;
     if let (Some(pool), Some(spec_of)) = (&prefill, &spec.prefill) {
-        let own = pool.ability(spec, true)?;
+        let own = pool.ability(spec, true, watcher)?;
         steps = (steps.0 + own.times.runs, steps.1.max(own.times.error));
         prefill_gpus = own.gpus * spec_of.instances.wide();
         fleet.prefill = copies(&own, spec_of.instances);
@@ -64,7 +70,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &ServingSpec, known: &Known) -
         steps,
         cache_positions: ability.positions_max,
     };
-    decode.outcome(spec, &served, facts)
+    decode.outcome(spec, &served, facts, watcher)
 }
 
 /// The scenario of the pool that computes prompts, where there is one.
@@ -187,7 +193,7 @@ impl<'a> Pool<'a> {
     }
 
     /// What an instance can do, with the times of its steps.
-    fn ability(&self, spec: &ServingSpec, prompts: bool) -> Result<Ability, Invalid> {
+    fn ability(&self, spec: &ServingSpec, prompts: bool, watcher: &mut Watcher<'_>) -> Result<Ability, Invalid> {
         let gpus = self.deployment.cluster.gpus.len() as u64;
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
@@ -215,7 +221,7 @@ impl<'a> Pool<'a> {
         let real = |load: &&Load| load[0] + load[2] > 0.0 && (load[0] == 0.0 || self.requests > 0);
         let between: Vec<Load> = between.iter().filter(real).copied().collect();
         let times = StepTimes::simulate([requests, contexts, tokens, attended], &between, |load| {
-            self.time(load, computed as u64)
+            self.time(load, computed as u64, watcher)
         })?;
         Ok(Ability {
             gpus,
@@ -244,12 +250,13 @@ impl<'a> Pool<'a> {
     }
 
     /// How long a step takes.
-    fn time(&self, load: Load, prompt: u64) -> Result<Duration, Invalid> {
+    fn time(&self, load: Load, prompt: u64, watcher: &mut Watcher<'_>) -> Result<Duration, Invalid> {
         let batches = self.batches(load, prompt);
         if batches.is_empty() {
             return Ok(Duration::ZERO);
         }
-        Ok(self.run(batches)?.0.end() - Time::ZERO)
+        watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
+        Ok(self.run(batches, watcher)?.0.end() - Time::ZERO)
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
@@ -270,7 +277,7 @@ impl<'a> Pool<'a> {
         dealt.map(batch).filter(|batch| batch.tokens() > 0).collect()
     }
 
-    fn run(&self, batches: Vec<Batch>) -> Result<(Timeline, Folding), Invalid> {
+    fn run(&self, batches: Vec<Batch>, watcher: &mut Watcher<'_>) -> Result<(Timeline, Folding), Invalid> {
         let deployment = &self.deployment;
         let shape = StepShape {
             batches,
@@ -283,7 +290,7 @@ impl<'a> Pool<'a> {
         let (step, folding) = deployment.step(&shape, self.known)?;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
         let mut workload = InferenceWorkload::new(step);
-        Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), None)?, folding))
+        Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), watcher)?, folding))
     }
 
     fn load(&self, requests: u64, context: u64) -> InferenceLoad {
@@ -326,10 +333,17 @@ impl<'a> Pool<'a> {
     }
 
     /// The answer, with the timeline of a full decode step.
-    fn outcome(&self, spec: &ServingSpec, served: &Served, facts: ServingFacts) -> Result<Outcome, Invalid> {
+    fn outcome(
+        &self,
+        spec: &ServingSpec,
+        served: &Served,
+        facts: ServingFacts,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<Outcome, Invalid> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
-        let (timeline, folding) = self.run(self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0], 1))?;
+        let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0], 1);
+        let (timeline, folding) = self.run(full, watcher)?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
         let memory: Memory = self.deployment.memory(&self.load(requests.min(fitting), context as u64), self.place)?;

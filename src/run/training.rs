@@ -5,6 +5,7 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
@@ -34,7 +35,12 @@ struct Job<'a> {
 }
 
 /// Runs a training step.
-pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluster) -> Result<Outcome, Invalid> {
+pub(super) fn simulate(
+    scenario: &Scenario,
+    spec: &TrainingSpec,
+    cluster: Cluster,
+    watcher: &mut Watcher<'_>,
+) -> Result<Outcome, Invalid> {
     if !scenario.fault.is_empty() {
         // Chunks are simulated once and stand for all that are like them, whenever these run.
         let message = "a training step stands for all steps, and knows no time at which something breaks";
@@ -43,7 +49,8 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
     let job = Job::new(scenario, spec, &cluster)?;
     let memory = job.memory()?;
     let mut chunks = Chunks::new(&job, &cluster)?;
-    let times: Vec<Vec<Duration>> = (0..job.plan.pp()).map(|rank| chunks.times(rank)).collect::<Result<_, _>>()?;
+    let times: Vec<Vec<Duration>> =
+        (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
     let (chunk_times, part) = chunks.into_rows();
     let (replicas, folding) = job.replicas(&cluster);
@@ -59,7 +66,8 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
         updates: Some(updates),
         software: update::update_software(&job),
     };
-    let timeline = run_step(scenario, step, &cluster)?;
+    watcher.begin(|| "pipeline".to_owned());
+    let timeline = run_step(scenario, step, &cluster, watcher)?;
     let facts = TrainingFacts {
         tokens: spec.global_batch.wide() * spec.sequence.wide(),
         gpus: cluster.gpus.len() as u64,
@@ -85,7 +93,7 @@ pub(super) fn simulate(scenario: &Scenario, spec: &TrainingSpec, cluster: Cluste
 pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
     let cluster = build::cluster(scenario)?;
     let job = Job::new(scenario, spec, &cluster)?;
-    Chunks::new(&job, &cluster)?.timeline(work)
+    Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(None))
 }
 
 /// Runs a pipeline schedule over given times, every GPU one rank.
@@ -93,6 +101,7 @@ pub(super) fn simulate_pipeline(
     scenario: &Scenario,
     spec: &PipelineSpec,
     cluster: Cluster,
+    watcher: &mut Watcher<'_>,
 ) -> Result<Outcome, Invalid> {
     let ranks = cluster.gpus.len();
     let schedule = Schedule::new(spec.schedule, ranks as u32, spec.micro_batches.get())
@@ -108,14 +117,19 @@ pub(super) fn simulate_pipeline(
     let replicas = vec![cluster.gpus.clone()];
     let step =
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
-    let timeline = run_step(scenario, step, &cluster)?;
+    let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
     Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None })
 }
 
-fn run_step(scenario: &Scenario, step: Step, cluster: &Cluster) -> Result<Timeline, Invalid> {
+fn run_step(
+    scenario: &Scenario,
+    step: Step,
+    cluster: &Cluster,
+    watcher: &mut Watcher<'_>,
+) -> Result<Timeline, Invalid> {
     let mut kernels = build::kernels(scenario, cluster)?;
-    let mut network = build::network(scenario, cluster)?;
+    let mut network = build::network(scenario, cluster, watcher)?;
     let mut workload = StepWorkload::new(step);
     Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
 }

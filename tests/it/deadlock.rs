@@ -87,3 +87,45 @@ fn a_fabric_whose_switches_have_too_few_lanes_is_caught_and_its_circle_named() {
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     golden::all(vec![golden::check(&golden_file("check/too_few_lanes.txt"), &stdout(&output))]);
 }
+
+/// A scenario of eight NICs that all send to each other, packet by packet, on the fabric of a file beside it.
+const ALL_TO_ALL: &str = r#"
+    name = "all to all"
+    nodes = 8
+    network = "packet"
+    [hardware]
+    extends = "ROOT/hardware/nodes/dgx_h800.toml"
+    gpus = 1
+    nics.count = 1
+    [topology]
+    extends = "FABRIC.toml"
+    [workload.collective]
+    kind = "all_to_all"
+    bytes = "1 MB"
+    protocol = "bare"
+"#;
+
+#[test]
+fn packets_run_where_few_lanes_close_no_circle_and_are_refused_where_they_do() {
+    let folder = scratch("run_deadlock");
+    let ring = fs::read_to_string(root().join("topologies/explicit_ring.toml")).unwrap();
+    let hardware = root().join("hardware").display().to_string();
+    let few = "infiniband_64x400g.toml\"\npacket.virtual_lanes = 1\n";
+    let ring = ring.replace("../hardware", &hardware).replace("infiniband_64x400g.toml\"\n", few);
+    // A ring that is cut open is a line, on which ways turn as often but never come back.
+    let cut = |line: &&str| !line.contains(r#"between = ["west", "north"]"#) && !line.contains("max_diameter");
+    let line: Vec<&str> = ring.lines().filter(cut).collect();
+    let run = |fabric: &str, text: &str| {
+        fs::write(folder.join(format!("{fabric}.toml")), text).unwrap();
+        let scenario = ALL_TO_ALL.replace("ROOT", &root().display().to_string()).replace("FABRIC", fabric);
+        fs::write(folder.join("scenario.toml"), scenario).unwrap();
+        octoplane(&folder, &["run", "scenario.toml"])
+    };
+    let output = run("line", &line.join("\n"));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run("ring", &ring);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("virtual lanes so that it cannot deadlock, and switches have 1"), "{message}");
+    assert!(message.contains("ring.toml:"), "{message}");
+}

@@ -27,7 +27,7 @@ impl StepTimes {
     pub(super) fn simulate(
         axes: [Vec<f64>; 4],
         between: &[Load],
-        time: impl Fn(Load) -> Result<Duration, Invalid>,
+        mut time: impl FnMut(Load) -> Result<Duration, Invalid>,
     ) -> Result<StepTimes, Invalid> {
         let mut points = vec![[0.0; 4]];
         for (axis, values) in axes.iter().enumerate() {
@@ -41,7 +41,7 @@ impl StepTimes {
             };
             points = points.iter().flat_map(extended).collect();
         }
-        let simulated = |points: &[Load]| -> Result<Vec<f64>, Invalid> {
+        let mut simulated = |points: &[Load]| -> Result<Vec<f64>, Invalid> {
             points.iter().map(|&load| Ok(time(load)?.as_ps() as f64)).collect()
         };
         let mut table = StepTimes { times: simulated(&points)?, axes, runs: points.len() + between.len(), error: 0.0 };

@@ -11,6 +11,7 @@ use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
+use crate::run::watch::Watcher;
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -49,7 +50,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// How long each action of a pipeline rank takes.
-    pub(super) fn times(&mut self, rank: u32) -> Result<Vec<Duration>, Invalid> {
+    pub(super) fn times(&mut self, rank: u32, watcher: &mut Watcher<'_>) -> Result<Vec<Duration>, Invalid> {
         let group = self.group(rank);
         let (simulated, profile) = self.simulated(&group);
         let actions = self.job.schedule.ranks()[rank as usize].clone();
@@ -68,7 +69,7 @@ impl<'a> Chunks<'a> {
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
-                let simulated = self.simulate(work, &group, &simulated)?;
+                let simulated = self.simulate(work, &group, &simulated, watcher)?;
                 self.found.insert(key.clone(), simulated);
             }
             let (found, _) = self.found.get_mut(&key).expect("simulated above");
@@ -181,11 +182,11 @@ impl<'a> Chunks<'a> {
     }
 
     /// What happens on the GPUs of pipeline rank 0 that are simulated while they do `work`.
-    pub(super) fn timeline(&mut self, work: ChunkWork) -> Result<Timeline, Invalid> {
+    pub(super) fn timeline(&mut self, work: ChunkWork, watcher: &mut Watcher<'_>) -> Result<Timeline, Invalid> {
         let group = self.group(0);
         let (simulated, _) = self.simulated(&group);
         let (loads, _) = self.loads(work, &group, &simulated);
-        self.run(work, loads, &group, &simulated)
+        self.run(work, loads, &group, &simulated, watcher)
     }
 
     fn simulate(
@@ -193,9 +194,11 @@ impl<'a> Chunks<'a> {
         work: ChunkWork,
         group: &[DeviceId],
         simulated: &[usize],
+        watcher: &mut Watcher<'_>,
     ) -> Result<(ChunkTime, Timeline), Invalid> {
         let (loads, busiest) = self.loads(work, group, simulated);
-        let timeline = self.run(work, loads, group, simulated)?;
+        watcher.begin(|| name(work));
+        let timeline = self.run(work, loads, group, simulated, watcher)?;
         let parts = breakdown(&timeline);
         let time = ChunkTime {
             name: name(work),
@@ -283,6 +286,7 @@ impl<'a> Chunks<'a> {
         loads: Vec<Loads>,
         group: &[DeviceId],
         simulated: &[usize],
+        watcher: &mut Watcher<'_>,
     ) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let overlapped = matches!(work, ChunkWork::Overlapped { .. });
@@ -322,7 +326,7 @@ impl<'a> Chunks<'a> {
         let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
         let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
-        let mut network = build::network(scenario, self.cluster)?;
+        let mut network = build::network(scenario, self.cluster, watcher)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
     }

@@ -1,0 +1,92 @@
+//! Word of progress from the networks that an experiment simulates, one after the other.
+//!
+//! This module must not know who is told.
+
+use crate::network::{Tally, Watch};
+use crate::units::Time;
+
+/// How far an experiment is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// What is simulated now, where an experiment consists of several simulations; else nothing.
+    pub part: &'a str,
+    /// The instant that this simulation has reached.
+    pub at: Time,
+    /// Events of the network, of all parts so far.
+    pub events: u64,
+    /// Hops of packets, likewise.
+    pub hops: u64,
+    /// Transfers that have arrived, likewise.
+    pub transfers: u64,
+}
+
+/// Is told of progress now and then.
+pub type Observer<'a> = Option<&'a mut dyn FnMut(&Progress<'_>)>;
+
+/// Hands what networks tell of themselves on to an observer.
+pub(super) struct Watcher<'a> {
+    observer: Observer<'a>,
+    part: String,
+    /// What the networks before have done, and what the present one has told of.
+    before: Tally,
+    last: Tally,
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
+        Watcher { observer, part: String::new(), before: Tally::default(), last: Tally::default() }
+    }
+
+    /// Names what is simulated from now on, if anybody watches.
+    pub(super) fn begin(&mut self, part: impl FnOnce() -> String) {
+        if self.observer.is_some() {
+            self.part = part();
+        }
+    }
+
+    /// What the next network is to tell, if anybody watches.
+    pub(super) fn watch(&mut self) -> Option<Watch<'_>> {
+        let last = std::mem::take(&mut self.last);
+        self.before.events += last.events;
+        self.before.hops += last.hops;
+        self.before.arrived += last.arrived;
+        let Watcher { observer, part, before, last } = self;
+        let observer = observer.as_deref_mut()?;
+        Some(Box::new(move |at, tally| {
+            *last = tally;
+            observer(&Progress {
+                part,
+                at,
+                events: before.events + tally.events,
+                hops: before.hops + tally.hops,
+                transfers: before.arrived + tally.arrived,
+            });
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_networks_tell_is_added_up_under_the_name_of_the_part() {
+        let mut told = Vec::new();
+        let mut observer = |progress: &Progress<'_>| {
+            told.push((progress.part.to_owned(), progress.at, progress.events, progress.hops, progress.transfers));
+        };
+        let mut watcher = Watcher::new(Some(&mut observer));
+        for (part, events) in [("one", [3, 5]), ("two", [2, 9])] {
+            watcher.begin(|| part.to_owned());
+            let mut watch = watcher.watch().expect("somebody watches");
+            for events in events {
+                let tally = Tally { events, hops: 10 * events, arrived: 1, ..Tally::default() };
+                watch(Time::from_ps(events), tally);
+            }
+        }
+        let at =
+            |part: &str, ps, events, transfers| (part.to_owned(), Time::from_ps(ps), events, 10 * events, transfers);
+        assert_eq!(told, [at("one", 3, 3, 1), at("one", 5, 5, 1), at("two", 2, 7, 2), at("two", 9, 14, 2)]);
+        assert!(Watcher::new(None).watch().is_none(), "nobody watches");
+    }
+}
