@@ -15,12 +15,12 @@ use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Count, Duration, Time, UsdPerHour};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Time, UsdPerHour};
 use crate::workload::{
     ArrivalsChoice, Batch, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, InferenceWorkload, LaunchChoice, MtpSpec,
     Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
-use fleet::{Fleet, Transfer, serve};
+use fleet::{Fleet, NicRates, Transfer, serve};
 use instance::{Ability, Gather, Instance};
 use times::{Load, StepTimes, points};
 
@@ -56,7 +56,7 @@ pub(super) fn simulate(
         steps = (steps.0 + own.times.runs, steps.1.max(own.times.error));
         prefill_gpus = own.gpus * spec_of.instances.wide();
         fleet.prefill = copies(&own, spec_of.instances);
-        fleet.transfer = Some(pool.transfer(&cluster)?);
+        fleet.transfer = Some(pool.transfer(&decode)?);
     }
     let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end);
     let facts = ServingFacts {
@@ -314,8 +314,14 @@ impl<'a> Pool<'a> {
         Ok(free / (thousand / 1000).max(1))
     }
 
-    /// How keys and values get to a decoding instance, on nodes like those of `cluster`.
-    fn transfer(&self, cluster: &Cluster) -> Result<Transfer, Invalid> {
+    /// What the NICs of an instance carry where a GPU's carries `each`.
+    fn nic_rates(&self, each: BytesPerSec) -> NicRates {
+        NicRates { all: each * self.deployment.cluster.gpus.len() as u64, of_one: each * self.tp() }
+    }
+
+    /// How keys and values get to an instance of `decode`.
+    fn transfer(&self, decode: &Pool<'_>) -> Result<Transfer, Invalid> {
+        let cluster = decode.deployment.cluster;
         let one = self.deployment.memory(&self.load(1, 1), self.place)?;
         let many = self.deployment.memory(&self.load(1, 1001), self.place)?;
         let per_gpu = (many.used.kv_cache.get() - one.used.kv_cache.get()) / 1000;
@@ -326,8 +332,8 @@ impl<'a> Pool<'a> {
         let per_position = Bytes::new(if latent { per_gpu } else { per_gpu * self.tp() });
         Ok(Transfer {
             per_position,
-            rate: path.narrowest * self.deployment.cluster.gpus.len() as u64,
-            own_rate: path.narrowest * self.tp(),
+            out: self.nic_rates(path.narrowest),
+            into: decode.nic_rates(path.narrowest),
             latency: path.latency,
         })
     }

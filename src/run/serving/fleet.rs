@@ -7,17 +7,41 @@ use crate::workload::{Request, Requests};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// How keys and values get from one pool to the other.
+/// How keys and values get from one pool to the other. Prompts leave an instance, and reach one, in turn: what several send to
+/// one waits for its NICs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
     /// Keys and values of one position, all GPUs of an instance that send it together.
     pub(super) per_position: Bytes,
-    /// What the GPUs of a prefill instance send per second, when each sends its part of the prompts.
-    pub(super) rate: BytesPerSec,
-    /// What one prompt's GPUs send per second.
-    pub(super) own_rate: BytesPerSec,
+    /// What the GPUs of a prefill instance send.
+    pub(super) out: NicRates,
+    /// What the GPUs of a decode instance take in; what a tensor-parallel group needs on every GPU is passed on within it.
+    pub(super) into: NicRates,
     /// Latency of the network.
     pub(super) latency: Duration,
+}
+
+/// What the NICs of an instance carry per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NicRates {
+    /// Those of all its GPUs.
+    pub(super) all: BytesPerSec,
+    /// Those of the GPUs that hold one request.
+    pub(super) of_one: BytesPerSec,
+}
+
+/// When the NICs of an instance are free.
+struct Line {
+    rates: NicRates,
+    free: Time,
+}
+
+impl Line {
+    /// When `bytes` of one request that are ready at `now` have passed.
+    fn pass(&mut self, now: Time, bytes: Bytes) -> Time {
+        self.free = self.free.max(now) + bytes / self.rates.all;
+        self.free.max(now + bytes / self.rates.of_one)
+    }
 }
 
 /// The pools.
@@ -43,6 +67,8 @@ struct Known {
     request: Request,
     admitted: Time,
     first: Time,
+    /// The instance to which its keys and values go.
+    goes_to: usize,
 }
 
 struct Run<'a> {
@@ -50,8 +76,11 @@ struct Run<'a> {
     source: Requests<'a>,
     events: BinaryHeap<Reverse<(Time, Event)>>,
     known: Vec<Known>,
-    /// When each prefill instance has sent what it has to.
-    sent: Vec<Time>,
+    /// The NICs of each prefill instance outwards, and of each decode instance inwards.
+    out: Vec<Line>,
+    into: Vec<Line>,
+    /// Requests on their way to each decode instance.
+    coming: Vec<usize>,
     served: Served,
     admitted: Vec<usize>,
     /// From the arrival of a request until it is known here.
@@ -60,10 +89,21 @@ struct Run<'a> {
 
 /// Serves all requests.
 pub(super) fn serve(fleet: Fleet, source: Requests<'_>, front_end: Duration) -> Served {
-    let sent = vec![Time::ZERO; fleet.prefill.len()];
-    let (events, known) = (BinaryHeap::new(), Vec::new());
-    let mut run =
-        Run { fleet, source, events, known, sent, served: Served::default(), admitted: Vec::new(), front_end };
+    let lines = |rates: Option<NicRates>, count: usize| -> Vec<Line> {
+        rates.map_or_else(Vec::new, |rates| (0..count).map(|_| Line { rates, free: Time::ZERO }).collect())
+    };
+    let mut run = Run {
+        out: lines(fleet.transfer.map(|transfer| transfer.out), fleet.prefill.len()),
+        into: lines(fleet.transfer.map(|transfer| transfer.into), fleet.decode.len()),
+        coming: vec![0; fleet.decode.len()],
+        fleet,
+        source,
+        events: BinaryHeap::new(),
+        known: Vec::new(),
+        served: Served::default(),
+        admitted: Vec::new(),
+        front_end,
+    };
     let users = run.source.users().map_or(1, |users| users.get());
     (0..users).for_each(|_| run.draw(Time::ZERO));
     while let Some(Reverse((now, event))) = run.events.pop() {
@@ -85,7 +125,7 @@ impl Run<'_> {
     fn draw(&mut self, now: Time) {
         if let Some(request) = self.source.next(now) {
             let index = self.known.len();
-            self.known.push(Known { request, admitted: Time::ZERO, first: Time::ZERO });
+            self.known.push(Known { request, admitted: Time::ZERO, first: Time::ZERO, goes_to: 0 });
             self.events.push(Reverse((request.arrival + self.front_end, Event::Arrival(index))));
         }
     }
@@ -103,11 +143,11 @@ impl Run<'_> {
         self.served.input_tokens += u64::from(ticket.input);
         self.served.computed_tokens += u64::from(ticket.computed);
         if self.fleet.prefill.is_empty() {
-            let instance = least(&self.fleet.decode, |instance| (instance.load() as u64, instance.queued));
+            let instance = least(&self.fleet.decode, |_, instance| (instance.load() as u64, instance.queued));
             self.fleet.decode[instance].prompt(ticket);
             self.start_decode(now, instance);
         } else {
-            let instance = least(&self.fleet.prefill, |instance| (instance.queued, 0));
+            let instance = least(&self.fleet.prefill, |_, instance| (instance.queued, 0));
             self.fleet.prefill[instance].prompt(ticket);
             self.start_prefill(now, instance);
         }
@@ -115,7 +155,8 @@ impl Run<'_> {
 
     fn moved(&mut self, now: Time, request: usize) {
         let ticket = self.ticket(request);
-        let instance = least(&self.fleet.decode, |instance| (instance.load() as u64, 0));
+        let instance = self.known[request].goes_to;
+        self.coming[instance] -= 1;
         self.fleet.decode[instance].decode(ticket);
         self.start_decode(now, instance);
     }
@@ -128,16 +169,22 @@ impl Run<'_> {
                 self.finish(now, &ticket);
                 continue;
             }
-            let transfer = self.fleet.transfer.expect("pools are joined");
-            let bytes = transfer.per_position * u64::from(ticket.input);
-            // Prompts of an instance leave through its NICs in turn; one alone uses those of its own GPUs.
-            let free = self.sent[instance].max(now) + bytes / transfer.rate;
-            self.sent[instance] = free;
-            let there = free.max(now + bytes / transfer.own_rate) + transfer.latency;
-            self.served.moved.push(there - now);
-            self.events.push(Reverse((there, Event::Moved(ticket.request))));
+            self.hand_over(now, instance, &ticket);
         }
         self.start_prefill(now, instance);
+    }
+
+    /// Sends keys and values from a prefill instance to the decode instance that has least to do.
+    fn hand_over(&mut self, now: Time, from: usize, ticket: &Ticket) {
+        let transfer = self.fleet.transfer.expect("pools are joined");
+        let coming = &self.coming;
+        let to = least(&self.fleet.decode, |at, instance| ((instance.load() + coming[at]) as u64, 0));
+        self.coming[to] += 1;
+        self.known[ticket.request].goes_to = to;
+        let bytes = transfer.per_position * u64::from(ticket.input);
+        let there = self.out[from].pass(now, bytes).max(self.into[to].pass(now, bytes)) + transfer.latency;
+        self.served.moved.push(there - now);
+        self.events.push(Reverse((there, Event::Moved(ticket.request))));
     }
 
     fn decode_step(&mut self, now: Time, instance: usize) {
@@ -192,6 +239,25 @@ impl Run<'_> {
 }
 
 /// The instance with the least of something; the first of equals.
-fn least(instances: &[Instance], of: impl Fn(&Instance) -> (u64, u64)) -> usize {
-    (0..instances.len()).min_by_key(|&place| of(&instances[place])).expect("a pool has an instance")
+fn least(instances: &[Instance], of: impl Fn(usize, &Instance) -> (u64, u64)) -> usize {
+    (0..instances.len()).min_by_key(|&place| of(place, &instances[place])).expect("a pool has an instance")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_pass_nics_in_turn_and_one_alone_at_the_rate_of_its_own() {
+        let rates = NicRates { all: BytesPerSec::new(100), of_one: BytesPerSec::new(25) };
+        let mut line = Line { rates, free: Time::ZERO };
+        let at = |secs: u64| Time::from_ps(secs * 1_000_000_000_000);
+        let pass = |line: &mut Line, now, bytes| line.pass(at(now), Bytes::new(bytes));
+        assert_eq!(pass(&mut line, 0, 100), at(4), "a quarter of the NICs");
+        assert_eq!(pass(&mut line, 0, 100), at(4), "another quarter, at the same time");
+        assert_eq!(pass(&mut line, 0, 600), at(24), "alone for most of the time");
+        assert_eq!(pass(&mut line, 0, 2000), at(80));
+        assert_eq!(pass(&mut line, 0, 100), at(29), "all have to pass before it");
+        assert_eq!(pass(&mut line, 1000, 100), at(1004), "idle again");
+    }
 }
