@@ -3,7 +3,7 @@
 use super::PacketModel;
 use super::events::Class;
 use super::flows::Status;
-use super::pool::NONE;
+use super::pool::{NONE, Packet};
 use crate::id::FlowId;
 use crate::network::{FaultSchedule, Stranded};
 use crate::units::Time;
@@ -69,18 +69,17 @@ impl PacketModel<'_> {
     fn drop_waiting(&mut self, port: u32, now: u64) {
         for (lane, input) in self.ports.inputs(port) {
             while !self.ports.is_empty(port, lane, input) {
-                let pool = &self.pool;
-                let packet = self.ports.dequeue(port, lane, input, |packet| pool.get(packet).next);
-                self.ports.loads[port as usize].queued -= u32::from(self.pool.get(packet).bytes);
-                self.lose(packet, now);
+                let packet = self.ports.dequeue(port, lane, input, &mut self.pool);
+                let packet = self.pool.take(packet);
+                self.ports.loads[port as usize].pending -= u32::from(packet.bytes);
+                self.lose(&packet, now);
             }
         }
     }
 
     /// A packet cannot go on. Its source hears of it as soon as news can travel back, and sends its data again.
-    pub(super) fn lose(&mut self, id: u32, now: u64) {
-        let packet = *self.pool.get(id);
-        self.pool.remove(id);
+    pub(super) fn lose(&mut self, packet: &Packet, now: u64) {
+        self.pool.count_out();
         let bytes = u64::from(packet.bytes);
         if packet.by != NONE {
             self.give_back(packet.by, packet.lane, u32::from(packet.bytes));

@@ -1,14 +1,16 @@
 //! Events to come, in the one total order (time, class, order of planning).
 //!
 //! Nearly all are due a fixed time after they are planned: a head after the latency of its cable, a port after the time of a
-//! full packet. Events with the same delay are planned in the order in which they are due, so that they form a run: a ring
-//! that is read and written in sequence, and in which what comes next can be seen. What fits no run goes to the wheel.
+//! full packet. Events of one kind with the same delay are planned in the order in which they are due, so that they form a
+//! run: a ring that is read and written in sequence, and in which what comes next can be seen. A packet on a cable is in such
+//! a ring as a whole. What fits no run goes to the wheel.
 
+use super::pool::Packet;
 use super::wheel::{Wheel, whole_place};
 use std::collections::VecDeque;
 
-/// Runs; a delay has its own as long as no other is mapped to the same one.
-const RUNS: usize = 32;
+/// Runs of a kind, at most; a delay has its own as long as no other is mapped to the same one.
+const RUNS: usize = 16;
 /// Events of a run that are looked at together before they are due.
 pub(super) const BATCH: usize = 16;
 /// No run.
@@ -29,52 +31,173 @@ pub(super) enum Class {
     Port = 3,
 }
 
-pub(super) const CLASSES: [Class; 4] = [Class::Fault, Class::Arrival, Class::Flow, Class::Port];
+const CLASSES: [Class; 4] = [Class::Fault, Class::Arrival, Class::Flow, Class::Port];
 
-/// An event that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    /// When, in picoseconds.
-    pub(super) at: u64,
-    pub(super) class: Class,
-    /// The packet, flow or port.
-    pub(super) what: u32,
+/// A packet on a cable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moving {
+    pub(super) packet: Packet,
+    /// The device that it will reach, and by which of its inputs.
+    pub(super) to: u32,
+    pub(super) input: u16,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    /// A packet reaches the next buffer.
+    Packet(Moving),
+    /// A port becomes free.
+    Port(u32),
+    /// Something else, or the same, which has fitted no run: packet, flow, port or change of links.
+    Other(Class, u32),
+}
+
+/// Events of which what they need is to be read together.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Batch {
+    Packets(u8),
+    Ports(u8),
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct Entry<T> {
     key: u64,
     /// The lower half of its place in the order of planning.
     planned: u32,
-    what: u32,
+    what: T,
 }
 
 /// Events in the order in which they are due.
-struct Run {
-    entries: VecDeque<Entry>,
+struct Run<T> {
+    entries: VecDeque<Entry<T>>,
     /// The key of the last.
     last: u64,
     /// Events handed out since a batch was looked at.
     handed_out: usize,
 }
 
-/// Events to come.
-pub(super) struct Events {
-    runs: [Run; RUNS],
-    /// The runs by their first event, with its key.
-    order: [(u64, u8); RUNS],
-    wheel: Wheel,
-    /// Events planned so far.
-    planned: u64,
+/// All runs of one kind of events.
+struct Runs<T> {
+    runs: Vec<Run<T>>,
+    /// The first event of each: its key and its place in the order of planning.
+    fronts: Vec<(u64, u32)>,
+    /// By hash of a delay, its run.
+    of_delay: [u8; RUNS],
+    /// The first event of all: its key and place, and its run.
+    first: (u64, u32),
+    first_in: u8,
     /// The run of which a batch is to be looked at.
     due_batch: u8,
 }
 
+/// Events to come.
+pub(super) struct Events {
+    packets: Runs<Moving>,
+    ports: Runs<u32>,
+    wheel: Wheel,
+    /// Events planned so far.
+    planned: u64,
+}
+
+/// The first event of a run without events.
+const NO_EVENT: (u64, u32) = (NEVER, 0);
+
+/// Whether one of two first events of runs comes before the other.
+#[inline]
+fn before(one: (u64, u32), other: (u64, u32)) -> bool {
+    // None waits while 2^31 others are planned.
+    one.0 < other.0 || (one.0 == other.0 && (one.1.wrapping_sub(other.1) as i32) < 0)
+}
+
+impl<T: Copy> Runs<T> {
+    fn new() -> Runs<T> {
+        Runs {
+            runs: Vec::new(),
+            fronts: Vec::new(),
+            of_delay: [NO_RUN; RUNS],
+            first: NO_EVENT,
+            first_in: NO_RUN,
+            due_batch: NO_RUN,
+        }
+    }
+
+    /// Plans an event; false if it does not fit its run.
+    #[inline]
+    fn push(&mut self, delay: u64, entry: Entry<T>) -> bool {
+        let at = self.run_of(delay);
+        let run = &mut self.runs[usize::from(at)];
+        if run.last > entry.key {
+            return false;
+        }
+        run.last = entry.key;
+        if run.entries.is_empty() {
+            self.fronts[usize::from(at)] = (entry.key, entry.planned);
+            // What was planned before comes first among equals.
+            if entry.key < self.first.0 {
+                (self.first, self.first_in) = ((entry.key, entry.planned), at);
+            }
+        }
+        run.entries.push_back(entry);
+        true
+    }
+
+    /// The run of a delay.
+    #[inline]
+    fn run_of(&mut self, delay: u64) -> u8 {
+        // The highest bits of a product that every bit of the delay reaches (Fibonacci hashing).
+        let hash = (delay.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RUNS.ilog2())) as usize;
+        let known = self.of_delay[hash];
+        if known != NO_RUN { known } else { self.begin(hash) }
+    }
+
+    #[cold]
+    fn begin(&mut self, hash: usize) -> u8 {
+        let at = self.runs.len() as u8;
+        self.of_delay[hash] = at;
+        self.runs.push(Run { entries: VecDeque::new(), last: 0, handed_out: 0 });
+        self.fronts.push(NO_EVENT);
+        at
+    }
+
+    /// Hands out the first event.
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        let at = usize::from(self.first_in);
+        let run = self.runs.get_mut(at)?;
+        let Entry { what, .. } = run.entries.pop_front()?;
+        run.handed_out += 1;
+        if run.handed_out >= BATCH {
+            run.handed_out = 0;
+            if run.entries.len() >= 2 * BATCH {
+                self.due_batch = at as u8;
+            }
+        }
+        self.fronts[at] = run.entries.front().map_or(NO_EVENT, |entry| (entry.key, entry.planned));
+        (self.first, self.first_in) = (NO_EVENT, NO_RUN);
+        for (at, &front) in self.fronts.iter().enumerate() {
+            if before(front, self.first) {
+                (self.first, self.first_in) = (front, at as u8);
+            }
+        }
+        Some(what)
+    }
+
+    /// The run of which a batch is to be looked at now, if there is one: the one after the batch that comes next.
+    fn batch(&mut self) -> Option<u8> {
+        let run = std::mem::replace(&mut self.due_batch, NO_RUN);
+        (run != NO_RUN).then_some(run)
+    }
+
+    /// The events of that batch.
+    fn coming(&self, run: u8) -> impl Iterator<Item = &T> {
+        self.runs[usize::from(run)].entries.iter().skip(BATCH).take(BATCH).map(|entry| &entry.what)
+    }
+}
+
 impl Events {
     pub(super) fn new() -> Events {
-        let runs = std::array::from_fn(|_| Run { entries: VecDeque::new(), last: 0, handed_out: 0 });
-        let order = std::array::from_fn(|run| (NEVER, run as u8));
-        Events { runs, order, wheel: Wheel::new(), planned: 0, due_batch: NO_RUN }
+        Events { packets: Runs::new(), ports: Runs::new(), wheel: Wheel::new(), planned: 0 }
     }
 
     /// Plans an event, not earlier than the last that was handed out.
@@ -83,96 +206,60 @@ impl Events {
         self.planned += 1;
     }
 
-    /// Plans an event a time after now that many others are planned after theirs.
-    pub(super) fn push_run(&mut self, delay: u64, at: u64, class: Class, what: u32) {
-        let key = key(at, class);
-        let run = run_of(delay);
-        let events = &mut self.runs[usize::from(run)];
-        if events.last > key {
-            return self.push(at, class, what);
+    /// Plans the arrival of a packet a time after now that many others take too; false if that must wait in the wheel.
+    #[inline]
+    pub(super) fn push_packet(&mut self, delay: u64, at: u64, what: Moving) -> bool {
+        let fits = self.packets.push(delay, Entry { key: key(at, Class::Arrival), planned: self.planned as u32, what });
+        self.planned += u64::from(fits);
+        fits
+    }
+
+    /// Plans that a port becomes free, likewise.
+    #[inline]
+    pub(super) fn push_port(&mut self, delay: u64, at: u64, what: u32) {
+        if self.ports.push(delay, Entry { key: key(at, Class::Port), planned: self.planned as u32, what }) {
+            self.planned += 1;
+        } else {
+            self.push(at, Class::Port, what);
         }
-        events.last = key;
-        let is_first = events.entries.is_empty();
-        events.entries.push_back(Entry { key, planned: self.planned as u32, what });
-        self.planned += 1;
-        if is_first {
-            self.begin(key, run);
-        }
     }
 
-    /// The run of which a batch is to be looked at now, if there is one: the one after the batch that comes next.
-    pub(super) fn batch(&mut self) -> Option<u8> {
-        let run = std::mem::replace(&mut self.due_batch, NO_RUN);
-        (run != NO_RUN).then_some(run)
+    /// Events of which what they need is to be read now.
+    #[inline]
+    pub(super) fn batch(&mut self) -> Option<Batch> {
+        self.packets.batch().map(Batch::Packets).or_else(|| self.ports.batch().map(Batch::Ports))
     }
 
-    /// The events of that batch.
-    pub(super) fn coming(&self, run: u8) -> impl Iterator<Item = (Class, u32)> {
-        let entries = self.runs[usize::from(run)].entries.iter().skip(BATCH).take(BATCH);
-        entries.map(|entry| (CLASSES[(entry.key & 3) as usize], entry.what))
+    /// The packets of a batch.
+    pub(super) fn coming_packets(&self, run: u8) -> impl Iterator<Item = &Moving> {
+        self.packets.coming(run)
     }
 
-    /// Hands out the next event if it is due at `limit` or before.
-    pub(super) fn pop(&mut self, limit: u64) -> Option<Due> {
-        let (key, place) = self.order[0];
-        let next = (key >> 2).min(limit);
-        if self.wheel.may_be_due(next) {
-            let (in_wheel, planned) = self.wheel.front(next, self.planned);
-            if in_wheel < key || (in_wheel == key && key != NEVER && planned < self.planned_first(place)) {
-                return (in_wheel >> 2 <= limit).then(|| due(in_wheel, self.wheel.take()));
+    /// The ports of a batch.
+    pub(super) fn coming_ports(&self, run: u8) -> impl Iterator<Item = &u32> {
+        self.ports.coming(run)
+    }
+
+    /// Hands out the next event if it is due at `limit` or before, with its instant.
+    #[inline]
+    pub(super) fn pop(&mut self, limit: u64) -> Option<(u64, Due)> {
+        // Events of the two kinds are of different classes, so that no two have equal keys.
+        let are_packets = self.packets.first.0 <= self.ports.first.0;
+        let (first, place) = if are_packets { self.packets.first } else { self.ports.first };
+        if self.wheel.bound() <= first {
+            let (waits, planned) = self.wheel.front((first >> 2).min(limit), self.planned);
+            let is_next = waits < first || (waits == first && planned < whole_place(self.planned, place));
+            if is_next && waits != NEVER {
+                let class = CLASSES[(waits & 3) as usize];
+                return (waits >> 2 <= limit).then(|| (waits >> 2, Due::Other(class, self.wheel.take())));
             }
         }
-        if key >> 2 > limit {
+        if first >> 2 > limit {
             return None;
         }
-        let run = &mut self.runs[usize::from(place)];
-        let entry = run.entries.pop_front()?;
-        let after = run.entries.front().map_or(NEVER, |entry| entry.key);
-        run.handed_out += 1;
-        if run.handed_out >= BATCH {
-            run.handed_out = 0;
-            if run.entries.len() >= 2 * BATCH {
-                self.due_batch = place;
-            }
-        }
-        self.put(0, after, place);
-        Some(due(entry.key, entry.what))
+        let due = if are_packets { self.packets.pop().map(Due::Packet) } else { self.ports.pop().map(Due::Port) };
+        due.map(|due| (first >> 2, due))
     }
-
-    /// Puts the run at place `at` of the order, whose first event now has the given key, where it belongs behind that.
-    fn put(&mut self, mut at: usize, key: u64, run: u8) {
-        while at + 1 < RUNS {
-            let (other, before) = self.order[at + 1];
-            if key < other || (key == other && (key == NEVER || self.planned_first(run) < self.planned_first(before))) {
-                break;
-            }
-            self.order[at] = (other, before);
-            at += 1;
-        }
-        self.order[at] = (key, run);
-    }
-
-    /// A run that was empty has its first event.
-    fn begin(&mut self, key: u64, run: u8) {
-        let mut at = self.order.iter().position(|&(_, known)| known == run).unwrap_or(RUNS - 1);
-        // What was planned before comes first among equals.
-        while at > 0 && self.order[at - 1].0 > key {
-            self.order[at] = self.order[at - 1];
-            at -= 1;
-        }
-        self.order[at] = (key, run);
-    }
-
-    /// The place of the first event of a run in the order of planning.
-    fn planned_first(&self, run: u8) -> u64 {
-        let front = self.runs[usize::from(run)].entries.front();
-        front.map_or(NEVER, |entry| whole_place(self.planned, entry.planned))
-    }
-}
-
-/// The run of a delay: the highest bits of a product that every bit of it reaches (Fibonacci hashing).
-const fn run_of(delay: u64) -> u8 {
-    (delay.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RUNS.ilog2())) as u8
 }
 
 fn key(at: u64, class: Class) -> u64 {
@@ -180,16 +267,27 @@ fn key(at: u64, class: Class) -> u64 {
     (at << 2) | class as u64
 }
 
-fn due(key: u64, what: u32) -> Due {
-    Due { at: key >> 2, class: CLASSES[(key & 3) as usize], what }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::packet::pool::NONE;
     use crate::rng::Seed;
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
+
+    fn moving(flow: u32) -> Moving {
+        let packet = Packet { tail: 0, flow, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        Moving { packet, to: 0, input: 0 }
+    }
+
+    /// What an event is about, with its class.
+    fn what(due: Due) -> (Class, u32) {
+        match due {
+            Due::Packet(moving) => (Class::Arrival, moving.packet.flow),
+            Due::Port(port) => (Class::Port, port),
+            Due::Other(class, what) => (class, what),
+        }
+    }
 
     #[test]
     fn events_come_in_order_of_time_class_and_planning() {
@@ -208,10 +306,19 @@ mod tests {
                     4 => (None, now + 64),
                     _ => (None, now + u64::from(rng.below(spans[choice - 5]))),
                 };
-                let class = CLASSES[rng.below(4) as usize];
-                match delay {
-                    Some(delay) => events.push_run(delay, at, class, planned),
-                    None => events.push(at, class, planned),
+                let class = match delay {
+                    Some(_) if rng.below(2) == 0 => Class::Port,
+                    Some(_) => Class::Arrival,
+                    None => CLASSES[rng.below(4) as usize],
+                };
+                match (delay, class) {
+                    (Some(delay), Class::Port) => events.push_port(delay, at, planned),
+                    (Some(delay), _) => {
+                        if !events.push_packet(delay, at, moving(planned)) {
+                            events.push(at, class, planned);
+                        }
+                    }
+                    (None, _) => events.push(at, class, planned),
                 }
                 reference.push(Reverse((at, class as u8, planned)));
                 planned += 1;
@@ -220,7 +327,8 @@ mod tests {
                 let expected = reference.peek().filter(|Reverse((at, ..))| *at <= limit).copied();
                 let due = events.pop(limit);
                 batches += u32::from(events.batch().is_some());
-                assert_eq!(due.map(|due| (due.at, due.class as u8, due.what)), expected.map(|Reverse(e)| e));
+                let due = due.map(|(at, due)| (at, what(due)));
+                assert_eq!(due.map(|(at, (class, what))| (at, class as u8, what)), expected.map(|Reverse(e)| e));
                 match expected {
                     Some(Reverse((at, ..))) => now = at,
                     None => now = limit,

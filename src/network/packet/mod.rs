@@ -31,9 +31,9 @@ use crate::routing::{Direction, RoutingSpec, mix, next_lane};
 use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
-use events::{Class, Due, Events};
+use events::{Class, Due, Events, Moving};
 use flows::{FlowState, Rings, Status};
-use pool::{ASTRAY, CONGESTED, NONE, Pool};
+use pool::{ASTRAY, CONGESTED, NONE, Packet, Pool};
 use ports::{Departure, Ports};
 use way::Ways;
 
@@ -62,6 +62,8 @@ pub struct PacketModel<'t> {
     woken: Vec<u32>,
     lanes: u8,
     lanes_wanted: u8,
+    /// Whether links ever break.
+    breaks: bool,
     faults: FaultSchedule,
     /// Per link.
     usable: Vec<bool>,
@@ -137,6 +139,7 @@ impl<'t> PacketModel<'t> {
             woken: Vec::new(),
             lanes,
             lanes_wanted,
+            breaks: !faults.is_empty(),
             faults: FaultSchedule::default(),
             usable: vec![true; topology.n_links()],
             tally: Tally::default(),
@@ -163,59 +166,69 @@ impl<'t> PacketModel<'t> {
         Tally { packets_most: self.pool.most() as u64, ..self.tally }
     }
 
-    fn handle(&mut self, due: Due) {
+    fn handle(&mut self, now: u64, due: Due) {
         self.tally.events += 1;
-        match due.class {
-            Class::Arrival => self.arrive(due.what, due.at),
-            Class::Port => {
-                self.ports.all[due.what as usize].planned = false;
-                self.send(due.what, due.at);
+        match due {
+            Due::Packet(moving) => self.arrive(moving, now),
+            Due::Port(port) => self.free(port, now),
+            Due::Other(Class::Arrival, id) => {
+                let packet = self.pool.take(id);
+                let by = &self.ports.all[packet.by as usize];
+                let (to, input) = (by.to, by.slot);
+                self.arrive(Moving { packet, to, input }, now);
             }
-            Class::Flow => self.resume(due.what, due.at),
-            Class::Fault => self.change_links(due.what, due.at),
+            Due::Other(Class::Port, port) => self.free(port, now),
+            Due::Other(Class::Flow, flow) => self.resume(flow, now),
+            Due::Other(Class::Fault, change) => self.change_links(change, now),
         }
         while let Some(port) = self.woken.pop() {
-            self.send(port, due.at);
+            self.send(port, now);
         }
     }
 
+    /// A port has become free.
+    fn free(&mut self, port: u32, now: u64) {
+        self.ports.all[port as usize].planned = false;
+        self.send(port, now);
+    }
+
     /// A packet has reached the buffer at the far end of the port that sent it.
-    fn arrive(&mut self, id: u32, now: u64) {
-        let mut packet = *self.pool.get(id);
-        let by = &self.ports.all[packet.by as usize];
-        let at = by.to;
-        if by.dead {
-            return self.lose(id, now);
+    fn arrive(&mut self, moving: Moving, now: u64) {
+        let Moving { mut packet, to: at, input } = moving;
+        if self.breaks && self.ports.all[packet.by as usize].dead {
+            return self.lose(&packet, now);
         }
         if packet.target == at {
-            let to = self.flows[packet.flow as usize].to;
-            if to.index() as u32 == at {
-                return self.deliver(id, now);
+            if packet.marks & ASTRAY == 0 {
+                return self.deliver(&packet, now);
             }
-            debug_assert!(packet.marks & ASTRAY != 0, "only a detour leads elsewhere");
             packet.marks &= !ASTRAY;
-            packet.target = to.index() as u32;
+            let to = self.flows[packet.flow as usize].to.index() as u32;
+            if to == at {
+                return self.deliver(&packet, now);
+            }
+            packet.target = to;
         }
         let out = self.ways.choose(DeviceId::new(at as usize), &mut packet, &self.ports, now);
-        let Some(out) = out.map(port_of) else { return self.lose(id, now) };
-        let lane = next_lane(packet.lane, self.directions[packet.by as usize], self.directions[out as usize]);
-        // Only ways round what is broken could need more lanes than there are.
-        let lane = lane.min(self.lanes - 1);
+        let Some(out) = out.map(port_of) else { return self.lose(&packet, now) };
+        let mut lane = packet.lane;
+        if self.lanes > 1 {
+            lane = next_lane(lane, self.directions[packet.by as usize], self.directions[out as usize]);
+            // Only ways round what is broken could need more lanes than there are.
+            lane = lane.min(self.lanes - 1);
+        }
         if let FlowControl::Pause(pause) = self.params.flow_control
             && self.marks[out as usize]
         {
-            let queued = self.ports.loads[out as usize].queued;
+            let queued = self.ports.queued(out);
             if marks(u64::from(queued), &pause, mix(self.tally.hops ^ self.seed)) {
                 packet.marks |= CONGESTED;
                 self.tally.marked += 1;
             }
         }
-        let input = self.ports.all[packet.by as usize].slot;
-        self.ports.loads[out as usize].queued += u32::from(packet.bytes);
-        packet.next = NONE;
-        *self.pool.get_mut(id) = packet;
-        let pool = &mut self.pool;
-        self.ports.enqueue(out, lane, input, id, |tail| pool.get_mut(tail).next = id);
+        self.ports.loads[out as usize].pending += u32::from(packet.bytes);
+        let id = self.pool.insert(packet);
+        self.ports.enqueue(out, lane, input, id, &mut self.pool);
         self.try_send(out, now);
     }
 
@@ -245,40 +258,41 @@ impl<'t> PacketModel<'t> {
                 let Some(packet) = self.draw(at, lane, input, now) else { continue };
                 self.transmit(at, lane, packet, now);
             } else {
-                let pool = &self.pool;
-                let packet = self.ports.dequeue(at, lane, input, |packet| pool.get(packet).next);
+                let packet = self.ports.dequeue(at, lane, input, &mut self.pool);
+                let packet = self.pool.take(packet);
                 self.transmit(at, lane, packet, now);
             }
             let port = &mut self.ports.all[at as usize];
             if port.waiting & !port.stopped != 0 && !port.planned {
                 port.planned = true;
                 let free = self.ports.loads[at as usize].busy_until;
-                self.events.push_run(free - now, free, Class::Port, at);
+                self.events.push_port(free - now, free, at);
             }
             return;
         }
     }
 
     /// A packet begins to leave by a port.
-    fn transmit(&mut self, at: u32, lane: u8, id: u32, now: u64) {
-        let packet = self.pool.get_mut(id);
-        let (came_by, came_on, flow) = (packet.by, packet.lane, packet.flow);
+    fn transmit(&mut self, at: u32, lane: u8, mut packet: Packet, now: u64) {
+        let (came_by, came_on) = (packet.by, packet.lane);
         let bytes = u32::from(packet.bytes);
         let service = self.ports.service(at, bytes, &self.params);
         // A fast cable after a slow one: the tail cannot leave before it has come.
         let done = (now + service).max(packet.tail);
-        let waited = if came_by == NONE { 0 } else { bytes };
-        let port = self.ports.depart(at, lane, Departure { bytes, waited, now, done });
-        let latency = u64::from(port.latency);
+        let port = self.ports.depart(at, lane, Departure { bytes, waited: came_by != NONE, now, done });
+        let (latency, to, input) = (u64::from(port.latency), port.to, port.slot);
         packet.by = at;
         packet.lane = lane;
         packet.tail = done + latency;
-        let arrives_whole = self.stores[at as usize] || (packet.target == port.to && packet.marks & ASTRAY == 0);
+        let arrives_whole = self.stores[at as usize] || (packet.target == to && packet.marks & ASTRAY == 0);
         let arrival = if arrives_whole { done } else { now } + latency;
-        self.events.push_run(arrival - now, arrival, Class::Arrival, id);
+        if !self.events.push_packet(arrival - now, arrival, Moving { packet, to, input }) {
+            let id = self.pool.insert(packet);
+            self.events.push(arrival, Class::Arrival, id);
+        }
         self.tally.hops += 1;
         if came_by == NONE {
-            let flow = &mut self.flows[flow as usize];
+            let flow = &mut self.flows[packet.flow as usize];
             flow.injected = flow.injected.max(done);
         } else {
             self.give_back(came_by, came_on, bytes);
@@ -292,9 +306,8 @@ impl<'t> PacketModel<'t> {
         }
     }
 
-    fn deliver(&mut self, id: u32, now: u64) {
-        let packet = *self.pool.get(id);
-        self.pool.remove(id);
+    fn deliver(&mut self, packet: &Packet, now: u64) {
+        self.pool.count_out();
         self.give_back(packet.by, packet.lane, u32::from(packet.bytes));
         self.tally.delivered += u64::from(packet.bytes);
         if packet.marks & CONGESTED != 0 {
@@ -342,17 +355,17 @@ impl NetworkModel for PacketModel<'_> {
     fn advance_until(&mut self, limit: Time, arrived: &mut Vec<Arrived>) -> Time {
         let mut until = limit.as_ps();
         let last = u64::MAX >> 2;
-        while let Some(due) = self.events.pop(until.min(last)) {
-            if let Some(run) = self.events.batch() {
-                self.read_ahead(run);
+        while let Some((now, due)) = self.events.pop(until.min(last)) {
+            if let Some(batch) = self.events.batch() {
+                self.read_ahead(batch);
             }
-            self.handle(due);
+            self.handle(now, due);
             if self.tally.events.is_multiple_of(WATCH_INTERVAL) {
                 let tally = self.tally();
-                self.watch.iter_mut().for_each(|watch| watch(Time::from_ps(due.at), tally));
+                self.watch.iter_mut().for_each(|watch| watch(Time::from_ps(now), tally));
             }
             if !self.finished.is_empty() {
-                until = due.at;
+                until = now;
             }
         }
         if self.finished.is_empty() {

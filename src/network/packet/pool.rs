@@ -1,17 +1,14 @@
-//! Packets: small, in one array, linked by their places in it.
+//! Packets: small; those that wait are in one array, linked by their places in it.
 
 /// No packet, no port, no flow.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// One packet: half a line of the cache.
+/// One packet.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(32))]
 pub(super) struct Packet {
     /// When its tail has arrived in the buffer in which it is.
     pub(super) tail: u64,
     pub(super) flow: u32,
-    /// The packet behind it in its queue.
-    pub(super) next: u32,
     /// Where it goes: its destination, or a router on a detour.
     pub(super) target: u32,
     /// The port by which it came; none where it started.
@@ -31,47 +28,84 @@ pub(super) const DECIDED: u8 = 2;
 /// It is on the first part of a detour.
 pub(super) const ASTRAY: u8 = 4;
 
-/// All packets in the network.
+/// A place for a packet: half a line of the cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Place(Packet);
+
+/// Packets that wait, and how many there are on cables besides.
 #[derive(Default)]
 pub(super) struct Pool {
-    packets: Vec<Packet>,
+    packets: Vec<Place>,
+    /// The packet behind each in its queue. Apart from them, so that most links stay in the cache.
+    next: Vec<u32>,
     free: Vec<u32>,
+    in_network: usize,
+    most: usize,
 }
 
 impl Pool {
+    /// Keeps a packet that waits.
     pub(super) fn insert(&mut self, packet: Packet) -> u32 {
         match self.free.pop() {
             Some(at) => {
-                self.packets[at as usize] = packet;
+                self.packets[at as usize] = Place(packet);
                 at
             }
             None => {
-                self.packets.push(packet);
+                self.packets.push(Place(packet));
+                self.next.push(NONE);
                 (self.packets.len() - 1) as u32
             }
         }
     }
 
-    pub(super) fn remove(&mut self, at: u32) {
+    /// Hands a packet out that waits no more.
+    pub(super) fn take(&mut self, at: u32) -> Packet {
         self.free.push(at);
+        self.packets[at as usize].0
     }
 
     pub(super) fn get(&self, at: u32) -> &Packet {
-        &self.packets[at as usize]
+        &self.packets[at as usize].0
     }
 
-    pub(super) fn get_mut(&mut self, at: u32) -> &mut Packet {
-        &mut self.packets[at as usize]
+    /// Puts a packet behind the last of a queue, which is a ring: behind the last comes the first.
+    pub(super) fn append(&mut self, last: u32, at: u32) {
+        self.next[at as usize] = if last == NONE { at } else { std::mem::replace(&mut self.next[last as usize], at) };
     }
 
-    /// Packets in the network.
+    /// Takes the first packet out of the queue with the given last one, which may be the same.
+    pub(super) fn unlink_first(&mut self, last: u32) -> u32 {
+        let first = self.next[last as usize];
+        self.next[last as usize] = self.next[first as usize];
+        first
+    }
+
+    /// The first packet of the queue with the given last one.
+    pub(super) fn first(&self, last: u32) -> u32 {
+        self.next[last as usize]
+    }
+
+    /// A packet has entered the network.
+    pub(super) fn count_in(&mut self) {
+        self.in_network += 1;
+        self.most = self.most.max(self.in_network);
+    }
+
+    /// A packet has left the network.
+    pub(super) fn count_out(&mut self) {
+        self.in_network -= 1;
+    }
+
+    /// Packets in the network, on cables too.
     pub(super) fn len(&self) -> usize {
-        self.packets.len() - self.free.len()
+        self.in_network
     }
 
     /// Packets that were in the network at once, at most.
     pub(super) fn most(&self) -> usize {
-        self.packets.len()
+        self.most
     }
 }
 
@@ -81,6 +115,23 @@ mod tests {
 
     #[test]
     fn packets_stay_small() {
-        assert_eq!(size_of::<Packet>(), 32);
+        assert_eq!(size_of::<Place>(), 32);
+    }
+
+    #[test]
+    fn queues_hand_out_what_came_first() {
+        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let mut pool = Pool::default();
+        let mut last = NONE;
+        for flow in 0..3 {
+            let at = pool.insert(Packet { flow, ..packet });
+            pool.append(last, at);
+            last = at;
+        }
+        for flow in 0..3 {
+            let first = pool.unlink_first(last);
+            assert_eq!(pool.take(first).flow, flow);
+            assert_eq!(first == last, flow == 2);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! per input and one more for what starts here.
 
 use super::params::{PacketParams, thresholds, unit};
-use super::pool::NONE;
+use super::pool::{NONE, Pool};
 use super::turns::{next_bit, next_in_word};
 use crate::id::CableId;
 use crate::network::LinkUse;
@@ -19,10 +19,8 @@ use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
 pub(super) struct Load {
     /// When the tail of the last packet has left.
     pub(super) busy_until: u64,
-    /// Data that waits for this port.
-    pub(super) queued: u32,
-    /// Data on its cable and in the buffer at the far end, over all lanes.
-    ahead: u32,
+    /// Data that waits for this port, on its cable, and in the buffer at the far end, over all lanes.
+    pub(super) pending: u32,
     /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
     per_byte: u32,
 }
@@ -30,9 +28,22 @@ pub(super) struct Load {
 impl Load {
     /// How long the port is busy with what it sends, what waits for it, and what its credits say waits at the far end, in ps.
     pub(super) fn until_idle(&self, now: u64) -> u64 {
-        let waiting = u64::from(self.queued + self.ahead) * u64::from(self.per_byte);
+        let waiting = u64::from(self.pending) * u64::from(self.per_byte);
         self.busy_until.saturating_sub(now) + waiting
     }
+}
+
+/// One virtual lane of a port.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lane {
+    /// Bit per input: which of its queues hold packets, where there are less than 64 inputs.
+    waiting: u64,
+    /// Filling of the far buffer and of the cable to it.
+    used: u32,
+    /// The input that was served last.
+    turn: u16,
+    /// Whether the far buffer is full.
+    stopped: bool,
 }
 
 /// What else changes about a port, and what is looked up whenever a packet passes: one line of the cache.
@@ -78,19 +89,13 @@ struct Rate {
     share: f64,
 }
 
-/// A packet that begins to leave: its data, as far as that waited in a buffer, and when its head and its tail leave.
+/// A packet that begins to leave: its data, whether that waited in a buffer, and when its head and its tail leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Departure {
     pub(super) bytes: u32,
-    pub(super) waited: u32,
+    pub(super) waited: bool,
     pub(super) now: u64,
     pub(super) done: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Queue {
-    head: u32,
-    tail: u32,
 }
 
 /// All ports, by place of their cable.
@@ -101,13 +106,12 @@ pub(super) struct Ports {
     rates: Vec<Rate>,
     /// The size of the last packet that was not full, and its time.
     odd: Vec<(u32, u64)>,
-    queues: Vec<Queue>,
-    /// Bit per input: which queues of a lane hold packets.
+    /// The last packet of each queue, which is a ring.
+    queues: Vec<u32>,
+    /// Per port and lane.
+    state: Vec<Lane>,
+    /// Bit per input: which queues of a lane hold packets, where there are too many for a word.
     masks: Vec<u64>,
-    /// The input that was served last, per port and lane.
-    turns: Vec<u16>,
-    /// Filling of the far buffer and of the cable to it, per port and lane.
-    used: Vec<u32>,
 }
 
 impl Ports {
@@ -122,9 +126,8 @@ impl Ports {
             rates: Vec::with_capacity(cables.len()),
             odd: vec![(0, 0); cables.len()],
             queues: Vec::new(),
+            state: vec![Lane::default(); cables.len() * lanes],
             masks: Vec::new(),
-            turns: vec![0; cables.len() * lanes],
-            used: vec![0; cables.len() * lanes],
         };
         for (id, cable) in cables.iter() {
             let link = topology.link(cable.link);
@@ -157,10 +160,10 @@ impl Ports {
                 busy: 0,
             });
             queues += ((inputs + 1) * lanes) as u32;
-            masks += ((inputs + 1).div_ceil(64) * lanes) as u32;
+            masks += if inputs < 64 { 0 } else { ((inputs / 64 + 1) * lanes) as u32 };
             ports.set_share(id, 1.0, params);
         }
-        ports.queues = vec![Queue { head: NONE, tail: NONE }; queues as usize];
+        ports.queues = vec![NONE; queues as usize];
         ports.masks = vec![0; masks as usize];
         ports
     }
@@ -205,36 +208,38 @@ impl Ports {
         if rate.share == 1.0 { healthy } else { (healthy as f64 / rate.share).ceil() as u64 }
     }
 
-    /// Puts a packet into the queue of `input` for `lane` of a port; `next` links packets of a queue.
-    pub(super) fn enqueue(&mut self, at: u32, lane: u8, input: u16, packet: u32, next: impl FnOnce(u32)) {
-        let queue = self.queue(at, lane, input);
-        let tail = std::mem::replace(&mut queue.tail, packet);
-        if tail == NONE {
-            queue.head = packet;
+    /// Puts a packet into the queue of `input` for `lane` of a port.
+    #[inline]
+    pub(super) fn enqueue(&mut self, at: u32, lane: u8, input: u16, packet: u32, pool: &mut Pool) {
+        let place = self.place(at, lane, input);
+        let last = std::mem::replace(&mut self.queues[place], packet);
+        pool.append(last, packet);
+        if last == NONE {
             self.mark(at, lane, input);
-        } else {
-            next(tail);
         }
     }
 
     /// Notes that something waits at an input of a port.
+    #[inline]
     pub(super) fn mark(&mut self, at: u32, lane: u8, input: u16) {
+        let state = self.state_of(at, lane);
         let port = &mut self.all[at as usize];
+        port.waiting |= 1 << lane;
         if port.inputs < 64 {
-            self.masks[port.masks as usize + usize::from(lane)] |= 1 << input;
-            port.waiting |= 1 << lane;
-            return;
+            self.state[state].waiting |= 1 << input;
+        } else {
+            let word = self.word(at, lane) + usize::from(input / 64);
+            self.masks[word] |= 1 << (input % 64);
         }
-        let word = self.word(at, lane) + usize::from(input / 64);
-        self.masks[word] |= 1 << (input % 64);
-        self.all[at as usize].waiting |= 1 << lane;
     }
 
     /// Notes that nothing more waits at an input of a port.
+    #[inline]
     pub(super) fn unmark(&mut self, at: u32, lane: u8, input: u16) {
+        let state = self.state_of(at, lane);
         let port = &mut self.all[at as usize];
         if port.inputs < 64 {
-            let word = &mut self.masks[port.masks as usize + usize::from(lane)];
+            let word = &mut self.state[state].waiting;
             *word &= !(1 << input);
             if *word == 0 {
                 port.waiting &= !(1 << lane);
@@ -255,6 +260,7 @@ impl Ports {
     }
 
     /// Whose turn it is: round robin over lanes that may send, then over the inputs that wait on the lane.
+    #[inline]
     pub(super) fn select(&mut self, at: u32) -> Option<(u8, u16)> {
         let port = &mut self.all[at as usize];
         let ready = port.waiting & !port.stopped;
@@ -265,22 +271,23 @@ impl Ports {
         let lane = if after != 0 { after } else { ready }.trailing_zeros() as u8;
         port.lane = lane;
         let input = self.next_input(at, lane);
-        self.turns[at as usize * self.lanes + usize::from(lane)] = input;
+        let state = self.state_of(at, lane);
+        self.state[state].turn = input;
         Some((lane, input))
     }
 
     /// The input that waits on a lane and whose turn it is.
+    #[inline]
     fn next_input(&self, at: u32, lane: u8) -> u16 {
-        let turn = self.turns[at as usize * self.lanes + usize::from(lane)];
-        let port = &self.all[at as usize];
-        if port.inputs >= 64 {
-            let (first, words) = (self.word(at, lane), self.words(at));
-            return next_bit(&self.masks[first..first + words], turn);
+        let state = &self.state[self.state_of(at, lane)];
+        if self.all[at as usize].inputs < 64 {
+            return next_in_word(state.waiting, state.turn);
         }
-        next_in_word(self.masks[port.masks as usize + usize::from(lane)], turn)
+        let (first, words) = (self.word(at, lane), self.words(at));
+        next_bit(&self.masks[first..first + words], state.turn)
     }
 
-    /// What [`Ports::select`] would choose, and the first packet there if it is not to be drawn from a flow.
+    /// The last packet of the queue that [`Ports::select`] would choose, if it is not to be drawn from a flow.
     pub(super) fn foresee(&self, at: u32) -> Option<u32> {
         let port = &self.all[at as usize];
         let ready = port.waiting & !port.stopped;
@@ -288,24 +295,23 @@ impl Ports {
             return None;
         }
         let lane = ready.trailing_zeros() as u8;
-        let input = self.next_input(at, lane);
-        let packet = self.queues[self.place(at, lane, input)].head;
-        (packet != NONE).then_some(packet)
+        self.last(at, lane, self.next_input(at, lane))
     }
 
     /// The last packet of a queue, if there is one.
     pub(super) fn last(&self, at: u32, lane: u8, input: u16) -> Option<u32> {
-        let packet = self.queues[self.place(at, lane, input)].tail;
+        let packet = self.queues[self.place(at, lane, input)];
         (packet != NONE).then_some(packet)
     }
 
-    /// Takes the first packet out of a queue; `next` tells which one follows it.
-    pub(super) fn dequeue(&mut self, at: u32, lane: u8, input: u16, next: impl FnOnce(u32) -> u32) -> u32 {
-        let queue = self.queue(at, lane, input);
-        let packet = queue.head;
-        queue.head = next(packet);
-        if queue.head == NONE {
-            queue.tail = NONE;
+    /// Takes the first packet out of a queue that holds one.
+    #[inline]
+    pub(super) fn dequeue(&mut self, at: u32, lane: u8, input: u16, pool: &mut Pool) -> u32 {
+        let place = self.place(at, lane, input);
+        let last = self.queues[place];
+        let packet = pool.unlink_first(last);
+        if packet == last {
+            self.queues[place] = NONE;
             self.unmark(at, lane, input);
         }
         packet
@@ -318,8 +324,8 @@ impl Ports {
     }
 
     /// Whether a queue holds nothing.
-    pub(super) fn is_empty(&mut self, at: u32, lane: u8, input: u16) -> bool {
-        self.queue(at, lane, input).head == NONE
+    pub(super) fn is_empty(&self, at: u32, lane: u8, input: u16) -> bool {
+        self.last(at, lane, input).is_none()
     }
 
     /// What passed each link.
@@ -342,44 +348,67 @@ impl Ports {
     }
 
     /// A packet begins to leave by a port and takes its room in the far buffer.
+    #[inline]
     pub(super) fn depart(&mut self, at: u32, lane: u8, packet: Departure) -> &Port {
         let Departure { bytes, waited, now, done } = packet;
         let load = &mut self.loads[at as usize];
         load.busy_until = done;
-        load.queued -= waited;
-        load.ahead += bytes;
-        let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
-        *used += bytes;
+        // What waited goes on to be pending.
+        if !waited {
+            load.pending += bytes;
+        }
+        let place = self.state_of(at, lane);
+        let state = &mut self.state[place];
+        state.used += bytes;
         let port = &mut self.all[at as usize];
         port.carried += u64::from(bytes);
         port.busy += done - now;
-        port.stopped |= u16::from(*used > port.stop_at) << lane;
+        if state.used > port.stop_at {
+            state.stopped = true;
+            port.stopped |= 1 << lane;
+        }
         port
     }
 
     /// Gives room back, and tells whether the port may send again because of it.
+    #[inline]
     pub(super) fn give(&mut self, at: u32, lane: u8, bytes: u32) -> bool {
-        let used = &mut self.used[at as usize * self.lanes + usize::from(lane)];
-        *used -= bytes;
-        self.loads[at as usize].ahead -= bytes;
-        let port = &mut self.all[at as usize];
-        let bit = 1 << lane;
-        let goes = port.stopped & bit != 0 && *used <= port.go_at;
-        if goes {
-            port.stopped &= !bit;
+        self.loads[at as usize].pending -= bytes;
+        let place = self.state_of(at, lane);
+        let state = &mut self.state[place];
+        state.used -= bytes;
+        if !state.stopped {
+            return false;
         }
-        goes && port.waiting & bit != 0
+        let port = &mut self.all[at as usize];
+        if state.used > port.go_at {
+            return false;
+        }
+        state.stopped = false;
+        port.stopped &= !(1 << lane);
+        port.waiting & (1 << lane) != 0
+    }
+
+    /// Data that waits at a port.
+    pub(super) fn queued(&self, at: u32) -> u32 {
+        let first = self.state_of(at, 0);
+        let ahead: u32 = self.state[first..first + self.lanes].iter().map(|lane| lane.used).sum();
+        self.loads[at as usize].pending - ahead
     }
 
     /// Data in all far buffers and on all cables.
     pub(super) fn in_use(&self) -> u64 {
-        self.used.iter().map(|&used| u64::from(used)).sum()
+        self.state.iter().map(|lane| u64::from(lane.used)).sum()
     }
 
     /// Whether no far buffer with its cable holds more than it may, now.
     pub(super) fn fits(&self) -> bool {
         let limit = |at: usize| self.all[at / self.lanes].stop_at + self.all[at / self.lanes].full_bytes;
-        self.used.iter().enumerate().all(|(at, &used)| used <= limit(at))
+        self.state.iter().enumerate().all(|(at, lane)| lane.used <= limit(at))
+    }
+
+    fn state_of(&self, at: u32, lane: u8) -> usize {
+        at as usize * self.lanes + usize::from(lane)
     }
 
     fn words(&self, at: u32) -> usize {
@@ -390,11 +419,6 @@ impl Ports {
         self.all[at as usize].masks as usize + usize::from(lane) * self.words(at)
     }
 
-    fn queue(&mut self, at: u32, lane: u8, input: u16) -> &mut Queue {
-        let place = self.place(at, lane, input);
-        &mut self.queues[place]
-    }
-
     fn place(&self, at: u32, lane: u8, input: u16) -> usize {
         let port = &self.all[at as usize];
         port.queues as usize + usize::from(lane) * (usize::from(port.inputs) + 1) + usize::from(input)
@@ -403,10 +427,10 @@ impl Ports {
 
 #[cfg(test)]
 mod tests {
-    use super::Port;
+    use super::{Lane, Load, Port};
 
     #[test]
-    fn a_port_is_one_line_of_the_cache() {
-        assert_eq!(size_of::<Port>(), 64);
+    fn a_port_is_one_line_of_the_cache_and_loads_and_lanes_a_quarter() {
+        assert_eq!((size_of::<Port>(), size_of::<Load>(), size_of::<Lane>()), (64, 16, 16));
     }
 }

@@ -124,7 +124,7 @@ impl PacketModel<'_> {
     }
 
     /// Cuts a packet off the flow whose turn it is at a port; none if all that lined up have sent everything.
-    pub(super) fn draw(&mut self, port: u32, lane: u8, input: u16, now: u64) -> Option<u32> {
+    pub(super) fn draw(&mut self, port: u32, lane: u8, input: u16, now: u64) -> Option<Packet> {
         let drawn = loop {
             let Some((id, before)) = self.rings.pop(port) else {
                 self.ports.unmark(port, lane, input);
@@ -141,7 +141,8 @@ impl PacketModel<'_> {
         if self.rings.is_empty(port) {
             self.ports.unmark(port, lane, input);
         }
-        Some(self.pool.insert(packet))
+        self.pool.count_in();
+        Some(packet)
     }
 
     fn cut(&mut self, id: u32, before: u32, now: u64) -> (u32, Packet) {
@@ -161,8 +162,7 @@ impl PacketModel<'_> {
         }
         self.tally.injected += bytes;
         let target = self.flows[id as usize].to.index() as u32;
-        let packet =
-            Packet { tail: now, flow: id, next: NONE, target, by: NONE, key, bytes: bytes as u16, lane: 0, marks: 0 };
+        let packet = Packet { tail: now, flow: id, target, by: NONE, key, bytes: bytes as u16, lane: 0, marks: 0 };
         (id, packet)
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Wheel {
     late: BinaryHeap<Reverse<Event>>,
     /// What is more than a turn away.
     far: BinaryHeap<Reverse<Event>>,
+    /// No event has a lower key.
+    bound: u64,
 }
 
 impl Wheel {
@@ -68,11 +70,13 @@ impl Wheel {
             current: Vec::new(),
             late: BinaryHeap::new(),
             far: BinaryHeap::new(),
+            bound: NEVER,
         }
     }
 
     /// Plans the `planned`th event.
     pub(super) fn push(&mut self, key: u64, planned: u64, what: u32) {
+        self.bound = self.bound.min(key);
         let slot = key >> (SHIFT + 2);
         if slot <= self.cursor {
             return self.late.push(Reverse((key, planned, what)));
@@ -108,9 +112,9 @@ impl Wheel {
         at
     }
 
-    /// Whether an event may be due at `until` or before.
-    pub(super) fn may_be_due(&self, until: u64) -> bool {
-        self.next <= until >> SHIFT || !self.current.is_empty() || !self.late.is_empty()
+    /// No event has a lower key than this.
+    pub(super) fn bound(&self) -> u64 {
+        self.bound
     }
 
     /// Key and place of the next event, as far as it may be due at `until` or before; later than everything if there is none.
@@ -122,9 +126,7 @@ impl Wheel {
             }
             self.turn_to(self.next, planned);
         }
-        let place = |&(key, planned, _): &Event| (key, planned);
-        let current = self.current.last().map_or((NEVER, NEVER), place);
-        self.late.peek().map_or(current, |Reverse(late)| place(late).min(current))
+        self.first_here()
     }
 
     /// Hands out the event that [`Wheel::front`] has told of.
@@ -135,7 +137,19 @@ impl Wheel {
         } else {
             self.late.pop().map(|Reverse(late)| late)
         };
+        self.bound = match self.first_here() {
+            (NEVER, _) if self.next == NEVER => NEVER,
+            (NEVER, _) => self.next << (SHIFT + 2),
+            (key, _) => key,
+        };
         event.map_or(NONE, |(_, _, what)| what)
+    }
+
+    /// Key and place of the next event of the slot at the cursor.
+    fn first_here(&self) -> (u64, u64) {
+        let place = |&(key, planned, _): &Event| (key, planned);
+        let current = self.current.last().map_or((NEVER, NEVER), place);
+        self.late.peek().map_or(current, |Reverse(late)| place(late).min(current))
     }
 
     /// The next slot that holds events.
