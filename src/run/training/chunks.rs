@@ -237,7 +237,8 @@ impl<'a> Chunks<'a> {
     /// Where all are simulated, each has a load of its own in each layer. Else the one has the load of the GPU that decides. Where
     /// every layer ends in an exchange that all wait for, that is the busiest one of each layer. Where there is other work until
     /// the result of an exchange is needed, who is late in one layer catches up in another, and it is the one with most to do in
-    /// all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights.
+    /// all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights. Exchanges wait for
+    /// the busiest node, over whose NICs tokens come and go.
     fn loads(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> (Vec<Loads>, f64) {
         let Job { spec, model, plan, .. } = *self.job;
         let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
@@ -259,7 +260,9 @@ impl<'a> Chunks<'a> {
         let mut rng = Seed(self.job.scenario.seed).stream("load");
         if simulated.len() == 1 {
             let busiest = uneven.busiest(&weights, &mut rng);
-            return (vec![Loads::alike(busiest)], busiest);
+            let per_node = (self.cluster.gpus_per_node as usize).min(holders);
+            let of_node = uneven.together(per_node).busiest(&weights, &mut rng);
+            return (vec![Loads { of_node, ..Loads::alike(busiest) }], busiest);
         }
         let blocks = |stage: StageShape| stage.n_blocks();
         let passes = match work {
@@ -275,7 +278,7 @@ impl<'a> Chunks<'a> {
         let holder = |rank: usize| rank / plan.expert_tp() as usize % holders;
         let of_rank = |&rank: &usize| {
             let drawn = [forward[holder(rank)].clone(), backward[holder(rank)].clone()];
-            Loads { drawn, otherwise: 1.0 }
+            Loads { drawn, ..Loads::alike(1.0) }
         };
         (simulated.iter().map(of_rank).collect(), most)
     }
@@ -306,6 +309,7 @@ impl<'a> Chunks<'a> {
             length: spec.sequence.wide(),
             recompute: spec.recompute,
             casts: spec.casts,
+            loss: spec.loss,
             skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
             loads,

@@ -109,8 +109,15 @@ impl Measured for Row {
     const GROUP_BY: &'static [&'static str] = &["kernel", "ep_ranks"];
 
     fn system(&self) -> &str {
-        // RDMA between the GPUs of a node needs a fabric in which their NICs reach each other.
-        if self.is_low_latency() && self.gpu == "H800" { "h800_one_fabric" } else { &self.gpu }
+        if self.gpu != "H800" {
+            return &self.gpu;
+        }
+        match (self.is_low_latency(), self.version.contains("first release")) {
+            // RDMA between the GPUs of a node needs a fabric in which their NICs reach each other.
+            (true, _) => "h800_one_fabric",
+            (false, true) => "h800_early2025",
+            (false, false) => &self.gpu,
+        }
     }
 
     fn key(&self) -> Key {

@@ -16,7 +16,7 @@ use crate::run::simulate_chunk;
 use crate::scenario::{MatrixKernels, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::units::{Count, Duration, Fraction, Time};
-use crate::workload::{CastChoice, ChunkWork, Phase, ScheduleSpec, StageShape, TrainingSpec};
+use crate::workload::{CastChoice, ChunkWork, LossChoice, Phase, ScheduleSpec, StageShape, TrainingSpec};
 use serde::Deserialize;
 
 /// GPUs of the group, and how many of them share a node.
@@ -88,6 +88,7 @@ impl Row {
             launch_gap: Duration::from_ns(2000).saturating_sub(system.gpu.kernel_launch),
             mtp: false,
             casts: CastChoice::Separate,
+            loss: LossChoice::Unfused,
             skew: SKEW,
             // Routing was balanced.
             load_spread: Fraction::ZERO,
@@ -112,7 +113,7 @@ impl Measured for Row {
     const GROUP_BY: &'static [&'static str] = &["phase"];
 
     fn system(&self) -> &str {
-        "h800_sxm"
+        "h800_early2025"
     }
 
     fn key(&self) -> Key {

@@ -18,7 +18,7 @@ use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::scenario::WorkloadSpec;
 use crate::units::{Count, Duration, Fraction};
-use crate::workload::{CastChoice, ScheduleSpec, TrainingSpec};
+use crate::workload::{CastChoice, LossChoice, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
 /// SMs of the kernels that exchange tokens, as DeepEP sets them by default.
@@ -84,6 +84,7 @@ impl Row {
             launch_gap: Duration::ZERO,
             mtp: !self.model.contains("w/o MTP"),
             casts: CastChoice::Joint,
+            loss: LossChoice::Fused,
             skew: Duration::ZERO,
             load_spread: Fraction::ZERO,
             optimizer: Default::default(),

@@ -47,6 +47,15 @@ impl Copies {
         Copies { to_gpu: mean(to_gpu), to_experts: mean(to_experts), to_node: mean(to_node) }
     }
 
+    /// The same where the experts of each GPU have `loads` times as many visits, among GPUs of which `per_node` form a node. Tokens visit a
+    /// node as often as its GPUs on average.
+    pub(in crate::workload) fn weighted(&self, loads: &[f64], per_node: usize) -> Copies {
+        let weigh = |copies: &[f64]| copies.iter().zip(loads).map(|(copies, load)| copies * load).collect();
+        let of_node = |gpus: &[f64]| gpus.iter().sum::<f64>() / gpus.len() as f64;
+        let nodes = self.to_node.iter().zip(loads.chunks(per_node)).map(|(copies, gpus)| copies * of_node(gpus));
+        Copies { to_gpu: weigh(&self.to_gpu), to_experts: weigh(&self.to_experts), to_node: nodes.collect() }
+    }
+
     /// GPUs that a token visits, on average.
     pub fn gpus_per_token(&self) -> f64 {
         self.to_gpu.iter().sum()

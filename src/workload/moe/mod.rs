@@ -48,6 +48,11 @@ pub(in crate::workload) enum Direction {
 }
 
 impl MoeExchange {
+    /// The same exchange where the experts of each GPU have `loads` times as many visits.
+    pub(in crate::workload) fn with_loads(&self, loads: &[f64]) -> MoeExchange {
+        MoeExchange { copies: self.copies.weighted(loads, self.per_node), ..self.clone() }
+    }
+
     /// What one copy occupies.
     fn row(&self, direction: Direction) -> Bytes {
         match direction {

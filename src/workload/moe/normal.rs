@@ -104,7 +104,7 @@ impl Pass<'_> {
                     // A GPU that sends nothing over its NIC goes on with what it has.
                     done[gpu].extend(&held[gpu]);
                     for to in exchange.rail(gpu) {
-                        let visited = exchange.node(if self.direction == Direction::Dispatch { to } else { gpu });
+                        let visited = exchange.node(self.visited(gpu, to));
                         let sent = self.send(desk, (gpu, to), exchange.copies.to_node[visited], tokens, &held[gpu]);
                         done[exchange.receiver(gpu, to)].push(sent);
                     }
@@ -112,8 +112,7 @@ impl Pass<'_> {
                 Stage::ScaleUp => {
                     done[gpu].extend(&held[gpu]);
                     for to in exchange.neighbours(gpu) {
-                        let visited = if self.direction == Direction::Dispatch { to } else { gpu };
-                        let copies = exchange.copies.to_gpu[visited] * exchange.nodes() as f64;
+                        let copies = exchange.copies.to_gpu[self.visited(gpu, to)] * exchange.nodes() as f64;
                         let sent = self.send(desk, (gpu, to), copies, tokens, &held[gpu]);
                         done[exchange.receiver(gpu, to)].push(sent);
                     }
@@ -121,6 +120,14 @@ impl Pass<'_> {
             }
         }
         done
+    }
+
+    /// The GPU whose experts what `from` sends to `to` is about. Who stands for all sends what it receives.
+    fn visited(&self, from: usize, to: usize) -> usize {
+        match self.direction {
+            Direction::Dispatch => self.exchange.receiver(from, to),
+            Direction::Combine => from,
+        }
     }
 
     fn send(&self, desk: &mut Desk<'_>, way: (usize, usize), copies: f64, tokens: u64, after: &[OpId]) -> OpId {

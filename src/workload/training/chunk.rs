@@ -6,9 +6,10 @@
 //! input, by weights. All-to-alls of a GPU follow one another, because they share its communication SMs.
 
 mod between;
+mod turns;
 
 use super::kernels::{Load, Training};
-use super::spec::CastChoice;
+use super::spec::{CastChoice, LossChoice};
 use super::stage::{Block, StageShape};
 use super::uneven::Loads;
 use super::wire::TrainingTraffic;
@@ -21,6 +22,7 @@ use crate::workload::inference::kernels::Shapes;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
 use crate::workload::{Kernel, Workload};
+use turns::{Turn, turns};
 
 /// What a chunk does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub struct Chunk {
     pub recompute: RecomputeSpec,
     /// How values are narrowed for products.
     pub casts: CastChoice,
+    /// How the loss is computed.
+    pub loss: LossChoice,
     /// How long a GPU waits for those that it exchanges tokens with, on average.
     pub skew: Duration,
     /// Routed experts on a GPU.
@@ -146,7 +150,7 @@ impl<'a> Lowering<'a> {
             rows: own * visits,
             received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
         };
-        let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts };
+        let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts, loss: chunk.loss };
         let nothing = vec![Vec::new(); streams.len()];
         let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
         Lowering {
@@ -177,23 +181,12 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Layers of both passes in pairs; what has no partner goes by itself.
     fn overlapped(&mut self, forward: Vec<Block>, backward: Vec<Block>) {
-        let mut forward = forward.into_iter().peekable();
-        let mut backward = backward.into_iter().peekable();
-        let is_layer = |block: &Block| matches!(block, Block::Dense | Block::Moe);
-        loop {
-            while let Some(block) = forward.next_if(|block| !is_layer(block)) {
-                self.pass_forward(block);
-            }
-            while let Some(block) = backward.next_if(|block| !is_layer(block)) {
-                self.pass_backward(block, true);
-            }
-            match (forward.next(), backward.next()) {
-                (Some(one), Some(other)) => self.pair(one, other),
-                (Some(one), None) => self.pass_forward(one),
-                (None, Some(other)) => self.pass_backward(other, true),
-                (None, None) => break,
+        for turn in turns(forward, backward) {
+            match turn {
+                Turn::Forward(block) => self.pass_forward(block),
+                Turn::Backward(block) => self.pass_backward(block, true),
+                Turn::Pair(one, other) => self.pair(one, other),
             }
         }
     }

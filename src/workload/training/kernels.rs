@@ -5,7 +5,7 @@
 //! router and its balancing run as dozens of small kernels. Shapes are those of one GPU of a tensor-parallel group, with
 //! sequence parallelism: passes over hidden states are divided, too. This module computes no durations.
 
-use super::spec::CastChoice;
+use super::spec::{CastChoice, LossChoice};
 use crate::dtype::Dtype;
 use crate::model::{AttentionSpec, GqaSpec, MlaSpec};
 use crate::parallelism::RecomputeSpec;
@@ -43,6 +43,7 @@ pub(super) struct Training<'a> {
     pub load: Load,
     pub recompute: RecomputeSpec,
     pub casts: CastChoice,
+    pub loss: LossChoice,
 }
 
 impl<'a> Training<'a> {
@@ -317,78 +318,9 @@ impl Training<'_> {
     fn wide_weight(&self, tokens: u64, matrix: Matrix) -> Kernel {
         gradient(1, tokens, matrix, Dtype::Bf16)
     }
-
-    /// Head, softmax in FP32 and loss.
-    pub fn head_forward(&self) -> Vec<Kernel> {
-        let (hidden, vocab) = (self.shapes.hidden(), self.vocab());
-        let logits = |dtype| values(self.tokens(), vocab, dtype);
-        vec![
-            self.norm(self.own_tokens(), hidden),
-            self.wide_gemm(self.tokens(), vocab, hidden),
-            Kernel::Elementwise { read: logits(Dtype::Bf16), written: logits(Dtype::Fp32) },
-            Kernel::Elementwise { read: logits(Dtype::Fp32), written: values(self.tokens(), 1, Dtype::Fp32) },
-        ]
-    }
-
-    /// Gradients of loss, head input and norm.
-    pub fn head_input(&self) -> Vec<Kernel> {
-        let (hidden, vocab) = (self.shapes.hidden(), self.vocab());
-        let logits = |dtype| values(self.tokens(), vocab, dtype);
-        vec![
-            Kernel::Elementwise { read: logits(Dtype::Fp32), written: logits(Dtype::Bf16) },
-            self.wide_gemm(self.tokens(), hidden, vocab),
-            self.norm_backward(self.own_tokens(), hidden),
-        ]
-    }
-
-    /// Gradient of the head.
-    pub fn head_weights(&self) -> Vec<Kernel> {
-        vec![self.wide_weight(self.tokens(), (self.vocab(), self.shapes.hidden()))]
-    }
-
-    fn vocab(&self) -> u64 {
-        self.shapes.model.vocab.wide().div_ceil(self.shapes.tp)
-    }
-
-    /// Looks up the rows of the embedding.
-    pub fn embedding_forward(&self) -> Vec<Kernel> {
-        vec![self.shapes.embedding(self.own_tokens())]
-    }
-
-    /// Adds the gradients of looked-up rows in FP32.
-    pub fn embedding_weights(&self) -> Vec<Kernel> {
-        let rows = |dtype| values(self.own_tokens(), self.shapes.hidden(), dtype);
-        vec![Kernel::Elementwise { read: rows(Dtype::Bf16) + rows(Dtype::Fp32), written: rows(Dtype::Fp32) }]
-    }
-
-    fn projection(&self) -> Matrix {
-        (self.shapes.hidden(), 2 * self.shapes.hidden())
-    }
-
-    /// Norms of the hidden state and of the next token's embedding, and the projection of both (arXiv 2412.19437, section 2.2).
-    pub fn projection_forward(&self) -> Vec<Kernel> {
-        let mut kernels = vec![even(values(self.own_tokens(), 2 * self.shapes.hidden(), Dtype::Bf16))];
-        kernels.extend(self.forward(self.own_tokens(), self.projection()));
-        kernels
-    }
-
-    /// Gradients of both.
-    pub fn projection_input(&self) -> Vec<Kernel> {
-        let mut kernels = self.input(self.own_tokens(), self.projection());
-        kernels.push(self.norm_backward(self.own_tokens(), 2 * self.shapes.hidden()));
-        kernels
-    }
-
-    /// Gradient of the projection.
-    pub fn projection_weights(&self) -> Vec<Kernel> {
-        let (outputs, inputs) = self.projection();
-        let mut kernels = self.cast_transposed(self.own_tokens(), outputs);
-        kernels.extend(self.cast_transposed(self.own_tokens(), inputs));
-        kernels.push(self.weight(1, self.own_tokens(), (outputs, inputs)));
-        kernels
-    }
 }
 
+mod ends;
 mod ffn;
 mod passes;
 

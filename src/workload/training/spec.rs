@@ -32,6 +32,9 @@ pub struct TrainingSpec {
     /// How values are narrowed for products.
     #[serde(default)]
     pub casts: CastChoice,
+    /// How the loss is computed from logits.
+    #[serde(default)]
+    pub loss: LossChoice,
     /// How far apart the GPUs that share experts come to an exchange, on average: each waits for all of them before data moves.
     #[serde(default)]
     pub skew: Duration,
@@ -62,6 +65,17 @@ pub enum CastChoice {
     Separate,
     /// Once for both directions, weights once per step, activations kept wide: NVIDIA Transformer Engine.
     Joint,
+}
+
+/// How cross-entropy is computed from the logits of all tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossChoice {
+    /// In FP32, by PyTorch's own kernels: a cast, the logarithm of the softmax, one value of each row, and the gradient of each.
+    #[default]
+    Unfused,
+    /// From BF16 in two passes, the second of which leaves the gradient where the logits were: NVIDIA Transformer Engine.
+    Fused,
 }
 
 /// A pipeline schedule over given times, without a model: how long its bubbles are.

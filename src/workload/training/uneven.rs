@@ -27,6 +27,11 @@ impl Uneven {
         Uneven { gpus, deviation: spread.get() / ((experts * sequences).max(1) as f64).sqrt() }
     }
 
+    /// The same for groups of `gpus` GPUs, such as those of a node.
+    pub fn together(&self, gpus: usize) -> Uneven {
+        Uneven { gpus: self.gpus / gpus, deviation: self.deviation / (gpus as f64).sqrt() }
+    }
+
     /// Loads of each GPU in each of `layers` layers, over the mean of all GPUs.
     pub fn draw(&self, layers: usize, rng: &mut RandomStream) -> Vec<Vec<f64>> {
         let mut loads = vec![Vec::with_capacity(layers); self.gpus];
@@ -68,18 +73,40 @@ pub struct Loads {
     pub drawn: [Vec<f64>; 2],
     /// What holds elsewhere.
     pub otherwise: f64,
+    /// That of the node that decides how long an exchange takes, where one GPU stands for all.
+    pub of_node: f64,
 }
 
 impl Loads {
     /// The same load everywhere.
     pub const fn alike(load: f64) -> Loads {
-        Loads { drawn: [Vec::new(), Vec::new()], otherwise: load }
+        Loads { drawn: [Vec::new(), Vec::new()], otherwise: load, of_node: load }
     }
 
     /// The load in a block of a pass.
     pub(super) fn of(&self, pass: u32, block: u32) -> f64 {
         self.drawn[pass as usize].get(block as usize).copied().unwrap_or(self.otherwise)
     }
+}
+
+/// Loads of all GPUs of a group of `gpus`, `per_node` of them on each node, of which `of` are simulated at `places`: theirs, or, where one
+/// stands for all, its own, those that make its node the busiest, and what is left for the others.
+pub(super) fn of_group(of: &[Loads], places: &[usize], (gpus, per_node): (usize, usize), side: (u32, u32)) -> Vec<f64> {
+    let (pass, block) = side;
+    if of.len() == gpus {
+        return of.iter().map(|loads| loads.of(pass, block)).collect();
+    }
+    let (loads, place) = (&of[0], places[0]);
+    let (own, node) = (loads.of(pass, block), place / per_node);
+    let share = |all: f64, among: usize| if among > 0 { (all / among as f64).max(0.0) } else { 0.0 };
+    let beside = share(loads.of_node * per_node as f64 - own, per_node - 1);
+    let elsewhere = share(gpus as f64 - loads.of_node * per_node as f64, gpus - per_node);
+    let load = |gpu: usize| match gpu {
+        _ if gpu == place => own,
+        _ if gpu / per_node == node => beside,
+        _ => elsewhere,
+    };
+    (0..gpus).map(load).collect()
 }
 
 /// A number of mean 0 and variance 1: the sum of twelve uniform ones, whose variance is a twelfth each.
@@ -123,6 +150,17 @@ mod tests {
             assert!((of_layer.iter().sum::<f64>() - 8.0).abs() < 1e-9);
             assert!(of_layer.iter().any(|&load| load > 1.01) && of_layer.iter().any(|&load| load < 0.99));
         }
+    }
+
+    #[test]
+    fn who_stands_for_all_leaves_the_rest_to_others() {
+        let loads = Loads { of_node: 1.05, ..Loads::alike(1.2) };
+        let all = of_group(&[loads], &[9], (64, 8), (0, 0));
+        assert_eq!((all.len(), all[9]), (64, 1.2));
+        assert!((all.iter().sum::<f64>() - 64.0).abs() < 1e-9);
+        assert!((all[8..16].iter().sum::<f64>() - 8.0 * 1.05).abs() < 1e-9);
+        let own = [Loads { drawn: [vec![0.9], vec![1.1]], ..Loads::alike(1.0) }, Loads::alike(1.3)];
+        assert_eq!(of_group(&own, &[0, 1], (2, 2), (1, 0)), [1.1, 1.3]);
     }
 
     #[test]

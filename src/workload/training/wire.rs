@@ -2,7 +2,7 @@
 //! visits, to the GPU of the sender's index, which forwards it inside the node once per GPU (arXiv 2412.19437, section
 //! 3.2.2). The way back is the mirror image: results are summed inside the node before they cross the fabric.
 //!
-//! What each node gets is worked out from a sample of the gate, as an average over GPUs: routing is taken as balanced.
+//! What each node gets is worked out from a sample of the gate, as an average over GPUs, times the load of its experts.
 
 use super::chunk::{Chunk, Front};
 use crate::dtype::Dtype;
@@ -77,14 +77,13 @@ impl TrainingTraffic {
     }
 }
 
-/// Adds one all-to-all of `tokens` tokens of every GPU.
+/// Adds one all-to-all of `tokens` tokens of every GPU, whose experts have `loads` times the work of an average one's.
 pub(super) fn exchange(
     chunk: &Chunk,
     graph: &mut OpGraph,
-    label: Label,
-    way: Direction,
-    traffic: TrainingTraffic,
-    tokens: u64,
+    (label, way): (Label, Direction),
+    (traffic, tokens): (TrainingTraffic, u64),
+    loads: &[f64],
     ready: &Front,
 ) -> Front {
     let (precision, hidden) = (&chunk.precision, chunk.model.hidden.wide());
@@ -98,7 +97,7 @@ pub(super) fn exchange(
     let (remote, forwarded, local) = traffic.copies(tokens);
     let parts = Parts::new(chunk, row, [remote, forwarded, local]);
     let tag = graph.collective();
-    let exchange = Exchange { chunk, graph, label, tag, parts };
+    let exchange = Exchange { chunk, graph, label, tag, parts, way, loads };
     match way {
         Direction::Dispatch => exchange.dispatch(ready),
         Direction::Combine => exchange.combine(ready),
@@ -138,6 +137,9 @@ struct Exchange<'a> {
     label: Label,
     tag: CollectiveId,
     parts: Parts,
+    way: Direction,
+    /// Of each GPU's experts.
+    loads: &'a [f64],
 }
 
 impl Exchange<'_> {
@@ -148,6 +150,24 @@ impl Exchange<'_> {
     fn send(&mut self, from: usize, to: usize, bytes: Bytes, after: &[OpId]) -> OpId {
         let work = Work::Send { from: self.chunk.gpus[from], to: self.chunk.gpus[to], bytes };
         self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after)
+    }
+
+    /// What is sent of `bytes`, which is about the experts of who gets a dispatch or sends a combine. Who stands for all sends what it
+    /// receives.
+    fn weighed(&self, bytes: Bytes, from: usize, to: usize, load: impl Fn(&Self, usize) -> f64) -> Bytes {
+        let receiver = if self.folded() { from } else { to };
+        let visited = if self.way == Direction::Dispatch { receiver } else { from };
+        Bytes::new((bytes.get() as f64 * load(self, visited)).ceil() as u64)
+    }
+
+    fn of_gpu(&self, gpu: usize) -> f64 {
+        self.loads[gpu]
+    }
+
+    fn of_node(&self, gpu: usize) -> f64 {
+        let per_node = self.chunk.per_node;
+        let node = &self.loads[gpu - gpu % per_node..][..per_node];
+        node.iter().sum::<f64>() / per_node as f64
     }
 
     /// The GPU of `rank`'s index in the node `hop` further on.
@@ -162,7 +182,7 @@ impl Exchange<'_> {
         let node = rank - rank % per_node;
         for turn in 1..per_node {
             let peer = node + (rank + turn) % per_node;
-            let sent = self.send(rank, peer, bytes, after);
+            let sent = self.send(rank, peer, self.weighed(bytes, rank, peer, Self::of_gpu), after);
             received[if self.folded() { place } else { peer }].push(sent);
         }
     }
@@ -177,7 +197,8 @@ impl Exchange<'_> {
         for hop in 1..self.parts.nodes {
             for (place, &rank) in simulated.iter().enumerate() {
                 let there = self.across(rank, hop);
-                let sent = self.send(rank, there, self.parts.across, &after[place]);
+                let across = self.weighed(self.parts.across, rank, there, Self::of_node);
+                let sent = self.send(rank, there, across, &after[place]);
                 let at = if self.folded() { place } else { there };
                 received[at].push(sent);
                 self.inside(at, simulated[at], self.parts.forwarded, &[sent], &mut received);
@@ -197,7 +218,8 @@ impl Exchange<'_> {
             }
             for (place, &rank) in simulated.iter().enumerate() {
                 let there = self.across(rank, hop);
-                let sent = self.send(rank, there, self.parts.across, &gathered[place]);
+                let across = self.weighed(self.parts.across, rank, there, Self::of_node);
+                let sent = self.send(rank, there, across, &gathered[place]);
                 received[if self.folded() { place } else { there }].push(sent);
             }
         }

@@ -1,12 +1,12 @@
 //! What the GPUs of a chunk send each other: tokens to experts and back, and pieces of hidden states among those of a
 //! tensor-parallel group.
 
-use super::{Front, Lowering, Side, join, label};
+use super::{Chunk, Front, Lowering, Side, join, label};
 use crate::units::Duration;
 use crate::workload::collective::desk::Desk;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, Phase, Work};
-use crate::workload::training::wire;
+use crate::workload::training::{uneven, wire};
 
 impl Lowering<'_> {
     /// An all-to-all, after the one before it.
@@ -19,11 +19,20 @@ impl Lowering<'_> {
         let counts = phase == Phase::Dispatch;
         let exchange = if counts { &self.chunk.counting } else { &self.chunk.exchange };
         let received = match exchange {
-            Some(kernels) => self.by_kernels(kernels, label, way, &ready),
-            None => wire::exchange(self.chunk, self.graph, label, way, traffic, self.kernels.own_tokens(), &ready),
+            Some(kernels) => self.by_kernels(&kernels.with_loads(&self.loads(side)), label, way, &ready),
+            None => {
+                let amount = (traffic, self.kernels.own_tokens());
+                wire::exchange(self.chunk, self.graph, (label, way), amount, &self.loads(side), &ready)
+            }
         };
         self.exchanged = received.clone();
         received
+    }
+
+    /// The loads of the experts of all GPUs in a layer.
+    fn loads(&self, side: Side) -> Vec<f64> {
+        let Chunk { loads, simulated, gpus, per_node, .. } = self.chunk;
+        uneven::of_group(loads, simulated, (gpus.len(), *per_node), (side.number, side.layer))
     }
 
     /// The all-to-all as communication kernels do it, on channels that all of them share.
