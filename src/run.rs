@@ -7,6 +7,7 @@ mod build;
 mod exchange;
 mod inference;
 mod lower;
+mod seen;
 mod serving;
 mod training;
 mod watch;
@@ -81,7 +82,8 @@ pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'
     }
     let job = lower::job(scenario, &cluster, known)?;
     let mut workload = job.workload;
-    let timeline = timed(scenario, &cluster, workload.as_mut(), job.taken, &mut watcher)?;
+    let seen = job.seen.as_ref().unwrap_or(&cluster);
+    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, &mut watcher)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None })
 }

@@ -94,6 +94,7 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
     let folded = match outcome.folding {
         Folding::None => "",
         Folding::Exact => "; all alike, so that one is simulated for all",
+        Folding::Shared => "; all alike, so that one with its part of shared NICs is simulated for all",
         Folding::Sampled => "; alike but for sampled tokens, so that the busiest is simulated for all",
         Folding::Farthest => "; the one with the longest ways is simulated for all",
     };

@@ -43,6 +43,8 @@ pub enum Folding {
     None,
     /// All GPUs see the same distances and are as busy, so that one shows what all do.
     Exact,
+    /// All GPUs see the same distances and are as busy, and share NICs; one with its part of these shows what all do.
+    Shared,
     /// All GPUs see the same distances, but a sample of the gate, or the order in which near and far peers are heard of, makes
     /// them differ a little; the busiest one stood for all.
     Sampled,
@@ -56,6 +58,7 @@ impl Folding {
         match self {
             Folding::None => "none",
             Folding::Exact => "exact",
+            Folding::Shared => "shared",
             Folding::Sampled => "sampled",
             Folding::Farthest => "farthest",
         }

@@ -1,11 +1,11 @@
 //! From a scenario to an exchange of tokens with experts.
 
 use super::lower::Job;
+use super::seen::{Reach, seen_by};
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, MoeExchangeFacts};
 use crate::rng::Seed;
-use crate::routing::Routes;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
 use crate::topology::Cluster;
 use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload};
@@ -29,8 +29,10 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         nodes: u64::from(cluster.nodes),
     };
     // Without contention inside the network and with equal GPUs, what one sends arrives when what it receives does.
-    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even() && through_own_ports(spec, cluster);
+    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();
     let fold = alike && scenario.symmetry == SymmetryChoice::Fold && members.len() > 1;
+    let reach = if spec.kernels == ExchangeKernels::Normal { Reach::Rail } else { Reach::All };
+    let seen = if fold { seen_by(scenario, cluster, &members, 0, reach)? } else { None };
     let exchange = MoeExchange {
         spec: spec.clone(),
         group: Group::of(cluster, &members, Some(&software.collectives)),
@@ -43,22 +45,15 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
     Ok(Job {
         workload: Box::new(MoeExchangeWorkload::new(exchange)),
         memory: None,
-        folding: if fold { Folding::Exact } else { Folding::None },
+        folding: match &seen {
+            _ if !fold => Folding::None,
+            Some(_) => Folding::Shared,
+            None => Folding::Exact,
+        },
+        seen,
         exchange: Some(facts),
         taken: Taken::default(),
     })
-}
-
-/// Whether what a GPU sends to other nodes leaves through its own NIC, wherever it goes. Where it first has to change planes, it
-/// shares the NICs of its neighbours, and no GPU stands for all.
-fn through_own_ports(spec: &MoeExchangeSpec, cluster: &Cluster) -> bool {
-    if cluster.nodes == 1 || spec.kernels != ExchangeKernels::LowLatency {
-        return true;
-    }
-    let (mut routes, here) = (Routes::new(&cluster.topology), cluster.gpus_per_node as usize);
-    let mut port = |to: usize| routes.path(cluster.gpus[0], cluster.gpus[to]).map(|path| path.port);
-    let own = port(here);
-    (here..2 * here).all(|to| port(to) == own)
 }
 
 /// What the spec, the node and the cluster must agree on.
@@ -77,6 +72,10 @@ fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Resu
     if !spec.scale_up && (scenario.topology.is_none() || cluster.nics.is_empty()) {
         let message = "without the scale-up domain, GPUs of a node need NICs and a fabric between them";
         return at("scale_up", message.to_owned(), "add a [topology] table, or set `scale_up = true`");
+    }
+    if spec.sms > scenario.hardware.gpu.sms {
+        let message = format!("{} of {} SMs", spec.sms, scenario.hardware.gpu.sms);
+        return at("sms", message, "a GPU exchanges with the SMs that it has");
     }
     if spec.experts.index() < gpus {
         let message = format!("{} experts on {gpus} GPUs leave some without any", spec.experts);

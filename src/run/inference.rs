@@ -2,8 +2,9 @@
 
 mod symmetry;
 
-use super::Known;
 use super::lower::Job;
+use super::seen::{Reach, seen_by};
+use super::{Known, build};
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory};
@@ -61,19 +62,20 @@ impl<'a> Deployment<'a> {
         Ok(Deployment { scenario, cluster, model, precision, plan })
     }
 
-    /// The step as operations will be made of it, and whether one GPU stands for all in it.
-    pub(super) fn step(&self, shape: &StepShape<'_>, known: &Known) -> Result<(InferenceStep, Folding), Invalid> {
+    /// The step as operations will be made of it.
+    pub(super) fn step(&self, shape: &StepShape<'_>, known: &Known) -> Result<Lowered, Invalid> {
         self.check(shape)?;
         let Deployment { scenario, cluster, plan, .. } = self;
         let ep = plan.ep() as usize;
         // A group of GPUs that share experts stands for all such groups; a dense model has one per tensor-parallel group.
         let members = ep.max(plan.tp() as usize);
         let gpus = cluster.gpus[..members].to_vec();
-        let orders = peer_orders(cluster, &gpus, ep);
+        let orders = peer_orders(&mut build::routes(scenario, cluster)?, &gpus, ep);
         let (simulated, folding) = simulated(scenario.symmetry, &orders);
         let folded = simulated.len() < members;
         // Where experts differ in load, the busiest GPU stands for all.
         let mixture = folded && self.model.moe.is_some();
+        let seen = if mixture && ep > 1 { self.seen(shape, ep, simulated[0])? } else { None };
         let folding = match (&shape.experts.gate, folding) {
             (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
             (_, Folding::Exact)
@@ -81,6 +83,7 @@ impl<'a> Deployment<'a> {
             {
                 Folding::Sampled
             }
+            (_, Folding::Exact) if seen.is_some() => Folding::Shared,
             (_, folding) => folding,
         };
         let on_cpu = shape.experts.run_on == RunOn::Cpu;
@@ -106,7 +109,18 @@ impl<'a> Deployment<'a> {
             traffic,
             gpus,
         };
-        Ok((step, folding))
+        Ok(Lowered { step, folding, seen })
+    }
+
+    /// The cluster as the `one`th of `ep` GPUs sees it, whose tokens all go to the experts of all.
+    fn seen(&self, shape: &StepShape<'_>, ep: usize, one: usize) -> Result<Option<Cluster>, Invalid> {
+        if shape.experts.reach == ReachChoice::AllReduce {
+            return Ok(None);
+        }
+        let members: Vec<usize> = (0..ep).collect();
+        let by_rail = shape.experts.kernels == Some(ExchangeKernels::Normal);
+        let reach = if by_rail { Reach::Rail } else { Reach::All };
+        seen_by(self.scenario, self.cluster, &members, one, reach)
     }
 
     /// Whether an all-reduce over the tensor-parallel group adds up what experts yield.
@@ -222,6 +236,11 @@ impl<'a> Deployment<'a> {
             let message = format!("the node `{}` describes no communication software", hardware.name);
             return at("kernels", message, "add a [hardware.communication] table, or leave `kernels` out");
         };
+        let per_node = self.cluster.gpus_per_node;
+        if kernels == ExchangeKernels::Normal && ep > per_node && !ep.is_multiple_of(per_node) {
+            let message = format!("ep = {ep} over nodes of {per_node} GPUs, between whose equal places tokens travel");
+            return at("kernels", message, "let experts fill whole nodes, or use `low_latency`");
+        }
         let described = match kernels {
             ExchangeKernels::OneSided => software.experts.one_sided.is_some(),
             ExchangeKernels::TwoSided => software.experts.two_sided.is_some(),
@@ -247,15 +266,25 @@ impl<'a> Deployment<'a> {
     }
 
     fn job(&self, shape: &StepShape<'_>, memory: Memory, known: &Known) -> Result<Job, Invalid> {
-        let (step, folding) = self.step(shape, known)?;
+        let Lowered { step, folding, seen } = self.step(shape, known)?;
         Ok(Job {
             workload: Box::new(InferenceWorkload::new(step)),
             memory: Some(memory),
             folding,
+            seen,
             exchange: None,
             taken: self.taken(shape),
         })
     }
+}
+
+/// A step of inference as operations will be made of it.
+pub(super) struct Lowered {
+    pub(super) step: InferenceStep,
+    /// Whether one GPU stands for all in it.
+    pub(super) folding: Folding,
+    /// The cluster as that one sees it, where that differs.
+    pub(super) seen: Option<Cluster>,
 }
 
 /// A step of inference as a scenario asks for it, with what it keeps in memory.

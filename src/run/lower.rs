@@ -13,6 +13,8 @@ pub(super) struct Job {
     pub(super) workload: Box<dyn Workload>,
     pub(super) memory: Option<Memory>,
     pub(super) folding: Folding,
+    /// The cluster as one GPU that stands for all sees it, where that differs.
+    pub(super) seen: Option<Cluster>,
     /// What an exchange of tokens moves, for workloads that are one.
     pub(super) exchange: Option<MoeExchangeFacts>,
     /// What communication takes from what is computed beside it.
@@ -61,6 +63,7 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
         workload: Box::new(workload),
         memory: None,
         folding: Folding::None,
+        seen: None,
         exchange: None,
         taken: Taken::default(),
     })

@@ -4,7 +4,7 @@ mod fleet;
 mod instance;
 mod times;
 
-use super::inference::{Deployment, StepShape};
+use super::inference::{Deployment, Lowered, StepShape};
 use super::watch::Watcher;
 use super::{Known, build, timed};
 use crate::invalid::Invalid;
@@ -287,8 +287,8 @@ impl<'a> Pool<'a> {
             experts: self.experts,
             place: self.place,
         };
-        let (step, folding) = deployment.step(&shape, self.known)?;
-        let (scenario, cluster) = (deployment.scenario, deployment.cluster);
+        let Lowered { step, folding, seen } = deployment.step(&shape, self.known)?;
+        let (scenario, cluster) = (deployment.scenario, seen.as_ref().unwrap_or(deployment.cluster));
         let mut workload = InferenceWorkload::new(step);
         Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), watcher)?, folding))
     }

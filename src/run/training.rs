@@ -5,6 +5,7 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
@@ -67,7 +68,8 @@ pub(super) fn simulate(
         software: update::update_software(&job),
     };
     watcher.begin(|| "pipeline".to_owned());
-    let timeline = run_step(scenario, step, &cluster, watcher)?;
+    let seen = if folding == Folding::None { None } else { job.seen(&cluster, &replicas[0])? };
+    let timeline = run_step(scenario, step, seen.as_ref().unwrap_or(&cluster), watcher)?;
     let facts = TrainingFacts {
         tokens: spec.global_batch.wide() * spec.sequence.wide(),
         gpus: cluster.gpus.len() as u64,
@@ -84,6 +86,7 @@ pub(super) fn simulate(
     let folding = match (chunk_folding, folding) {
         (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
         (Folding::Sampled, _) => Folding::Sampled,
+        (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
     Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part })
@@ -218,6 +221,24 @@ impl<'a> Job<'a> {
         let tokens = self.spec.micro_batch.wide() * self.spec.sequence.wide() / u64::from(self.plan.tp());
         let precision = self.scenario.precision.unwrap_or_default();
         precision.activations.bytes(tokens * self.model.hidden.wide())
+    }
+
+    /// The cluster as one replica that stands for all sees it, where that differs: the other GPUs of its nodes send to GPUs of their
+    /// own place, as its GPUs do.
+    fn seen(&self, cluster: &Cluster, replica: &[Rank]) -> Result<Option<Cluster>, Invalid> {
+        let (per_node, nodes) = (cluster.gpus_per_node as usize, cluster.nodes as usize);
+        let mut routes = build::routes(self.scenario, cluster)?;
+        let mut parts = Vec::new();
+        for gpu in replica.iter().map(|rank| rank.index()) {
+            let (here, next) = (cluster.node_of(gpu), (cluster.node_of(gpu) + 1) % nodes);
+            let of = |node: usize| node * per_node..(node + 1) * per_node;
+            let members: Vec<usize> = if nodes > 1 { of(here).chain(of(next)).collect() } else { of(here).collect() };
+            parts.extend(shared_ports(&mut routes, cluster, &members, gpu - here * per_node, Reach::Rail));
+        }
+        // A node with several ranks of the replica has each port once.
+        parts.sort_by_key(|&(port, _)| port);
+        parts.dedup_by_key(|(port, _)| *port);
+        Ok(with_parts(cluster, &parts))
     }
 
     /// The ranks of each replica of the pipeline that is simulated, and whether one stands for all.

@@ -190,6 +190,17 @@ impl Topology {
         &self.graph[edge(id)]
     }
 
+    /// The same graph where some links keep only a part of their rates.
+    pub fn with_parts(&self, parts: &[(LinkId, f64)]) -> Topology {
+        let mut changed = self.clone();
+        for &(id, part) in parts {
+            let link = &mut changed.graph[edge(id)];
+            let keep = |rate: BytesPerSec| BytesPerSec::new((rate.get() as f64 * part).round().max(1.0) as u64);
+            (link.bandwidth, link.achievable) = (keep(link.bandwidth), keep(link.achievable));
+        }
+        changed
+    }
+
     /// The other direction of the cables of the link `id`: both are made together.
     pub fn opposite(&self, id: LinkId) -> LinkId {
         let other = LinkId::new(id.index() ^ 1);

@@ -313,6 +313,45 @@ fn one_gpu_stands_for_all_exactly() {
 }
 
 #[test]
+fn one_gpu_stands_for_all_where_these_share_nics() {
+    let two_layers = "topology.extends=topologies/ft2.toml";
+    let planes = ["topology.extends=topologies/mpft_2048.toml", "routing.forward=scale_up"];
+    let few = "workload.moe_exchange.tokens_per_gpu=256";
+    let cases: [(&str, &[&str]); 6] = [
+        ("deepep_low_latency_h100.toml", &["nodes=2", "hardware.nics.count=4"]),
+        ("deepep_low_latency_h100.toml", &["nodes=3", "hardware.nics.count=1"]),
+        ("deepep_low_latency_h100.toml", &["nodes=2", planes[0], planes[1]]),
+        ("deepep_low_latency_h100.toml", &["nodes=4", planes[0], planes[1]]),
+        ("deepep_normal_h800.toml", &["nodes=4", few, two_layers, "hardware.nics.count=2"]),
+        ("deepep_normal_h800.toml", &["nodes=2", few, planes[0], planes[1]]),
+    ];
+    for (file, sets) in cases {
+        let (one, all) = (exchange(file, sets), exchange(file, &[sets, &["symmetry=unfold"]].concat()));
+        for (what, one, all) in [("dispatch", one.dispatch, all.dispatch), ("combine", one.combine, all.combine)] {
+            let ratio = one.as_secs() / all.as_secs();
+            assert!((0.99..1.01).contains(&ratio), "{what} of {file} with {sets:?}: {one}, all {all}");
+        }
+    }
+}
+
+#[test]
+fn traffic_is_as_much_as_tokens_visit_however_few_there_are() {
+    // 256 experts on 128 GPUs, eight of which each token visits: with few tokens most GPUs see none of one's.
+    let dispatch = |tokens: u32| {
+        let sets = ["nodes=16".to_owned(), format!("workload.moe_exchange.tokens_per_gpu={tokens}")];
+        exchange("deepep_low_latency_h100.toml", &[&sets[0], &sets[1]]).dispatch.as_secs()
+    };
+    let times: Vec<f64> = [1, 2, 3, 15, 16, 17, 32, 33, 64].map(dispatch).to_vec();
+    assert!(times.is_sorted(), "{times:?}");
+    // A copy of 7,168 + 224 B over 50 GB/s at most; each token sends 120 of 128 of its eight copies to other nodes.
+    let token = 8.0 * (120.0 / 128.0) * 7392.0 / 50e9;
+    for (fewer, more, n) in [(0, 1, 1.0), (3, 4, 1.0), (4, 5, 1.0), (6, 7, 1.0), (7, 8, 31.0)] {
+        let each = (times[more] - times[fewer]) / n;
+        assert!((token..1.25 * token).contains(&each), "{each} s for a token, {token} s at least");
+    }
+}
+
+#[test]
 fn exchanges_take_longer_with_more_tokens_nodes_and_skew_and_less_with_more_sms() {
     let normal = |sets: &[&str]| exchange("deepep_normal_h800.toml", sets);
     let whole = |m: &MoeExchangeMetrics| m.dispatch + m.combine;

@@ -84,6 +84,18 @@ fn one_gpu_is_exactly_all_under_a_balanced_gate_among_equally_far_peers() {
 }
 
 #[test]
+fn one_gpu_stands_for_all_where_these_share_nics() {
+    let planes = ["routing.forward=scale_up", "workload.decode.micro_batches=1"];
+    let cases: [&[&str]; 2] = [&["topology.extends=topologies/ft2.toml", "hardware.nics.count=4"], &planes];
+    for sets in cases {
+        let (folded, unfolded) = folded_and_not(sets, "balanced");
+        let (one, all) = (decode(&folded).step, decode(&unfolded).step);
+        assert!((one.as_secs() / all.as_secs() - 1.0).abs() < 0.02, "{sets:?}: {one} is not {all}");
+        assert!(matches!(folded.folding, Folding::Shared | Folding::Sampled), "{sets:?}: {:?}", folded.folding);
+    }
+}
+
+#[test]
 fn one_gpu_stands_for_all_under_a_sampled_gate_within_a_hundredth() {
     for sets in ALIKE {
         let (folded, unfolded) = folded_and_not(sets, "uniform");

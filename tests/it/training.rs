@@ -46,6 +46,18 @@ fn main_chunk(metrics: &TrainingMetrics) -> &ChunkTime {
 }
 
 #[test]
+fn one_replica_stands_for_all_where_gpus_share_nics() {
+    let shared = ["topology.extends=topologies/ft2.toml", "hardware.nics.count=2", "workload.training.global_batch=64"];
+    let folded = run(STEP, &[&SMALL[..], &shared].concat());
+    let unfolded = run(STEP, &[&SMALL[..], &shared, &["symmetry=unfold"]].concat());
+    assert_eq!((folded.folding, unfolded.folding), (Folding::Shared, Folding::None));
+    let (one, all) = (training(&folded).step, training(&unfolded).step);
+    assert!((one.as_secs() / all.as_secs() - 1.0).abs() < 0.02, "{one} is not {all}");
+    let alone = run(STEP, &[&SMALL[..], &["workload.training.global_batch=64"]].concat());
+    assert!(one > training(&alone).step, "a quarter of the NICs");
+}
+
+#[test]
 fn one_replica_stands_for_all_where_all_are_alike() {
     let schedules = ["dual_pipe", "one_f_one_b", "zb1p", "dual_pipe_v", "{ interleaved = { chunks = 2 } }"];
     for schedule in schedules {

@@ -50,6 +50,8 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
     }
     let folded = match run.folding.as_str() {
         "exact" => "; all alike, one simulated for all",
+        "shared" => "; all alike, one with its part of shared NICs simulated for all",
+        "sampled" => "; alike but for sampled tokens, the busiest simulated for all",
         "farthest" => "; the one with the longest ways simulated for all",
         _ => "",
     };

@@ -4,7 +4,6 @@ use crate::id::DeviceId;
 use crate::metrics::Folding;
 use crate::routing::Routes;
 use crate::scenario::SymmetryChoice;
-use crate::topology::Cluster;
 
 /// In which order a GPU sends to the others, and what distances it sees.
 pub(super) struct PeerOrder {
@@ -22,8 +21,7 @@ impl PeerOrder {
 
 /// Every GPU of an expert-parallel group sends to the nearest first, and in a rotation among equally near ones, so that on a
 /// symmetric cluster all of them do the same at the same time.
-pub(super) fn peer_orders(cluster: &Cluster, gpus: &[DeviceId], ep: usize) -> Vec<PeerOrder> {
-    let mut routes = Routes::new(&cluster.topology);
+pub(super) fn peer_orders(routes: &mut Routes<'_>, gpus: &[DeviceId], ep: usize) -> Vec<PeerOrder> {
     let mut order = |rank: usize| {
         let mut peers: Vec<((u64, u64), usize)> = Vec::with_capacity(ep.saturating_sub(1));
         for offset in 1..ep {

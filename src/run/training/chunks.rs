@@ -11,6 +11,7 @@ use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
+use crate::run::seen::{Reach, seen_by};
 use crate::run::watch::Watcher;
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
@@ -143,6 +144,21 @@ impl<'a> Chunks<'a> {
         (vec![farthest], profiles[farthest].clone())
     }
 
+    /// The places in the cluster of the GPUs of a group.
+    fn places(&self, group: &[DeviceId]) -> Vec<usize> {
+        let place =
+            |gpu: &DeviceId| self.cluster.gpus.iter().position(|other| other == gpu).expect("a GPU of the cluster");
+        group.iter().map(place).collect()
+    }
+
+    /// The cluster as one GPU that stands for its group sees it, where that differs.
+    fn seen(&self, group: &[DeviceId], simulated: &[usize]) -> Result<Option<Cluster>, Invalid> {
+        let [one] = simulated[..] else { return Ok(None) };
+        let described = self.job.scenario.hardware.communication.is_some() && self.job.spec.communication_sms > 0;
+        let reach = if described { Reach::Rail } else { Reach::All };
+        seen_by(self.job.scenario, self.cluster, &self.places(group), one, reach)
+    }
+
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
     fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
@@ -165,9 +181,7 @@ impl<'a> Chunks<'a> {
             sms,
             scale_up: true,
         };
-        let place =
-            |gpu: &DeviceId| self.cluster.gpus.iter().position(|other| other == gpu).expect("a GPU of the cluster");
-        let members: Vec<usize> = group.iter().map(place).collect();
+        let members = self.places(group);
         let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
         Some(MoeExchange {
@@ -330,7 +344,8 @@ impl<'a> Chunks<'a> {
         let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
         let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
-        let mut network = build::network(scenario, self.cluster, watcher)?;
+        let seen = self.seen(group, simulated)?;
+        let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
     }

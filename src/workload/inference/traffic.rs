@@ -72,7 +72,11 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
         let rows = vec![vec![tokens * visits]; gpus];
         let each = visits as f64 / gpus as f64;
         let nodes = gpus.div_ceil(exchange.per_node);
-        let to_node = vec![each * exchange.per_node as f64; nodes];
+        // A token that visits several GPUs of a node is there once.
+        let missed = |visit: u64| (gpus - exchange.per_node.min(gpus)).saturating_sub(visit as usize) as f64;
+        let never: f64 =
+            (0..visits.min(gpus as u64)).map(|visit| missed(visit) / (gpus as f64 - visit as f64)).product();
+        let to_node = vec![1.0 - never; nodes];
         let copies = Copies { to_gpu: vec![each; gpus], to_experts: vec![each; gpus], to_node };
         return ExpertTraffic { copies_per_token: visits as f64, copies, rows };
     }

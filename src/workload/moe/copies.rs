@@ -74,7 +74,8 @@ fn per_token(counts: &[u64], alike: bool) -> Vec<f64> {
     counts.iter().map(|&count| if alike { mean } else { count as f64 } / SAMPLE as f64).collect()
 }
 
-/// What `tokens` tokens occupy with `copies` copies each on average, rounded up to whole copies.
+/// What `tokens` tokens occupy with `copies` copies each on average, a mean over what chance does: rounded up to whole bytes only, so that
+/// all destinations together get what is sent.
 pub(super) fn amount(copies: f64, tokens: u64, row: Bytes) -> Bytes {
-    row * (copies * tokens as f64).ceil() as u64
+    Bytes::new((copies * tokens as f64 * row.get() as f64).ceil() as u64)
 }
