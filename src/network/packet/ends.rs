@@ -31,9 +31,10 @@ impl PacketModel<'_> {
         self.give_back(packet.by, packet.lane, u32::from(packet.bytes));
         self.tally.delivered += u64::from(packet.bytes);
         let flow = &mut self.flows[packet.flow as usize];
-        flow.delivered += u64::from(packet.bytes);
-        assert!(flow.delivered <= flow.bytes, "flow{} has {} of {} B", packet.flow, flow.delivered, flow.bytes);
-        flow.delivered == flow.bytes
+        let bytes = u64::from(packet.bytes);
+        assert!(bytes <= flow.missing, "flow{} misses {} B and gets {bytes}", packet.flow, flow.missing);
+        flow.missing -= bytes;
+        flow.missing == 0
     }
 
     /// The last packet of a flow has arrived.
