@@ -86,6 +86,7 @@ impl<'t> NextHops<'t> {
 
     /// The cables on which data for `to` may leave `at`, in order of place in a bundle and then of link; none where there is
     /// no way. `to` has been prepared and is not `at`.
+    #[inline]
     pub fn hops(&self, at: DeviceId, to: DeviceId) -> &[CableId] {
         let mut target = to;
         while let Some(hang) = self.hangs[target.index()] {
@@ -93,6 +94,9 @@ impl<'t> NextHops<'t> {
                 return self.sets.get(hang.by);
             }
             target = hang.on;
+            if target == hang.root {
+                break;
+            }
         }
         self.sets.get(self.tables.get(target, at))
     }
@@ -283,6 +287,7 @@ impl Sets {
         Sets { members: Vec::new(), ranges: vec![(0, 0)], by_first: vec![Vec::new(); n_cables] }
     }
 
+    #[inline]
     fn get(&self, id: SetId) -> &[CableId] {
         let (start, end) = self.ranges[id.0 as usize];
         &self.members[start as usize..end as usize]

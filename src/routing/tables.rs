@@ -52,6 +52,7 @@ impl Tables {
     }
 
     /// The set of `root` at a device; `root` has a table.
+    #[inline]
     pub(super) fn get(&self, root: DeviceId, at: DeviceId) -> SetId {
         let row = self.rows[root.index()];
         assert!(row != NONE, "the destination has been prepared");

@@ -25,7 +25,7 @@ impl PacketModel<'_> {
         for moving in self.events.coming_packets(run) {
             let packet = &moving.packet;
             if packet.target == moving.to {
-                read ^= self.flows[packet.flow as usize].delivered as u32;
+                read ^= self.flows[packet.flow as usize].missing as u32;
                 continue;
             }
             let (at, to) = (DeviceId::new(moving.to as usize), DeviceId::new(packet.target as usize));

@@ -6,7 +6,7 @@
 //! a ring as a whole. What fits no run goes to the wheel.
 
 use super::pool::Packet;
-use super::wheel::{Wheel, whole_place};
+use super::wheel::Wheel;
 use std::collections::VecDeque;
 
 /// Runs of a kind, at most; a delay has its own as long as no other is mapped to the same one.
@@ -62,17 +62,22 @@ pub(super) enum Batch {
 
 #[derive(Clone, Copy)]
 struct Entry<T> {
-    key: u64,
-    /// The lower half of its place in the order of planning.
-    planned: u32,
+    order: Order,
     what: T,
 }
+
+/// The place of an event in the order of all: its key in the upper half, and below it the order of planning. One number,
+/// because the first of several is then found without a jump that the processor could guess wrong.
+type Order = u128;
+
+/// After every event.
+const NO_EVENT: Order = (NEVER as Order) << 64;
 
 /// Events in the order in which they are due.
 struct Run<T> {
     entries: VecDeque<Entry<T>>,
-    /// The key of the last.
-    last: u64,
+    /// The last of all that it has had.
+    last: Order,
     /// Events handed out since a batch was looked at.
     handed_out: usize,
 }
@@ -80,12 +85,12 @@ struct Run<T> {
 /// All runs of one kind of events.
 struct Runs<T> {
     runs: Vec<Run<T>>,
-    /// The first event of each: its key and its place in the order of planning.
-    fronts: Vec<(u64, u32)>,
+    /// The first event of each.
+    fronts: Vec<Order>,
     /// By hash of a delay, its run.
     of_delay: [u8; RUNS],
-    /// The first event of all: its key and place, and its run.
-    first: (u64, u32),
+    /// The first event of all, and its run.
+    first: Order,
     first_in: u8,
     /// The run of which a batch is to be looked at.
     due_batch: u8,
@@ -98,16 +103,6 @@ pub(super) struct Events {
     wheel: Wheel,
     /// Events planned so far.
     planned: u64,
-}
-
-/// The first event of a run without events.
-const NO_EVENT: (u64, u32) = (NEVER, 0);
-
-/// Whether one of two first events of runs comes before the other.
-#[inline]
-fn before(one: (u64, u32), other: (u64, u32)) -> bool {
-    // None waits while 2^31 others are planned.
-    one.0 < other.0 || (one.0 == other.0 && (one.1.wrapping_sub(other.1) as i32) < 0)
 }
 
 impl<T: Copy> Runs<T> {
@@ -127,15 +122,14 @@ impl<T: Copy> Runs<T> {
     fn push(&mut self, delay: u64, entry: Entry<T>) -> bool {
         let at = self.run_of(delay);
         let run = &mut self.runs[usize::from(at)];
-        if run.last > entry.key {
+        if run.last > entry.order {
             return false;
         }
-        run.last = entry.key;
+        run.last = entry.order;
         if run.entries.is_empty() {
-            self.fronts[usize::from(at)] = (entry.key, entry.planned);
-            // What was planned before comes first among equals.
-            if entry.key < self.first.0 {
-                (self.first, self.first_in) = ((entry.key, entry.planned), at);
+            self.fronts[usize::from(at)] = entry.order;
+            if entry.order < self.first {
+                (self.first, self.first_in) = (entry.order, at);
             }
         }
         run.entries.push_back(entry);
@@ -173,13 +167,14 @@ impl<T: Copy> Runs<T> {
                 self.due_batch = at as u8;
             }
         }
-        self.fronts[at] = run.entries.front().map_or(NO_EVENT, |entry| (entry.key, entry.planned));
-        (self.first, self.first_in) = (NO_EVENT, NO_RUN);
+        self.fronts[at] = run.entries.front().map_or(NO_EVENT, |entry| entry.order);
+        let (mut first, mut first_in) = (NO_EVENT, NO_RUN);
         for (at, &front) in self.fronts.iter().enumerate() {
-            if before(front, self.first) {
-                (self.first, self.first_in) = (front, at as u8);
-            }
+            let is_first = front < first;
+            first = if is_first { front } else { first };
+            first_in = if is_first { at as u8 } else { first_in };
         }
+        (self.first, self.first_in) = (first, first_in);
         Some(what)
     }
 
@@ -209,7 +204,7 @@ impl Events {
     /// Plans the arrival of a packet a time after now that many others take too; false if that must wait in the wheel.
     #[inline]
     pub(super) fn push_packet(&mut self, delay: u64, at: u64, what: Moving) -> bool {
-        let fits = self.packets.push(delay, Entry { key: key(at, Class::Arrival), planned: self.planned as u32, what });
+        let fits = self.packets.push(delay, Entry { order: self.order(key(at, Class::Arrival)), what });
         self.planned += u64::from(fits);
         fits
     }
@@ -217,11 +212,16 @@ impl Events {
     /// Plans that a port becomes free, likewise.
     #[inline]
     pub(super) fn push_port(&mut self, delay: u64, at: u64, what: u32) {
-        if self.ports.push(delay, Entry { key: key(at, Class::Port), planned: self.planned as u32, what }) {
+        if self.ports.push(delay, Entry { order: self.order(key(at, Class::Port)), what }) {
             self.planned += 1;
         } else {
             self.push(at, Class::Port, what);
         }
+    }
+
+    /// The place of an event that is planned now.
+    fn order(&self, key: u64) -> Order {
+        Order::from(key) << 64 | Order::from(self.planned)
     }
 
     /// Events of which what they need is to be read now.
@@ -244,12 +244,12 @@ impl Events {
     #[inline]
     pub(super) fn pop(&mut self, limit: u64) -> Option<(u64, Due)> {
         // Events of the two kinds are of different classes, so that no two have equal keys.
-        let are_packets = self.packets.first.0 <= self.ports.first.0;
-        let (first, place) = if are_packets { self.packets.first } else { self.ports.first };
+        let are_packets = self.packets.first <= self.ports.first;
+        let order = if are_packets { self.packets.first } else { self.ports.first };
+        let first = (order >> 64) as u64;
         if self.wheel.bound() <= first {
             let (waits, planned) = self.wheel.front((first >> 2).min(limit), self.planned);
-            let is_next = waits < first || (waits == first && planned < whole_place(self.planned, place));
-            if is_next && waits != NEVER {
+            if waits != NEVER && (Order::from(waits) << 64 | Order::from(planned)) < order {
                 let class = CLASSES[(waits & 3) as usize];
                 return (waits >> 2 <= limit).then(|| (waits >> 2, Due::Other(class, self.wheel.take())));
             }

@@ -6,25 +6,18 @@ use crate::network::{Arrived, Flow};
 use crate::units::Time;
 use std::collections::VecDeque;
 
-/// One flow, from start to arrival.
+/// One flow, from start to arrival: two lines of the cache, of which packets need only the first.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(super) struct FlowState {
-    pub(super) from: DeviceId,
-    pub(super) to: DeviceId,
-    pub(super) bytes: u64,
-    /// Data that has yet to leave, and data that has arrived.
+    /// Data that has yet to leave, and data that has yet to arrive.
     pub(super) left: u64,
-    pub(super) delivered: u64,
+    pub(super) missing: u64,
     /// When it was ready to leave, when its first packet left, and when its last had left.
     pub(super) ready: u64,
     pub(super) start: u64,
     pub(super) injected: u64,
-    /// Latency of its way without load, in ps.
-    pub(super) latency: u64,
-    /// Time that its data takes on the narrowest link, in ps.
-    pub(super) transfer: u64,
-    /// The link on which it leaves its node.
-    pub(super) entry: LinkId,
+    pub(super) to: DeviceId,
     /// What the hash sees of its first queue pair, and the queue pair whose turn it is.
     pub(super) key: u32,
     pub(super) queue_pair: u32,
@@ -32,11 +25,19 @@ pub(super) struct FlowState {
     pub(super) unit: u32,
     /// The flow that held its port when it wanted to start.
     pub(super) waited_for: u32,
-    /// Since when it has had no way, where it has none.
-    pub(super) stranded: u64,
     /// Rings that it is in.
     pub(super) rings: u16,
     pub(super) status: Status,
+    pub(super) bytes: u64,
+    /// Latency of its way without load, in ps.
+    pub(super) latency: u64,
+    /// Time that its data takes on the narrowest link, in ps.
+    pub(super) transfer: u64,
+    /// Since when it has had no way, where it has none.
+    pub(super) stranded: u64,
+    pub(super) from: DeviceId,
+    /// The link on which it leaves its node.
+    pub(super) entry: LinkId,
 }
 
 /// How far a flow is.
@@ -57,7 +58,7 @@ impl FlowState {
             to: flow.to,
             bytes: flow.bytes.get(),
             left: flow.bytes.get(),
-            delivered: 0,
+            missing: flow.bytes.get(),
             ready: now.as_ps(),
             start: u64::MAX,
             injected: 0,
@@ -128,5 +129,16 @@ impl Rings {
     /// Takes every flow out of every ring.
     pub(super) fn clear(&mut self) {
         self.rings.iter_mut().for_each(VecDeque::clear);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FlowState;
+    use std::mem::offset_of;
+
+    #[test]
+    fn packets_need_one_line_of_a_flow() {
+        assert_eq!((size_of::<FlowState>(), offset_of!(FlowState, bytes)), (128, 64));
     }
 }

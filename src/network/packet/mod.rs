@@ -12,11 +12,13 @@
 mod ahead;
 mod breaks;
 mod dcqcn;
+mod ends;
 mod events;
 mod flows;
 mod params;
 mod pool;
 mod ports;
+mod rates;
 mod source;
 mod turns;
 mod way;
@@ -32,8 +34,8 @@ use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
 use events::{Class, Due, Events, Moving};
-use flows::{FlowState, Rings, Status};
-use pool::{ASTRAY, CONGESTED, NONE, Packet, Pool};
+use flows::{FlowState, Rings};
+use pool::{ASTRAY, CONGESTED, LANDED, NONE, Packet, Pool};
 use ports::{Departure, Ports};
 use way::Ways;
 
@@ -64,6 +66,10 @@ pub struct PacketModel<'t> {
     lanes_wanted: u8,
     /// Whether links ever break.
     breaks: bool,
+    /// Whether nothing can happen to a packet on its last cable, neither a break nor a mark that its receiver tells of.
+    lands_early: bool,
+    /// Whether there is more than the cache holds.
+    reads_ahead: bool,
     faults: FaultSchedule,
     /// Per link.
     usable: Vec<bool>,
@@ -77,6 +83,9 @@ pub type Watch<'w> = Box<dyn FnMut(Time, Tally) + 'w>;
 
 /// Events between two calls of a watch: a fraction of a second of work.
 const WATCH_INTERVAL: u64 = 1 << 20;
+
+/// Cables from which on it pays to read ahead: with fewer, ports and packets stay in a second-level cache of 2 MB.
+const READ_AHEAD_FROM: usize = 2048;
 
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +129,7 @@ impl<'t> PacketModel<'t> {
         let lanes = lanes_wanted + if faults.is_empty() { 0 } else { lanes_wanted + 2 };
         let lanes = lanes.min(params.lanes);
         let ports = Ports::new(topology, cables, &params, lanes);
+        let reads_ahead = cables.len() >= READ_AHEAD_FROM;
         let mut model = PacketModel {
             topology,
             params,
@@ -140,6 +150,8 @@ impl<'t> PacketModel<'t> {
             lanes,
             lanes_wanted,
             breaks: !faults.is_empty(),
+            lands_early: faults.is_empty() && params.congestion.is_none(),
+            reads_ahead,
             faults: FaultSchedule::default(),
             usable: vec![true; topology.n_links()],
             tally: Tally::default(),
@@ -199,6 +211,9 @@ impl<'t> PacketModel<'t> {
             return self.lose(&packet, now);
         }
         if packet.target == at {
+            if packet.marks & LANDED != 0 {
+                return self.finish(packet.flow);
+            }
             if packet.marks & ASTRAY == 0 {
                 return self.deliver(&packet, now);
             }
@@ -227,6 +242,9 @@ impl<'t> PacketModel<'t> {
             }
         }
         self.ports.loads[out as usize].pending += u32::from(packet.bytes);
+        if self.ports.passes(out, lane, input, now) {
+            return self.transmit(out, lane, packet, now);
+        }
         let id = self.pool.insert(packet);
         self.ports.enqueue(out, lane, input, id, &mut self.pool);
         self.try_send(out, now);
@@ -280,15 +298,14 @@ impl<'t> PacketModel<'t> {
         // A fast cable after a slow one: the tail cannot leave before it has come.
         let done = (now + service).max(packet.tail);
         let port = self.ports.depart(at, lane, Departure { bytes, waited: came_by != NONE, now, done });
-        let (latency, to, input) = (u64::from(port.latency), port.to, port.slot);
+        let (latency, to, input, ends) = (u64::from(port.latency), port.to, port.slot, port.ends);
         packet.by = at;
         packet.lane = lane;
         packet.tail = done + latency;
         let arrives_whole = self.stores[at as usize] || (packet.target == to && packet.marks & ASTRAY == 0);
         let arrival = if arrives_whole { done } else { now } + latency;
-        if !self.events.push_packet(arrival - now, arrival, Moving { packet, to, input }) {
-            let id = self.pool.insert(packet);
-            self.events.push(arrival, Class::Arrival, id);
+        if !(ends && self.lands_early) || self.land(&mut packet) {
+            self.plan_arrival(arrival, Moving { packet, to, input }, now);
         }
         self.tally.hops += 1;
         if came_by == NONE {
@@ -306,21 +323,10 @@ impl<'t> PacketModel<'t> {
         }
     }
 
-    fn deliver(&mut self, packet: &Packet, now: u64) {
-        self.pool.count_out();
-        self.give_back(packet.by, packet.lane, u32::from(packet.bytes));
-        self.tally.delivered += u64::from(packet.bytes);
-        if packet.marks & CONGESTED != 0 {
-            self.notify(packet.flow, now);
-        }
-        let flow = &mut self.flows[packet.flow as usize];
-        flow.delivered += u64::from(packet.bytes);
-        assert!(flow.delivered <= flow.bytes, "flow{} has {} of {} B", packet.flow, flow.delivered, flow.bytes);
-        if flow.delivered == flow.bytes {
-            flow.status = Status::Done;
-            self.open_flows -= 1;
-            self.tally.arrived += 1;
-            self.finished.push(packet.flow);
+    fn plan_arrival(&mut self, at: u64, moving: Moving, now: u64) {
+        if !self.events.push_packet(at - now, at, moving) {
+            let id = self.pool.insert(moving.packet);
+            self.events.push(at, Class::Arrival, id);
         }
     }
 
@@ -356,7 +362,9 @@ impl NetworkModel for PacketModel<'_> {
         let mut until = limit.as_ps();
         let last = u64::MAX >> 2;
         while let Some((now, due)) = self.events.pop(until.min(last)) {
-            if let Some(batch) = self.events.batch() {
+            if let Some(batch) = self.events.batch()
+                && self.reads_ahead
+            {
                 self.read_ahead(batch);
             }
             self.handle(now, due);

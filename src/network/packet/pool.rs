@@ -27,6 +27,8 @@ pub(super) const CONGESTED: u8 = 1;
 pub(super) const DECIDED: u8 = 2;
 /// It is on the first part of a detour.
 pub(super) const ASTRAY: u8 = 4;
+/// It has been counted as delivered when it left for its destination, and was the last of its flow.
+pub(super) const LANDED: u8 = 8;
 
 /// A place for a packet: half a line of the cache.
 #[derive(Clone, Copy, Debug)]

@@ -7,12 +7,13 @@
 
 use super::params::{PacketParams, thresholds, unit};
 use super::pool::{NONE, Pool};
+use super::rates::Rate;
 use super::turns::{next_bit, next_in_word};
 use crate::id::CableId;
 use crate::network::LinkUse;
 use crate::routing::Cables;
 use crate::topology::Topology;
-use crate::units::{Bytes, BytesPerSec, Duration, PS_PER_SEC};
+use crate::units::{Bytes, Duration};
 
 /// How loaded a port is: apart from the rest and next to that of its neighbours, among which adaptive routing compares it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +23,7 @@ pub(super) struct Load {
     /// Data that waits for this port, on its cable, and in the buffer at the far end, over all lanes.
     pub(super) pending: u32,
     /// The time of a byte in a full packet, in ps, rounded down but never to nothing.
-    per_byte: u32,
+    pub(super) per_byte: u32,
 }
 
 impl Load {
@@ -75,18 +76,11 @@ pub(super) struct Port {
     /// Whether an event is planned for when it becomes free.
     pub(super) planned: bool,
     pub(super) dead: bool,
+    /// Whether it leads to a device from which nothing goes on: all that leaves by it is taken in on arrival.
+    pub(super) ends: bool,
     /// Data that has left, and how long that kept it busy.
     carried: u64,
     busy: u64,
-}
-
-/// What a rate that changes is worked out from.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    bandwidth: BytesPerSec,
-    achievable: BytesPerSec,
-    kind: crate::topology::LinkKind,
-    share: f64,
 }
 
 /// A packet that begins to leave: its data, whether that waited in a buffer, and when its head and its tail leave.
@@ -103,9 +97,11 @@ pub(super) struct Ports {
     pub(super) all: Vec<Port>,
     pub(super) loads: Vec<Load>,
     lanes: usize,
-    rates: Vec<Rate>,
+    /// The places of a port's lanes in `state` are numbered with so many bits.
+    lane_bits: u32,
+    pub(super) rates: Vec<Rate>,
     /// The size of the last packet that was not full, and its time.
-    odd: Vec<(u32, u64)>,
+    pub(super) odd: Vec<(u32, u64)>,
     /// The last packet of each queue, which is a ring.
     queues: Vec<u32>,
     /// Per port and lane.
@@ -123,10 +119,11 @@ impl Ports {
             all: Vec::with_capacity(cables.len()),
             loads: vec![Load::default(); cables.len()],
             lanes,
+            lane_bits: lanes.next_power_of_two().ilog2(),
             rates: Vec::with_capacity(cables.len()),
             odd: vec![(0, 0); cables.len()],
             queues: Vec::new(),
-            state: vec![Lane::default(); cables.len() * lanes],
+            state: vec![Lane::default(); cables.len() * lanes.next_power_of_two()],
             masks: Vec::new(),
         };
         for (id, cable) in cables.iter() {
@@ -156,6 +153,7 @@ impl Ports {
                 lane: 0,
                 planned: false,
                 dead: false,
+                ends: cables.arriving(cable.to).len() == 1 && cables.out(cable.to).count() == 1,
                 carried: 0,
                 busy: 0,
             });
@@ -166,46 +164,6 @@ impl Ports {
         ports.queues = vec![NONE; queues as usize];
         ports.masks = vec![0; masks as usize];
         ports
-    }
-
-    /// Sets what is left of a port's rate; none makes it dead.
-    pub(super) fn set_share(&mut self, id: CableId, share: f64, params: &PacketParams) {
-        let at = id.index();
-        self.rates[at].share = share;
-        self.all[at].dead = share == 0.0;
-        self.odd[at] = (0, 0);
-        if share > 0.0 {
-            let full = self.work_out(at, self.all[at].full_bytes, params);
-            let port = &mut self.all[at];
-            port.full = u32::try_from(full).unwrap_or(u32::MAX);
-            self.loads[at].per_byte = (port.full / port.full_bytes.max(1)).max(1);
-        }
-    }
-
-    /// How long `bytes` of data take on a port, in ps.
-    pub(super) fn service(&mut self, at: u32, bytes: u32, params: &PacketParams) -> u64 {
-        let port = &self.all[at as usize];
-        if bytes == port.full_bytes && port.full < u32::MAX {
-            return u64::from(port.full);
-        }
-        let (known, time) = self.odd[at as usize];
-        if bytes == known && time > 0 {
-            return time;
-        }
-        let time = self.work_out(at as usize, bytes, params);
-        self.odd[at as usize] = (bytes, time);
-        time
-    }
-
-    /// The longer of two limits: everything on the wire at the line's rate, and the data at the rate that its ends sustain.
-    fn work_out(&self, at: usize, bytes: u32, params: &PacketParams) -> u64 {
-        let rate = &self.rates[at];
-        let data = u64::from(bytes);
-        let wire = params.wire(rate.kind).map_or(data, |wire| wire.on_wire(data));
-        let time =
-            |bytes: u64, rate: BytesPerSec| (u128::from(bytes) * PS_PER_SEC).div_ceil(u128::from(rate.get())) as u64;
-        let healthy = time(wire, rate.bandwidth).max(time(data, rate.achievable));
-        if rate.share == 1.0 { healthy } else { (healthy as f64 / rate.share).ceil() as u64 }
     }
 
     /// Puts a packet into the queue of `input` for `lane` of a port.
@@ -389,6 +347,20 @@ impl Ports {
         port.waiting & (1 << lane) != 0
     }
 
+    /// Whether a packet on a lane may leave at once, as the port is free and nothing waits for it; if so, it has had its turn.
+    #[inline]
+    pub(super) fn passes(&mut self, at: u32, lane: u8, input: u16, now: u64) -> bool {
+        let port = &mut self.all[at as usize];
+        let is_free = self.loads[at as usize].busy_until <= now && !port.planned && !port.dead;
+        if !is_free || port.waiting != 0 || port.stopped & (1 << lane) != 0 {
+            return false;
+        }
+        port.lane = lane;
+        let place = self.state_of(at, lane);
+        self.state[place].turn = input;
+        true
+    }
+
     /// Data that waits at a port.
     pub(super) fn queued(&self, at: u32) -> u32 {
         let first = self.state_of(at, 0);
@@ -403,12 +375,12 @@ impl Ports {
 
     /// Whether no far buffer with its cable holds more than it may, now.
     pub(super) fn fits(&self) -> bool {
-        let limit = |at: usize| self.all[at / self.lanes].stop_at + self.all[at / self.lanes].full_bytes;
+        let limit = |at: usize| self.all[at >> self.lane_bits].stop_at + self.all[at >> self.lane_bits].full_bytes;
         self.state.iter().enumerate().all(|(at, lane)| lane.used <= limit(at))
     }
 
     fn state_of(&self, at: u32, lane: u8) -> usize {
-        at as usize * self.lanes + usize::from(lane)
+        ((at as usize) << self.lane_bits) | usize::from(lane)
     }
 
     fn words(&self, at: u32) -> usize {

@@ -38,8 +38,9 @@ type Event = (u64, u64, u32);
 /// Events that may be due at any time.
 pub(super) struct Wheel {
     heads: Vec<u32>,
-    /// One bit per slot that holds events.
+    /// One bit per slot that holds events, and one for each word of such bits that is not empty.
     filled: Vec<u64>,
+    words_filled: [u64; SLOTS / 64 / 64],
     chunks: Vec<Chunk>,
     free: u32,
     /// The slot, counted from the start of time, whose events are being handed out.
@@ -62,6 +63,7 @@ impl Wheel {
         Wheel {
             heads: vec![NONE; SLOTS],
             filled: vec![0; SLOTS / 64],
+            words_filled: [0; SLOTS / 64 / 64],
             chunks: Vec::new(),
             free: NONE,
             cursor: 0,
@@ -89,6 +91,7 @@ impl Wheel {
                 head = self.begin_chunk(head);
                 self.heads[slot] = head;
                 self.filled[slot / 64] |= 1 << (slot % 64);
+                self.words_filled[slot / 64 / 64] |= 1 << (slot / 64 % 64);
             }
             let chunk = &mut self.chunks[head as usize];
             chunk.events[chunk.filled as usize] = ((key & WITHIN) as u32, planned as u32, what);
@@ -126,7 +129,9 @@ impl Wheel {
             }
             self.turn_to(self.next, planned);
         }
-        self.first_here()
+        let first = self.first_here();
+        self.bound = first.0;
+        first
     }
 
     /// Hands out the event that [`Wheel::front`] has told of.
@@ -160,15 +165,27 @@ impl Wheel {
         }
         let from = self.cursor + 1;
         let (first, bit) = (from as usize % SLOTS / 64, from as usize % 64);
-        let mut word = self.filled[first] & (u64::MAX << bit);
         let mut at = first;
-        while word == 0 {
-            at = (at + 1) % self.filled.len();
+        let mut word = self.filled[first] & (u64::MAX << bit);
+        if word == 0 {
+            at = self.next_word(first);
             word = self.filled[at];
         }
         let slot = at * 64 + word.trailing_zeros() as usize;
         let ahead = (slot + SLOTS - from as usize % SLOTS) % SLOTS;
         far.min(from + ahead as u64)
+    }
+
+    /// The next word with bits of slots after the `first`, beginning again from the start, up to that itself; there is one.
+    fn next_word(&self, first: usize) -> usize {
+        let (place, bit) = (first / 64, first % 64);
+        let mut at = place;
+        let mut words = self.words_filled[place] & (u64::MAX << bit << 1);
+        while words == 0 {
+            at = (at + 1) % self.words_filled.len();
+            words = self.words_filled[at];
+        }
+        at * 64 + words.trailing_zeros() as usize
     }
 
     /// Makes the events of `slot` the current ones.
@@ -193,7 +210,11 @@ impl Wheel {
             self.free = at;
             at = next;
         }
-        self.filled[place / 64] &= !(1 << (place % 64));
+        let word = &mut self.filled[place / 64];
+        *word &= !(1 << (place % 64));
+        if *word == 0 {
+            self.words_filled[place / 64 / 64] &= !(1 << (place / 64 % 64));
+        }
         self.next = self.next_slot();
         self.current.sort_unstable_by(|a, b| b.cmp(a));
     }
@@ -201,6 +222,6 @@ impl Wheel {
 
 /// A place in the order of planning of which the lower half is known, once `planned` events have been planned: none waits
 /// while 2^32 others are planned.
-pub(super) fn whole_place(planned: u64, lower: u32) -> u64 {
+fn whole_place(planned: u64, lower: u32) -> u64 {
     planned - u64::from((planned as u32).wrapping_sub(lower))
 }
