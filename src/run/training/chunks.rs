@@ -310,6 +310,7 @@ impl<'a> Chunks<'a> {
             recompute: spec.recompute,
             casts: spec.casts,
             loss: spec.loss,
+            beside_exchanges: spec.beside_exchanges,
             skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
             loads,

@@ -14,6 +14,9 @@ impl Lowering<'_> {
         let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
         let mut ready = after.clone();
         join(&mut ready, self.exchanged.clone());
+        if self.in_turn() {
+            join(&mut ready, self.computed.clone());
+        }
         let label = label(phase, side);
         // Gradients go the ways that tokens went, in numbers that are known.
         let counts = phase == Phase::Dispatch;
