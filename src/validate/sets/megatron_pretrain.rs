@@ -2,7 +2,7 @@
 //!
 //! `gbs` sequences of `seq_len` tokens make a step, in micro-batches of `mbs`; `tp`, `pp`, `cp` and `ep` are the plan, and `vp` the
 //! model chunks of a pipeline rank (`n/a` for one). A cell may hold a second figure in parentheses, for another setting of the same row: the
-//! first one counts. Replicas take what GPUs `tp` and `pp` leave. An empty `precision` is taken as FP8, in which the recipes of these models run.
+//! first one counts. Replicas take what GPUs `tp`, `cp` and `pp` leave. An empty `precision` is taken as FP8, in which the recipes of these models run.
 //!
 //! What the table does not say, from the recipes: interleaved 1F1B; stages of as many layers as they must have, the last
 //! with what is left beside the head and multi-token prediction; narrow operands by Transformer Engine; norms, up-projections of MLA and activations computed again;
@@ -125,9 +125,6 @@ impl Row {
         let system = context.system(&self.system)?;
         // Remarks on the run follow the name.
         let model = context.model(self.model.split('(').next().unwrap_or_default().trim())?;
-        if number(&self.cp)? > 1 {
-            return Err(Skip::because("context parallelism is not modelled"));
-        }
         if self.fsdp.as_deref().is_some_and(|cell| matches!(cell, "1" | "1.0")) {
             return Err(Skip::because("fully sharded weights are not modelled"));
         }
@@ -138,6 +135,7 @@ impl Row {
         let workload = WorkloadSpec::Training(self.training()?);
         let plan = PlanSpec {
             tp: count(&self.tp)?,
+            cp: count(&self.cp)?,
             pp: count(&self.pp)?,
             last_stage_layers,
             ep: if model.moe.is_some() { count(&self.ep)? } else { Count::ONE },

@@ -53,7 +53,9 @@ pub struct Chunk {
     pub precision: PrecisionSpec,
     /// GPUs of a tensor-parallel group; they are neighbours in rank order.
     pub tp: u64,
-    /// Sequences of a micro-batch on one tensor-parallel group.
+    /// Tensor-parallel groups that share each sequence, neighbours as well.
+    pub cp: u64,
+    /// Sequences of a micro-batch that they share.
     pub sequences: u64,
     /// Tokens per sequence.
     pub length: u64,
@@ -145,11 +147,12 @@ impl<'a> Lowering<'a> {
         let stream = |rank: usize| Stream { device: chunk.gpus[rank], rank, name: "compute" };
         let streams: Vec<StreamId> = chunk.simulated.iter().map(|&rank| graph.stream(stream(rank))).collect();
         let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
-        let own = chunk.sequences * chunk.length / chunk.tp;
+        let own = chunk.sequences * chunk.length / chunk.tp / chunk.cp;
         let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
         let load = Load {
             sequences: chunk.sequences,
             length: chunk.length,
+            cp: chunk.cp,
             experts: chunk.experts,
             rows: own * visits,
             received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
@@ -289,7 +292,10 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention_forward(&mut self, side: Side) {
-        self.step(side, Phase::Attention, &self.kernels.attention_forward());
+        let [projections, rest] = self.kernels.attention_forward();
+        self.step(side, Phase::Attention, &projections);
+        self.over_cp(side);
+        self.step(side, Phase::Attention, &rest);
         self.over_tp(side);
     }
 
@@ -363,7 +369,12 @@ impl<'a> Lowering<'a> {
         if self.chunk.model.moe.is_some() {
             self.step(side, Phase::AttentionBackward, &self.kernels.gate_backward());
         }
-        self.step(side, Phase::AttentionBackward, &self.kernels.attention_input());
+        let [again, gradients, rest] = self.kernels.attention_input();
+        self.step(side, Phase::AttentionBackward, &again);
+        self.over_cp(side);
+        self.step(side, Phase::AttentionBackward, &gradients);
+        self.over_cp(side);
+        self.step(side, Phase::AttentionBackward, &rest);
         self.over_tp(side);
     }
 
