@@ -53,6 +53,14 @@ pub(super) fn kept_values(model: &ModelSpec, tp: u32, ffn: FfnKind, recompute: R
     all.divided(tp)
 }
 
+/// Keys and values of a token in a layer, of all heads on one of `tp` GPUs, as attention meets them.
+pub(super) fn attended_values(model: &ModelSpec, tp: u32) -> u64 {
+    match &model.attention {
+        AttentionSpec::Mla(mla) => mla.heads.wide() / u64::from(tp) * (mla.qk_head_dim() + mla.v_head_dim.wide()),
+        AttentionSpec::Gqa(gqa) => u64::from(gqa.kv_heads.get().div_ceil(tp)) * 2 * gqa.head_dim.wide(),
+    }
+}
+
 /// What a layer computes again, and then holds of one micro-batch, per token on one of `tp` GPUs.
 pub(super) fn recomputed_values(model: &ModelSpec, tp: u32, ffn: FfnKind, recompute: RecomputeSpec) -> Values {
     let all = kept_values(model, tp, ffn, RecomputeSpec::None);

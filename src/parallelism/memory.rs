@@ -4,7 +4,9 @@
 //! formulas. Not counted are the runtime's own memory, fragmentation and communication buffers, for which a check should
 //! leave room in the capacity that it is given. This module must not know any GPU beyond that capacity.
 
-use super::activations::{FfnKind, RecomputeSpec, Values, kept_values, recomputed_values, working_values};
+use super::activations::{
+    FfnKind, RecomputeSpec, Values, attended_values, kept_values, recomputed_values, working_values,
+};
 use super::plan::Plan;
 use crate::dtype::Dtype;
 use crate::invalid::Invalid;
@@ -58,7 +60,7 @@ pub struct RankLoad {
 /// What the GPUs of a pipeline train at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingLoad {
-    /// Tokens of one micro-batch on one data-parallel replica.
+    /// Tokens of one micro-batch on one tensor-parallel group.
     pub micro_batch_tokens: u64,
     /// Stages that the model is cut into.
     pub stages: u32,
@@ -141,10 +143,13 @@ fn training_rank(
     });
     let kept = rank.kept.iter().map(at_once).max().unwrap_or_default() + again.max().unwrap_or_default();
     let logits = if share.head { share.logits(model, plan, tokens) } else { Bytes::new(0) };
+    // Keys and values of whole sequences, and gradients of them, while a layer computes.
+    let others = tokens * u64::from(plan.cp() - 1);
+    let gathered = precision.activations.bytes(2 * others * attended_values(model, plan.tp()));
     MemoryUse {
         weights: share.weights(precision),
         kv_cache: Bytes::new(0),
-        activations: kept + logits,
+        activations: kept + logits + gathered,
         gradients: load.optimizer.gradients.bytes(share.parameters()),
         optimizer: share.optimizer(plan, load.copies, &load.optimizer),
     }

@@ -1,6 +1,6 @@
 //! Which part of the plan each rank plays.
 //!
-//! Ranks count tensor parallelism innermost, then data parallelism, then pipeline stages. Tensor-parallel groups thus
+//! Ranks count tensor parallelism innermost, then context parallelism, then data parallelism, then pipeline stages. Tensor-parallel groups thus
 //! share a node wherever their size divides the node's, an expert-parallel group is a run of neighbouring ranks of one
 //! stage, and only stages, which exchange least, are far apart. Rank `i` is meant for GPU `i`, nodes in order.
 
@@ -12,7 +12,7 @@ use crate::id::Rank;
 pub struct Coordinates {
     /// Place in its tensor-parallel group.
     pub tp: u32,
-    /// Data-parallel replica of all but the experts.
+    /// Replica of all but the experts: `cp` neighbours share sequences.
     pub dp: u32,
     /// Pipeline stage.
     pub pp: u32,
@@ -55,6 +55,13 @@ impl Plan {
         (0..plan.tp()).map(move |tp| plan.rank(tp, at.dp, at.pp))
     }
 
+    /// The ranks that share each sequence with `rank`, itself included, tensor-parallel groups in order.
+    pub fn sequence_group(&self, rank: Rank) -> impl Iterator<Item = Rank> {
+        let size = (self.tp() * self.cp()) as usize;
+        let first = rank.index() - rank.index() % size;
+        (first..first + size).map(Rank::new)
+    }
+
     /// The ranks that share each layer's experts with `rank`, itself included, in order of their experts.
     pub fn ep_group(&self, rank: Rank) -> impl Iterator<Item = Rank> {
         let at = self.coordinates(rank);
@@ -90,8 +97,11 @@ mod tests {
     use crate::units::Count;
     use proptest::prelude::*;
 
+    fn count(n: u32) -> Count {
+        Count::new(n).expect("at least one")
+    }
+
     fn plan(tp: u32, pp: u32, ep: u32, gpus: u32) -> Plan {
-        let count = |n| Count::new(n).expect("at least one");
         let spec = PlanSpec { tp: count(tp), pp: count(pp), ep: count(ep), ..PlanSpec::default() };
         spec.check(gpus, &published::deepseek_v3()).expect("a plan")
     }
@@ -111,6 +121,14 @@ mod tests {
         assert_eq!(indices(plan.dp_group(rank)), [9, 11, 13, 15]);
         assert_eq!(indices(plan.expert_replica_group(rank)), [9, 13]);
         assert_eq!(indices(plan.pp_group(rank)), [5, 13]);
+    }
+
+    #[test]
+    fn neighbouring_groups_share_a_sequence() {
+        let spec = PlanSpec { tp: count(2), cp: count(2), pp: count(2), ep: count(8), ..PlanSpec::default() };
+        let plan = spec.check(32, &published::deepseek_v3()).expect("a plan");
+        assert_eq!(indices(plan.sequence_group(Rank::new(22))), [20, 21, 22, 23]);
+        assert_eq!(indices(plan.dp_group(Rank::new(22))), [16, 18, 20, 22, 24, 26, 28, 30]);
     }
 
     #[test]

@@ -7,12 +7,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 
-/// A parallel plan: GPUs = tp x pp x dp, and expert parallelism regroups the tp x dp GPUs of each stage.
+/// A parallel plan: GPUs = tp x cp x pp x dp, and expert parallelism regroups the tp x cp x dp GPUs of each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanSpec {
     /// Tensor parallelism: GPUs that share the heads and the dense feed-forward networks of a layer.
     pub tp: Count,
+    /// Context parallelism, in training: groups of `tp` GPUs that share each sequence. Each has two pieces of `2 cp`, one as far from the start
+    /// as the other from the end, so that all have equally much causal attention, and gathers keys and values of the others.
+    pub cp: Count,
     /// Pipeline parallelism: stages that the layers are cut into.
     pub pp: Count,
     /// Expert parallelism: GPUs, or groups of `expert_tp` of them, that share the routed experts of a layer.
@@ -50,6 +53,7 @@ pub enum ExpertPlacement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     tp: u32,
+    cp: u32,
     pp: u32,
     last_stage_layers: Option<Count>,
     ep: u32,
@@ -64,6 +68,7 @@ impl Default for PlanSpec {
     fn default() -> PlanSpec {
         PlanSpec {
             tp: Count::ONE,
+            cp: Count::ONE,
             pp: Count::ONE,
             last_stage_layers: None,
             ep: Count::ONE,
@@ -81,12 +86,14 @@ impl PlanSpec {
     pub fn check(&self, gpus: u32, model: &ModelSpec) -> Result<Plan, Invalid> {
         self.check_tp(model)?;
         self.check_pp(model)?;
-        let dp = self.data_parallel(gpus)?;
+        let dp = self.data_parallel(gpus)? * self.cp.get();
         self.check_experts(model, u64::from(dp) * self.tp.wide())?;
         self.check_cut_experts(model)?;
+        self.check_cp(model)?;
         let (tp, pp, ep, expert_tp) = (self.tp.get(), self.pp.get(), self.ep.get(), self.expert_tp.get());
+        let cp = self.cp.get();
         let PlanSpec { redundant_experts, shared_copies, placement, last_stage_layers, .. } = *self;
-        Ok(Plan { tp, pp, last_stage_layers, ep, expert_tp, dp, redundant_experts, shared_copies, placement })
+        Ok(Plan { tp, cp, pp, last_stage_layers, ep, expert_tp, dp, redundant_experts, shared_copies, placement })
     }
 
     fn check_tp(&self, model: &ModelSpec) -> Result<(), Invalid> {
@@ -113,26 +120,40 @@ impl PlanSpec {
         Ok(())
     }
 
+    /// An expert-parallel group holds whole sequences.
+    fn check_cp(&self, model: &ModelSpec) -> Result<(), Invalid> {
+        let shared = self.tp.wide() * self.cp.wide();
+        if self.cp == Count::ONE || model.moe.is_none() || self.ep.wide().is_multiple_of(shared) {
+            return Ok(());
+        }
+        let message =
+            format!("ep {} for sequences that tp {} x cp {} = {shared} GPUs share", self.ep, self.tp, self.cp);
+        Err(Invalid::at("ep", message).help("let `ep` be a multiple of tp x cp"))
+    }
+
     /// The data-parallel size that fills exactly `gpus`.
     fn data_parallel(&self, gpus: u32) -> Result<u32, Invalid> {
-        let (tp, pp) = (self.tp, self.pp);
-        let replica = tp.wide() * pp.wide();
+        let (tp, cp, pp) = (self.tp, self.cp, self.pp);
+        let replica = tp.wide() * cp.wide() * pp.wide();
+        let named = if cp == Count::ONE { String::new() } else { format!(" x cp {cp}") };
         let cluster = u64::from(gpus);
         let fitting = cluster.is_multiple_of(replica).then_some(cluster / replica).filter(|dp| *dp > 0);
         let help = match fitting {
             Some(dp) => format!("dp {dp} would fit, or leave `dp` out"),
-            None => format!("tp x pp may be {}", listed(divisors(cluster))),
+            None if cp == Count::ONE => format!("tp x pp may be {}", listed(divisors(cluster))),
+            None => format!("tp x cp x pp may be {}", listed(divisors(cluster))),
         };
         match (self.dp, fitting) {
             (None, Some(dp)) => Ok(u32::try_from(dp).expect("a divisor of a number of GPUs")),
             (Some(dp), Some(fitting)) if dp.wide() == fitting => Ok(dp.get()),
             (Some(dp), _) => {
                 let used = replica * dp.wide();
-                let message = format!("tp {tp} x pp {pp} x dp {dp} = {used} GPUs, but the cluster has {gpus}");
+                let message = format!("tp {tp}{named} x pp {pp} x dp {dp} = {used} GPUs, but the cluster has {gpus}");
                 Err(Invalid::at("dp", message).help(help))
             }
             (None, None) => {
-                let message = format!("tp {tp} x pp {pp} = {replica} GPUs do not divide the {gpus} of the cluster");
+                let message =
+                    format!("tp {tp}{named} x pp {pp} = {replica} GPUs do not divide the {gpus} of the cluster");
                 Err(Invalid::at(if pp.get() > 1 { "pp" } else { "tp" }, message).help(help))
             }
         }
@@ -213,6 +234,11 @@ impl Plan {
         self.tp
     }
 
+    /// Groups of `tp` GPUs that share each sequence.
+    pub const fn cp(&self) -> u32 {
+        self.cp
+    }
+
     /// Pipeline stages.
     pub const fn pp(&self) -> u32 {
         self.pp
@@ -228,9 +254,14 @@ impl Plan {
         self.expert_tp
     }
 
-    /// Copies of the model without its experts.
+    /// Copies of the model without its experts; those that share sequences count each by itself.
     pub const fn dp(&self) -> u32 {
         self.dp
+    }
+
+    /// Copies that work on sequences of their own.
+    pub const fn replicas(&self) -> u32 {
+        self.dp / self.cp
     }
 
     /// Copies of busy experts in every layer.
@@ -421,6 +452,19 @@ mod tests {
         let (place, message, help) = finding(spec(4, 1, 1, None), 4, &model);
         assert_eq!((place.as_str(), help.as_str()), ("tp", "tp may be 1 or 2"));
         assert_eq!(message, "`tp = 4` neither divides nor repeats evenly the 6 key-value heads of Llama-3.1-70B");
+    }
+
+    #[test]
+    fn context_parallelism_copies_weights_and_shares_sequences() {
+        let (dense, moe) = (published::llama3_1_70b(), published::deepseek_v3());
+        let with = |cp, spec| PlanSpec { cp: count(cp), ..spec };
+        let plan = with(4, spec(8, 2, 1, None)).check(128, &dense).expect("a plan");
+        assert_eq!((plan.dp(), plan.replicas(), plan.gpus()), (8, 2, 128));
+        let (place, message, help) = finding(with(3, spec(8, 2, 1, Some(2))), 128, &dense);
+        assert_eq!((place.as_str(), help.as_str()), ("dp", "tp x cp x pp may be 1, 2, 4, 8, 16, 32, 64 or 128"));
+        assert_eq!(message, "tp 8 x cp 3 x pp 2 x dp 2 = 96 GPUs, but the cluster has 128");
+        let (place, message, _) = finding(with(4, spec(1, 1, 2, None)), 8, &moe);
+        assert_eq!((place.as_str(), message.as_str()), ("ep", "ep 2 for sequences that tp 1 x cp 4 = 4 GPUs share"));
     }
 
     #[test]

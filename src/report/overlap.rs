@@ -6,7 +6,7 @@ use crate::id::{LinkId, StreamId};
 use crate::timeline::{Place, Span, Timeline};
 use crate::topology::{Cluster, LinkKind};
 use crate::units::Time;
-use crate::workload::Work;
+use crate::workload::{Phase, Work};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,9 @@ const LAYERS_MANY: u32 = 4;
 pub struct Overlap {
     /// What it shows.
     pub title: String,
+    /// Whether it shows a chunk of training, whose micro-batches are a forward pass and a backward pass.
+    #[serde(default)]
+    pub passes: bool,
     /// The whole, then a part of it.
     pub panels: Vec<Panel>,
 }
@@ -112,8 +115,23 @@ impl Overlap {
         if !whole {
             panels.extend(large(&shown, &rows));
         }
-        Some(Overlap { title: title.to_owned(), panels })
+        let passes = shown.iter().any(|span| goes_back(span.label.phase));
+        Some(Overlap { title: title.to_owned(), passes, panels })
     }
+}
+
+/// Whether a phase belongs to the backward pass of a chunk.
+fn goes_back(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::CombineBackward
+            | Phase::FfnBackward
+            | Phase::DispatchBackward
+            | Phase::FfnWeights
+            | Phase::AttentionBackward
+            | Phase::AttentionWeights
+            | Phase::HeadBackward
+    )
 }
 
 fn layers(spans: &[&Span]) -> u32 {

@@ -27,7 +27,7 @@ impl Overlap {
         let panel = |panel: &Panel| HEAD + ROW * panel.rows.len() as i32 + FOOT;
         let height = TITLE + LEGEND + self.panels.iter().map(panel).sum::<i32>();
         sheet(WIDTH, height, &self.title, |sheet| {
-            legend(sheet, &self.panels);
+            legend(sheet, self);
             let mut top = TITLE + LEGEND;
             for each in &self.panels {
                 draw(sheet, each, top);
@@ -37,21 +37,36 @@ impl Overlap {
     }
 }
 
-/// What a colour stands for, and the colour, in the order of the legend.
-fn color(what: &What) -> (String, RGBColor) {
-    let second = what.micro_batch % 2 == 1;
-    let of = |name: &str| match what.micro_batch {
-        0 => name.to_owned(),
-        n => format!("{name}, micro-batch {}", n + 1),
+/// What a colour of the legend stands for; the micro-batches of a chunk of training are its passes.
+fn name(what: &What, passes: bool) -> String {
+    let of = |name: &str| match (passes, what.micro_batch) {
+        (true, 0) => format!("forward {name}"),
+        (true, _) => format!("backward {name}"),
+        (false, 0) => name.to_owned(),
+        (false, n) => format!("{name}, micro-batch {}", n + 1),
     };
     match what.kind {
-        // Of a pipeline, beside its chunks, whose colours stand for passes.
-        Kind::Computation if what.phase == "optimizer" => (what.phase.clone(), RED),
-        Kind::Computation => (of("computation"), if second { SKY } else { BLUE }),
-        Kind::Transfer => (of("transfer"), if second { AMBER } else { ORANGE }),
-        Kind::Software => ("communication software".to_owned(), VIOLET),
-        Kind::Host => ("host".to_owned(), INK),
-        Kind::Chunk => (what.phase.clone(), chunk_color(&what.phase)),
+        Kind::Computation if what.phase == OPTIMIZER => what.phase.clone(),
+        Kind::Computation => of("computation"),
+        Kind::Transfer => of("transfer"),
+        Kind::Software => "communication software".to_owned(),
+        Kind::Host => "host".to_owned(),
+        Kind::Chunk => what.phase.clone(),
+    }
+}
+
+/// A phase of a pipeline beside its chunks, whose colours stand for passes.
+const OPTIMIZER: &str = "optimizer";
+
+fn color(what: &What) -> RGBColor {
+    let second = what.micro_batch % 2 == 1;
+    match what.kind {
+        Kind::Computation if what.phase == OPTIMIZER => RED,
+        Kind::Computation => [BLUE, SKY][usize::from(second)],
+        Kind::Transfer => [ORANGE, AMBER][usize::from(second)],
+        Kind::Software => VIOLET,
+        Kind::Host => INK,
+        Kind::Chunk => chunk_color(&what.phase),
     }
 }
 
@@ -67,10 +82,10 @@ fn chunk_color(phase: &str) -> RGBColor {
     }
 }
 
-fn legend(sheet: &mut Sheet, panels: &[Panel]) {
+fn legend(sheet: &mut Sheet, overlap: &Overlap) {
     let mut shown: BTreeMap<&What, (String, RGBColor)> = BTreeMap::new();
-    for busy in panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.busy) {
-        shown.entry(&busy.what).or_insert_with(|| color(&busy.what));
+    for busy in overlap.panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.busy) {
+        shown.entry(&busy.what).or_insert_with(|| (name(&busy.what, overlap.passes), color(&busy.what)));
     }
     let mut entries: Vec<(String, RGBColor)> = Vec::new();
     for entry in shown.into_values() {
@@ -105,7 +120,7 @@ fn draw(sheet: &mut Sheet, panel: &Panel, top: i32) {
         sheet.text((LEFT - 10, middle), 13, INK, Side::Right, &row.name);
         for busy in &row.busy {
             let (from, until) = (at(busy.from_us), at(busy.until_us));
-            sheet.bar((from, middle - BAR / 2), (until.max(from + 1), middle + BAR / 2), color(&busy.what).1);
+            sheet.bar((from, middle - BAR / 2), (until.max(from + 1), middle + BAR / 2), color(&busy.what));
         }
         for busy in &row.busy {
             label(sheet, busy, (at(busy.from_us), at(busy.until_us)), middle);
@@ -123,7 +138,7 @@ fn short(time: f64) -> String {
 fn label(sheet: &mut Sheet, busy: &Busy, (from, until): (i32, i32), y: i32) {
     let text = &busy.what.phase;
     if !text.is_empty() && LETTER * text.len() as i32 + 6 <= until - from {
-        let color = color(&busy.what).1;
+        let color = color(&busy.what);
         let ink = if color == SKY || color == AMBER { INK } else { WHITE };
         sheet.text(((from + until) / 2, y), 11, ink, Side::Center, text);
     }

@@ -59,6 +59,10 @@ impl<'a> Deployment<'a> {
             let message = format!("pp = {}: a step of inference is not split into pipeline stages", plan.pp());
             return Err(Invalid::at("parallelism.pp", message).help("use `pp = 1`, and more `ep` or `tp`"));
         }
+        if plan.cp() > 1 {
+            let message = format!("cp = {}: only sequences that are trained are cut over GPUs", plan.cp());
+            return Err(Invalid::at("parallelism.cp", message).help("leave `cp` out, and use more `tp` or `dp`"));
+        }
         Ok(Deployment { scenario, cluster, model, precision, plan })
     }
 

@@ -158,12 +158,17 @@ impl<'a> Job<'a> {
             let message = format!("experts cut over {} GPUs are not trained", plan.expert_tp());
             return refuse("parallelism.expert_tp", message, "leave `expert_tp` out");
         }
-        let per_micro_batch = u64::from(plan.dp()) * spec.micro_batch.wide();
+        let pieces = if plan.cp() > 1 { 2 * u64::from(plan.cp()) } else { 1 };
+        if !spec.sequence.wide().is_multiple_of(pieces * u64::from(plan.tp())) {
+            let message = format!("{} tokens in {pieces} pieces for tp {} GPUs each", spec.sequence, plan.tp());
+            return refuse("workload.training.sequence", message, "every GPU needs as many tokens");
+        }
+        let per_micro_batch = u64::from(plan.replicas()) * spec.micro_batch.wide();
         if !spec.global_batch.wide().is_multiple_of(per_micro_batch) {
             let message = format!(
                 "{} sequences for {} replicas with micro-batches of {}",
                 spec.global_batch,
-                plan.dp(),
+                plan.replicas(),
                 spec.micro_batch
             );
             return refuse("workload.training.global_batch", message, "every replica needs as many micro-batches");
@@ -201,7 +206,7 @@ impl<'a> Job<'a> {
     fn memory(&self) -> Result<Memory, Invalid> {
         let rank = |rank| RankLoad { stages: self.stages(rank), kept: self.schedule.kept(rank) };
         let load = TrainingLoad {
-            micro_batch_tokens: self.spec.micro_batch.wide() * self.spec.sequence.wide(),
+            micro_batch_tokens: self.spec.micro_batch.wide() * self.spec.sequence.wide() / u64::from(self.plan.cp()),
             stages: self.schedule.stages(),
             ranks: (0..self.plan.pp()).map(rank).collect(),
             copies: self.copies(),
@@ -218,7 +223,8 @@ impl<'a> Job<'a> {
 
     /// What a GPU hands to the next stage: its part of the hidden states.
     fn handed_over(&self) -> Bytes {
-        let tokens = self.spec.micro_batch.wide() * self.spec.sequence.wide() / u64::from(self.plan.tp());
+        let shared = u64::from(self.plan.tp() * self.plan.cp());
+        let tokens = self.spec.micro_batch.wide() * self.spec.sequence.wide() / shared;
         let precision = self.scenario.precision.unwrap_or_default();
         precision.activations.bytes(tokens * self.model.hidden.wide())
     }

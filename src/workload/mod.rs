@@ -29,9 +29,9 @@ pub use serving::{
     Requests, ServingSpec, TraceRow,
 };
 pub use training::{
-    Action, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring, Schedule,
-    ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Uneven, Unit, Update, UpdateSoftware,
-    stages, training_traffic,
+    Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,
+    Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec, TrainingTraffic, Uneven, Unit, Update,
+    UpdateSoftware, stages, training_traffic,
 };
 
 use crate::id::OpId;

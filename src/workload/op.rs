@@ -54,6 +54,8 @@ pub enum Phase {
     DenseFfn,
     /// All-reduce between tensor-parallel ranks.
     TensorParallel,
+    /// Keys, values and their gradients travel between those that share a sequence.
+    ContextParallel,
     /// Output head and sampling.
     Head,
     /// A collective or transfer of its own.
@@ -94,7 +96,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which a step meets them.
-    pub const ALL: [Phase; 27] = [
+    pub const ALL: [Phase; 28] = [
         Phase::Embedding,
         Phase::Attention,
         Phase::Gate,
@@ -104,6 +106,7 @@ impl Phase {
         Phase::Combine,
         Phase::DenseFfn,
         Phase::TensorParallel,
+        Phase::ContextParallel,
         Phase::Head,
         Phase::Collective,
         Phase::CombineBackward,
@@ -136,6 +139,7 @@ impl Phase {
             Phase::Combine => "combine",
             Phase::DenseFfn => "dense ffn",
             Phase::TensorParallel => "tensor parallel",
+            Phase::ContextParallel => "context parallel",
             Phase::Head => "head",
             Phase::Collective => "collective",
             Phase::CombineBackward => "combine backward",

@@ -243,6 +243,22 @@ fn prefill_grows_with_requests_queries_and_context_without_jumps() {
 }
 
 #[test]
+fn earlier_keys_cost_gradients_what_their_pairs_do() {
+    for name in GPUS {
+        let attention = attention(name);
+        let time = |context| {
+            let shape = PrefillAttention { context, ..full(1, 8192, 128, Pass::Backward) };
+            attention.prefill(&shape).time.as_secs()
+        };
+        // A square beside a triangle, and three squares beside it.
+        for (squares, pairs) in [(1, 3.0), (3, 7.0)] {
+            let ratio = time(squares * 8192) / time(0);
+            assert!((0.93 * pairs..1.03 * pairs).contains(&ratio), "{name}, {squares}: {ratio:.3}");
+        }
+    }
+}
+
+#[test]
 fn fewer_sms_are_never_faster() {
     for name in GPUS {
         let attention = attention(name);

@@ -368,6 +368,63 @@ fn a_dense_model_trains_at_the_rate_of_its_kernels_and_its_pipeline() {
     assert!(pipeline <= slowest * (micro_batches + ranks - 1) + hop * (2 * (ranks + micro_batches)), "{pipeline}");
 }
 
+/// Four layers on 32 GPUs, with sequences long enough for attention to matter.
+const LONG: [&str; 5] = [
+    "nodes=4",
+    "parallelism.pp=2",
+    "model.layers=4",
+    "workload.training.global_batch=8",
+    "workload.training.sequence=32768",
+];
+
+#[test]
+fn groups_that_share_sequences_halve_the_work_and_gather_keys_and_values() {
+    let dense = "training/llama405b_h100_1f1b.toml";
+    let whole = run(dense, &LONG);
+    let shared = run(dense, &[&LONG[..], &["parallelism.cp=2"]].concat());
+    let (one, two) = (training(&whole), training(&shared));
+    // As many GPUs take as many sequences, one after the other instead of side by side.
+    assert_eq!(two.ranks[0].counts[0], 2 * one.ranks[0].counts[0]);
+    for (one, two) in one.chunks.iter().zip(&two.chunks) {
+        assert_eq!(one.name, two.name);
+        let part = two.computing / one.computing;
+        // Half of all rows and half of the causal half of the scores; gradients of the embedding, rounding to tiles and launches stay.
+        assert!((0.49..0.56).contains(&part), "{}: {part}", one.name);
+    }
+    let Some(part) = &shared.part else { panic!("a step has chunks") };
+    assert!(part.name.starts_with("B of"), "{}", part.name);
+    let sent = part.timeline.spans.iter().filter(|span| span.label.phase == Phase::ContextParallel);
+    let bytes: u64 = sent.map(|span| if let Work::Send { bytes, .. } = span.work { bytes.get() } else { 0 }).sum();
+    // In each of two layers the keys and values of 16,384 tokens leave, one head of 128 values each in BF16, and then their gradients.
+    assert_eq!(bytes, 2 * 2 * 16_384 * 2 * 128 * 2);
+}
+
+#[test]
+fn one_group_that_shares_a_sequence_stands_for_all() {
+    let sets = [&LONG[..], &["parallelism.cp=2"]].concat();
+    let folded = run("training/llama405b_h100_1f1b.toml", &sets);
+    let unfolded = run("training/llama405b_h100_1f1b.toml", &[&sets[..], &["symmetry=unfold"]].concat());
+    assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None));
+    let (one, all) = (training(&folded), training(&unfolded));
+    assert_eq!((one.step, &one.ranks), (all.step, &all.ranks));
+}
+
+#[test]
+fn exchanges_that_take_their_turn_hide_behind_nothing() {
+    let of = |beside: &str| {
+        let beside = format!("workload.training.beside_exchanges=\"{beside}\"");
+        training(&run(STEP, &["workload.training.schedule=one_f_one_b", &beside])).clone()
+    };
+    let (hidden, exposed) = (of("independent"), of("nothing"));
+    for (hidden, exposed) in hidden.chunks.iter().zip(&exposed.chunks) {
+        assert_eq!((&hidden.name, hidden.computing), (&exposed.name, exposed.computing));
+        assert_eq!(exposed.exposed, exposed.communicating, "{}", exposed.name);
+        let added = exposed.time - hidden.time;
+        assert!(added <= exposed.exposed - hidden.exposed + Duration::from_ns(1000), "{}", exposed.name);
+    }
+    assert!(hidden.step < exposed.step);
+}
+
 #[test]
 fn bubbles_of_given_times_are_those_of_the_formulas() {
     for (schedule, ranks) in [("one_f_one_b", 1), ("zb1p", 1), ("dual_pipe", 1), ("dual_pipe_v", 2)] {

@@ -77,8 +77,10 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     let waits = waits.collect::<Vec<_>>();
     let title = "What it waited for: the critical path (orange: communication)";
     body.figure("waits", title, bars(title, &waits));
+    // Some phases compute and send.
+    let both = |phase: &str| run.phases.iter().filter(|row| row.phase == phase).count() > 1;
     let busy = run.phases.iter().map(|row| Bar {
-        name: row.phase.clone(),
+        name: if both(&row.phase) { format!("{} ({})", row.phase, row.kind) } else { row.phase.clone() },
         value: row.busy_us,
         label: duration(row.busy_us),
         color: if row.kind == "communication" { ORANGE } else { BLUE },

@@ -101,15 +101,15 @@ impl<'a> Chunks<'a> {
         (rows, part)
     }
 
-    /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the tensor-parallel group.
+    /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the GPUs that share sequences with it.
     fn group(&self, rank: u32) -> Vec<DeviceId> {
         let plan = self.job.plan;
         let first = plan.rank(0, 0, rank);
         let gpu = |rank: crate::id::Rank| self.cluster.gpus[rank.index()];
-        if plan.ep() > plan.tp() {
+        if plan.ep() > plan.tp() * plan.cp() {
             plan.ep_group(first).map(gpu).collect()
         } else {
-            plan.tp_group(first).map(gpu).collect()
+            plan.sequence_group(first).map(gpu).collect()
         }
     }
 
@@ -121,7 +121,10 @@ impl<'a> Chunks<'a> {
             let node = rank - rank % per_node;
             let inside = (1..per_node).map(|turn| node + (rank + turn) % per_node);
             let across = (1..group.len() / per_node).map(|hop| (rank + hop * per_node) % group.len());
-            let peers: Vec<usize> = inside.chain(across).collect();
+            // The way round those that share sequences counts, too: it is as slow as the longest of its hops.
+            let (stride, shared) = (self.job.plan.tp() as usize, (self.job.plan.tp() * self.job.plan.cp()) as usize);
+            let next = (shared > stride).then(|| rank - rank % shared + (rank + stride) % shared);
+            let peers: Vec<usize> = inside.chain(across).chain(next).collect();
             let mut profile: Profile = peers
                 .into_iter()
                 .map(|peer| {
@@ -166,7 +169,7 @@ impl<'a> Chunks<'a> {
         let sms = Count::new(spec.communication_sms)?;
         let precision = scenario.precision.unwrap_or_default();
         let format = |dtype, scale_group| RowFormat { dtype, scale_group, scale: Dtype::Fp32 };
-        let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp());
+        let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp() * plan.cp());
         let spec = MoeExchangeSpec {
             kernels: ExchangeKernels::Normal,
             tokens_per_gpu: u32::try_from(tokens).ok().and_then(Count::new)?,
@@ -256,7 +259,7 @@ impl<'a> Chunks<'a> {
     fn loads(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> (Vec<Loads>, f64) {
         let Job { spec, model, plan, .. } = *self.job;
         let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
-        let sequences = group.len() as u64 / u64::from(plan.tp()) * spec.micro_batch.wide();
+        let sequences = group.len() as u64 / u64::from(plan.tp() * plan.cp()) * spec.micro_batch.wide();
         let holders = plan.ep() as usize;
         let experts = moe.routed_experts.wide().div_ceil(holders as u64);
         let uneven = Uneven::new(spec.load_spread, holders, experts, sequences);
@@ -319,11 +322,13 @@ impl<'a> Chunks<'a> {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),
             tp: u64::from(plan.tp()),
+            cp: u64::from(plan.cp()),
             sequences: spec.micro_batch.wide(),
             length: spec.sequence.wide(),
             recompute: spec.recompute,
             casts: spec.casts,
             loss: spec.loss,
+            beside_exchanges: spec.beside_exchanges,
             skew: spec.skew,
             experts: u64::from(plan.experts_per_gpu(model)),
             loads,

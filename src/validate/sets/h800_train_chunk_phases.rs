@@ -16,7 +16,9 @@ use crate::run::simulate_chunk;
 use crate::scenario::{MatrixKernels, Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::units::{Count, Duration, Fraction, Time};
-use crate::workload::{CastChoice, ChunkWork, LossChoice, Phase, ScheduleSpec, StageShape, TrainingSpec};
+use crate::workload::{
+    BesideExchanges, CastChoice, ChunkWork, LossChoice, Phase, ScheduleSpec, StageShape, TrainingSpec,
+};
 use serde::Deserialize;
 
 /// GPUs of the group, and how many of them share a node.
@@ -89,6 +91,7 @@ impl Row {
             mtp: false,
             casts: CastChoice::Separate,
             loss: LossChoice::Unfused,
+            beside_exchanges: BesideExchanges::Independent,
             skew: SKEW,
             // Routing was balanced.
             load_spread: Fraction::ZERO,

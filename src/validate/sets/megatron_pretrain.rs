@@ -2,10 +2,11 @@
 //!
 //! `gbs` sequences of `seq_len` tokens make a step, in micro-batches of `mbs`; `tp`, `pp`, `cp` and `ep` are the plan, and `vp` the
 //! model chunks of a pipeline rank (`n/a` for one). A cell may hold a second figure in parentheses, for another setting of the same row: the
-//! first one counts. Replicas take what GPUs `tp` and `pp` leave. An empty `precision` is taken as FP8, in which the recipes of these models run.
+//! first one counts. Replicas take what GPUs `tp`, `cp` and `pp` leave. An empty `precision` is taken as FP8, in which the recipes of these models run.
 //!
 //! What the table does not say, from the recipes: interleaved 1F1B; stages of as many layers as they must have, the last
 //! with what is left beside the head and multi-token prediction; narrow operands by Transformer Engine; norms, up-projections of MLA and activations computed again;
+//! exchanges hide behind nothing where recipes do not say that they overlap;
 //! multi-token prediction is trained unless the name says `w/o MTP`; tokens travel in BF16; FP32 gradients, BF16 moments.
 
 use super::super::context::Deployed;
@@ -18,14 +19,18 @@ use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::scenario::WorkloadSpec;
 use crate::units::{Count, Duration, Fraction};
-use crate::workload::{CastChoice, LossChoice, ScheduleSpec, TrainingSpec};
+use crate::workload::{BesideExchanges, CastChoice, LossChoice, ScheduleSpec, TrainingSpec};
 use serde::Deserialize;
 
 /// SMs of the kernels that exchange tokens, as DeepEP sets them by default.
 const EXCHANGE_SMS: u32 = 20;
 
+/// The first release whose recipes overlap exchanges in a rack.
+const FIRST_OVERLAPPED: &str = "26.06";
+
 #[derive(Deserialize)]
 pub(super) struct Row {
+    release: String,
     model: String,
     system: String,
     gpus: u32,
@@ -71,6 +76,17 @@ impl Row {
         Ok(PrecisionSpec { weights: operands, experts: operands, operands, ..PrecisionSpec::all(Dtype::Bf16) })
     }
 
+    /// Recipes overlap exchanges (`moe_a2a_overlap`) between nodes, and in a rack with MXFP8 since release 26.06.
+    fn beside_exchanges(&self) -> BesideExchanges {
+        let in_a_rack = self.system.to_lowercase().contains("gb200");
+        let narrow = self.precision.as_deref().is_some_and(|name| name.to_lowercase().contains("mx"));
+        if in_a_rack && !(narrow && self.release.as_str() >= FIRST_OVERLAPPED) {
+            BesideExchanges::Nothing
+        } else {
+            BesideExchanges::Independent
+        }
+    }
+
     fn training(&self) -> Result<TrainingSpec, Skip> {
         let chunks = count(&self.vp)?;
         let interleaved = chunks > Count::ONE && number(&self.pp)? > 1;
@@ -85,6 +101,7 @@ impl Row {
             mtp: !self.model.contains("w/o MTP"),
             casts: CastChoice::Joint,
             loss: LossChoice::Fused,
+            beside_exchanges: self.beside_exchanges(),
             skew: Duration::ZERO,
             load_spread: Fraction::ZERO,
             optimizer: Default::default(),
@@ -108,9 +125,6 @@ impl Row {
         let system = context.system(&self.system)?;
         // Remarks on the run follow the name.
         let model = context.model(self.model.split('(').next().unwrap_or_default().trim())?;
-        if number(&self.cp)? > 1 {
-            return Err(Skip::because("context parallelism is not modelled"));
-        }
         if self.fsdp.as_deref().is_some_and(|cell| matches!(cell, "1" | "1.0")) {
             return Err(Skip::because("fully sharded weights are not modelled"));
         }
@@ -121,6 +135,7 @@ impl Row {
         let workload = WorkloadSpec::Training(self.training()?);
         let plan = PlanSpec {
             tp: count(&self.tp)?,
+            cp: count(&self.cp)?,
             pp: count(&self.pp)?,
             last_stage_layers,
             ep: if model.moe.is_some() { count(&self.ep)? } else { Count::ONE },

@@ -9,7 +9,7 @@ mod between;
 mod turns;
 
 use super::kernels::{Load, Training};
-use super::spec::{CastChoice, LossChoice};
+use super::spec::{BesideExchanges, CastChoice, LossChoice};
 use super::stage::{Block, StageShape};
 use super::uneven::Loads;
 use super::wire::TrainingTraffic;
@@ -53,7 +53,9 @@ pub struct Chunk {
     pub precision: PrecisionSpec,
     /// GPUs of a tensor-parallel group; they are neighbours in rank order.
     pub tp: u64,
-    /// Sequences of a micro-batch on one tensor-parallel group.
+    /// Tensor-parallel groups that share each sequence, neighbours as well.
+    pub cp: u64,
+    /// Sequences of a micro-batch that they share.
     pub sequences: u64,
     /// Tokens per sequence.
     pub length: u64,
@@ -63,6 +65,8 @@ pub struct Chunk {
     pub casts: CastChoice,
     /// How the loss is computed.
     pub loss: LossChoice,
+    /// What goes on beside exchanges where no other pass does.
+    pub beside_exchanges: BesideExchanges,
     /// How long a GPU waits for those that it exchanges tokens with, on average.
     pub skew: Duration,
     /// Routed experts on a GPU.
@@ -131,6 +135,8 @@ struct Lowering<'a> {
     backward: Front,
     /// What the next all-to-all waits for: the one before it.
     exchanged: Front,
+    /// What was computed last, where all-to-alls wait for that and kernels for all-to-alls.
+    computed: Front,
     number: [u32; 2],
     /// Streams of communication software.
     channels: Streams,
@@ -141,18 +147,19 @@ impl<'a> Lowering<'a> {
         let stream = |rank: usize| Stream { device: chunk.gpus[rank], rank, name: "compute" };
         let streams: Vec<StreamId> = chunk.simulated.iter().map(|&rank| graph.stream(stream(rank))).collect();
         let shapes = Shapes { model: &chunk.model, precision: &chunk.precision, tp: chunk.tp };
-        let own = chunk.sequences * chunk.length / chunk.tp;
+        let own = chunk.sequences * chunk.length / chunk.tp / chunk.cp;
         let visits = chunk.model.moe.as_ref().map_or(0, |moe| moe.experts_per_token.wide());
         let load = Load {
             sequences: chunk.sequences,
             length: chunk.length,
+            cp: chunk.cp,
             experts: chunk.experts,
             rows: own * visits,
             received: chunk.traffic.map_or(0, |traffic| traffic.received(own)),
         };
         let kernels = Training { shapes, load, recompute: chunk.recompute, casts: chunk.casts, loss: chunk.loss };
         let nothing = vec![Vec::new(); streams.len()];
-        let (forward, backward, exchanged) = (nothing.clone(), nothing.clone(), nothing);
+        let (forward, backward, exchanged, computed) = (nothing.clone(), nothing.clone(), nothing.clone(), nothing);
         Lowering {
             chunk,
             kernels,
@@ -161,6 +168,7 @@ impl<'a> Lowering<'a> {
             forward,
             backward,
             exchanged,
+            computed,
             number: [0; 2],
             channels: Streams::new(),
         }
@@ -239,8 +247,11 @@ impl<'a> Lowering<'a> {
                 }
                 let gradients = self.combine_backward(side, block);
                 self.ffn_input(side, block, gradients);
+                if with_weights && self.in_turn() {
+                    self.ffn_weights(side, block);
+                }
                 self.dispatch_backward(side, block);
-                if with_weights {
+                if with_weights && !self.in_turn() {
                     self.ffn_weights(side, block);
                 }
                 self.attention_input(side);
@@ -281,7 +292,10 @@ impl<'a> Lowering<'a> {
     }
 
     fn attention_forward(&mut self, side: Side) {
-        self.step(side, Phase::Attention, &self.kernels.attention_forward());
+        let [projections, rest] = self.kernels.attention_forward();
+        self.step(side, Phase::Attention, &projections);
+        self.over_cp(side);
+        self.step(side, Phase::Attention, &rest);
         self.over_tp(side);
     }
 
@@ -355,7 +369,12 @@ impl<'a> Lowering<'a> {
         if self.chunk.model.moe.is_some() {
             self.step(side, Phase::AttentionBackward, &self.kernels.gate_backward());
         }
-        self.step(side, Phase::AttentionBackward, &self.kernels.attention_input());
+        let [again, gradients, rest] = self.kernels.attention_input();
+        self.step(side, Phase::AttentionBackward, &again);
+        self.over_cp(side);
+        self.step(side, Phase::AttentionBackward, &gradients);
+        self.over_cp(side);
+        self.step(side, Phase::AttentionBackward, &rest);
         self.over_tp(side);
     }
 
@@ -388,8 +407,18 @@ impl<'a> Lowering<'a> {
         self.compute(side, phase, kernels, &nothing);
     }
 
+    /// Whether exchanges take their turn among kernels.
+    fn in_turn(&self) -> bool {
+        let alone = !matches!(self.chunk.work, ChunkWork::Overlapped { .. });
+        alone && self.chunk.beside_exchanges == BesideExchanges::Nothing
+    }
+
     fn compute(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>], after: &Front) -> Front {
         let label = label(phase, side);
+        let mut after = after.clone();
+        if self.in_turn() {
+            join(&mut after, self.exchanged.clone());
+        }
         let chain = |graph: &mut OpGraph, stream: StreamId, kernels: &Vec<Kernel>, after: &Vec<OpId>| {
             let mut after = after.clone();
             for &kernel in kernels {
@@ -398,8 +427,10 @@ impl<'a> Lowering<'a> {
             }
             after
         };
-        let gpus = self.streams.iter().zip(kernels).zip(after);
-        gpus.map(|((&stream, kernels), after)| chain(self.graph, stream, kernels, after)).collect()
+        let gpus = self.streams.iter().zip(kernels).zip(&after);
+        let done: Front = gpus.map(|((&stream, kernels), after)| chain(self.graph, stream, kernels, after)).collect();
+        self.computed.clone_from(&done);
+        done
     }
 }
 

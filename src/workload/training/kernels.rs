@@ -25,6 +25,8 @@ pub(super) struct Load {
     pub sequences: u64,
     /// Tokens per sequence.
     pub length: u64,
+    /// Groups of GPUs that share each sequence.
+    pub cp: u64,
     /// Routed experts on a GPU.
     pub experts: u64,
     /// Rows that they work on.
@@ -56,8 +58,9 @@ impl<'a> Training<'a> {
 }
 
 impl Training<'_> {
+    /// Tokens of a tensor-parallel group: its part of each sequence.
     fn tokens(&self) -> u64 {
-        self.load.sequences * self.load.length
+        self.load.sequences * self.load.length / self.load.cp
     }
 
     /// Tokens whose hidden states one GPU of a tensor-parallel group holds between products.
@@ -140,34 +143,51 @@ impl Training<'_> {
         even(values(self.own_tokens(), self.shapes.hidden(), Dtype::Bf16))
     }
 
-    fn attention(&self, pass: Pass) -> Kernel {
-        let (heads, kv_heads, key_dim, value_dim) = match &self.shapes.model.attention {
+    /// Heads, heads of keys and values, values of a key and of a value.
+    fn heads(&self) -> [u64; 4] {
+        match &self.shapes.model.attention {
             AttentionSpec::Mla(mla) => {
                 let heads = mla.heads.wide() / self.shapes.tp;
-                (heads, heads, mla.qk_head_dim(), mla.v_head_dim.wide())
+                [heads, heads, mla.qk_head_dim(), mla.v_head_dim.wide()]
             }
             AttentionSpec::Gqa(gqa) => {
                 let dim = gqa.head_dim.wide();
-                (gqa.heads.wide() / self.shapes.tp, gqa.kv_heads.wide().div_ceil(self.shapes.tp), dim, dim)
+                [gqa.heads.wide() / self.shapes.tp, gqa.kv_heads.wide().div_ceil(self.shapes.tp), dim, dim]
             }
-        };
-        let Load { sequences, length, .. } = self.load;
-        Kernel::PrefillAttention(PrefillAttention {
-            requests: sequences,
-            queries: length,
-            context: 0,
-            heads,
-            key_heads: kv_heads,
-            key_dim,
-            value_dim,
-            latent: false,
-            operands: Dtype::Bf16,
-            pass,
-        })
+        }
     }
 
-    /// Norm, projections, attention, output projection.
-    pub fn attention_forward(&self) -> Vec<Kernel> {
+    /// Attention over whole sequences; where groups share them, over the first of `2 cp` pieces and over the last, which together have as much to
+    /// do as any other two at equal distance from the ends.
+    fn attention(&self, pass: Pass) -> Vec<Kernel> {
+        let [heads, key_heads, key_dim, value_dim] = self.heads();
+        let Load { sequences, length, cp, .. } = self.load;
+        let piece = if cp == 1 { length } else { length / (2 * cp) };
+        let of_piece = |context| {
+            Kernel::PrefillAttention(PrefillAttention {
+                requests: sequences,
+                queries: piece,
+                context,
+                heads,
+                key_heads,
+                key_dim,
+                value_dim,
+                latent: false,
+                operands: Dtype::Bf16,
+                pass,
+            })
+        };
+        if cp == 1 { vec![of_piece(0)] } else { vec![of_piece(0), of_piece(length - piece)] }
+    }
+
+    /// Keys and values, or their gradients, of the tokens of a GPU.
+    pub fn keys_and_values(&self) -> Bytes {
+        let [_, key_heads, key_dim, value_dim] = self.heads();
+        values(self.tokens(), key_heads * (key_dim + value_dim), Dtype::Bf16)
+    }
+
+    /// Norm and projections, after which there are keys and values; attention and output projection.
+    pub fn attention_forward(&self) -> [Vec<Kernel>; 2] {
         let (tokens, hidden) = (self.tokens(), self.shapes.hidden());
         let mut kernels = vec![self.norm(self.own_tokens(), hidden)];
         let output = match &self.shapes.model.attention {
@@ -186,15 +206,15 @@ impl Training<'_> {
                 output
             }
         };
-        kernels.push(self.attention(Pass::Forward));
+        let mut rest = self.attention(Pass::Forward);
         // Kept for the backward pass in a narrower format (arXiv 2412.19437, section 3.3.3).
         if self.keeps_narrow() {
-            kernels.push(even(values(tokens, output.1, Dtype::Bf16)));
+            rest.push(even(values(tokens, output.1, Dtype::Bf16)));
         }
-        kernels.extend(self.forward(tokens, output));
+        rest.extend(self.forward(tokens, output));
         // The block's output is scaled before it joins the residual stream.
-        kernels.push(self.over_hidden());
-        kernels
+        rest.push(self.over_hidden());
+        [kernels, rest]
     }
 
     /// From the latents of MLA to queries, keys and values: norms, up-projections, rotary positions, copies into place.
@@ -212,8 +232,9 @@ impl Training<'_> {
         kernels
     }
 
-    /// Gradients of the attention block's input, with what is computed again and what gradients of weights will need.
-    pub fn attention_input(&self) -> Vec<Kernel> {
+    /// Gradients of the attention block's input, with what is computed again and what gradients of weights will need: until keys and values are
+    /// there again, until there are gradients of them, and the rest.
+    pub fn attention_input(&self) -> [Vec<Kernel>; 3] {
         let (tokens, hidden) = (self.tokens(), self.shapes.hidden());
         let row = |columns| values(tokens, columns, Dtype::Bf16);
         let mut kernels = vec![self.over_hidden(), self.norm_backward(self.own_tokens(), hidden), self.over_hidden()];
@@ -235,36 +256,39 @@ impl Training<'_> {
         if self.recompute == RecomputeSpec::Selective {
             kernels.extend(expanded.iter().flat_map(|sizes| self.expand(sizes)));
         }
-        kernels.extend(self.attention_backward(output.1));
+        let gradients = self.attention_backward(output.1);
+        let mut rest = Vec::new();
         for &projection in projections[..projections.len() - 1].iter().rev() {
-            kernels.extend(self.input(tokens, projection));
+            rest.extend(self.input(tokens, projection));
         }
         if let Some(sizes) = &expanded {
             // Rotary positions backward, and gradients of keys and values taken apart.
-            kernels.extend([sizes.queries, sizes.values, sizes.keys_plain].map(|columns| even(row(columns))));
-            kernels.extend([sizes.query_latent, sizes.latent].map(|columns| self.norm_backward(tokens, columns)));
+            rest.extend([sizes.queries, sizes.values, sizes.keys_plain].map(|columns| even(row(columns))));
+            rest.extend([sizes.query_latent, sizes.latent].map(|columns| self.norm_backward(tokens, columns)));
         }
         for (outputs, inputs) in projections {
-            kernels.extend(self.cast_transposed(tokens, outputs));
-            kernels.extend(self.cast_transposed(tokens, inputs));
+            rest.extend(self.cast_transposed(tokens, outputs));
+            rest.extend(self.cast_transposed(tokens, inputs));
         }
         if self.recompute == RecomputeSpec::Selective {
-            kernels.push(self.norm(self.own_tokens(), hidden));
+            rest.push(self.norm(self.own_tokens(), hidden));
         }
-        kernels.extend([self.over_hidden(), self.norm_backward(self.own_tokens(), hidden)]);
-        kernels
+        rest.extend([self.over_hidden(), self.norm_backward(self.own_tokens(), hidden)]);
+        [kernels, gradients, rest]
     }
 
     /// The attention kernel's gradient between the passes that prepare its sums in FP32 and round them.
     fn attention_backward(&self, output: u64) -> Vec<Kernel> {
-        let backward = self.attention(Pass::Backward);
-        let Kernel::PrefillAttention(shape) = backward else { unreachable!("made above") };
+        let [heads, _, key_dim, _] = self.heads();
         let rows = self.tokens();
-        let queries = |dtype| values(rows, shape.heads * shape.key_dim, dtype);
+        let queries = |dtype| values(rows, heads * key_dim, dtype);
         let prepare =
             Kernel::Elementwise { read: values(2 * rows, output, Dtype::Bf16), written: queries(Dtype::Fp32) };
         let round = Kernel::Elementwise { read: queries(Dtype::Fp32), written: queries(Dtype::Bf16) };
-        vec![prepare, backward, round]
+        let mut kernels = vec![prepare];
+        kernels.extend(self.attention(Pass::Backward));
+        kernels.push(round);
+        kernels
     }
 
     /// Gradients of the attention block's weights.

@@ -16,7 +16,7 @@ mod wire;
 
 pub use chunk::{Chunk, ChunkWork, ChunkWorkload};
 pub use schedule::{Action, Part, Schedule, ScheduleSpec, Unit, stages};
-pub use spec::{CastChoice, LossChoice, PipelineSpec, TrainingSpec};
+pub use spec::{BesideExchanges, CastChoice, LossChoice, PipelineSpec, TrainingSpec};
 pub use stage::StageShape;
 pub use step::{Step, StepWorkload};
 pub use uneven::{Loads, Uneven};

@@ -35,6 +35,9 @@ pub struct TrainingSpec {
     /// How the loss is computed from logits.
     #[serde(default)]
     pub loss: LossChoice,
+    /// What goes on beside exchanges of tokens in a chunk that overlaps no other.
+    #[serde(default)]
+    pub beside_exchanges: BesideExchanges,
     /// How far apart the GPUs that share experts come to an exchange, on average: each waits for all of them before data moves.
     #[serde(default)]
     pub skew: Duration,
@@ -65,6 +68,18 @@ pub enum CastChoice {
     Separate,
     /// Once for both directions, weights once per step, activations kept wide: NVIDIA Transformer Engine.
     Joint,
+}
+
+/// What goes on beside exchanges of tokens in a chunk that overlaps no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BesideExchanges {
+    /// What does not wait for them: shared experts, and gradients of weights, which come last.
+    #[default]
+    Independent,
+    /// Nothing: they take their turn among kernels, and gradients of weights theirs after those of inputs, as automatic differentiation
+    /// orders them.
+    Nothing,
 }
 
 /// How cross-entropy is computed from the logits of all tokens.

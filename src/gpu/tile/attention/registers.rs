@@ -133,13 +133,16 @@ pub(super) fn backward(machine: &Machine, shape: &Backward) -> Grid {
     let cycles = machine.product(ROWS, KEYS, depth, shape.operands) + machine.softmax(ROWS * KEYS, 0, LANES);
     let bytes = shape.operands.bits() / 8;
     let (both, queries) = (shape.key_dim + shape.value_dim, shape.queries.div_ceil(ROWS));
-    let blocks = (0..shape.queries.div_ceil(KEYS))
-        .map(|block| Group { blocks: shape.requests * shape.heads, tiles: queries - block * (KEYS / ROWS) });
+    let keys = shape.context + shape.queries;
+    // Earlier keys are seen by all queries.
+    let unseen = |block: u64| (block * KEYS).saturating_sub(shape.context) / ROWS;
+    let blocks = (0..keys.div_ceil(KEYS))
+        .map(|block| Group { blocks: shape.requests * shape.heads, tiles: queries - unseen(block) });
     Grid {
         groups: blocks.collect(),
         ends: Step {
             seconds: machine.spec.prefill.block.as_secs(),
-            hbm: (2 * KEYS.min(shape.queries) * both * bytes) as f64,
+            hbm: (2 * KEYS.min(keys) * both * bytes) as f64,
             port: (2 * KEYS * both * bytes) as f64,
         },
         tile: Step {

@@ -96,12 +96,14 @@ impl Shape {
     }
 }
 
-/// A backward pass, causal, without earlier keys.
+/// A backward pass, causal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backward {
     pub(super) requests: u64,
     pub(super) heads: u64,
     pub(super) queries: u64,
+    /// Keys before the first query.
+    pub(super) context: u64,
     pub(super) key_dim: u64,
     pub(super) value_dim: u64,
     pub(super) operands: Dtype,
@@ -109,7 +111,7 @@ pub(super) struct Backward {
 
 impl Backward {
     pub(super) fn new(kernel: &PrefillAttention) -> Backward {
-        let PrefillAttention { requests, heads, queries, key_dim, value_dim, .. } = *kernel;
-        Backward { requests, heads, queries, key_dim, value_dim, operands: Dtype::Bf16 }
+        let PrefillAttention { requests, heads, queries, context, key_dim, value_dim, .. } = *kernel;
+        Backward { requests, heads, queries, context, key_dim, value_dim, operands: Dtype::Bf16 }
     }
 }

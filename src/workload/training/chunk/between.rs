@@ -2,7 +2,7 @@
 //! tensor-parallel group.
 
 use super::{Chunk, Front, Lowering, Side, join, label};
-use crate::units::Duration;
+use crate::units::{Bytes, Duration};
 use crate::workload::collective::desk::Desk;
 use crate::workload::moe::{Direction, MoeExchange};
 use crate::workload::op::{Label, Op, Phase, Work};
@@ -14,6 +14,9 @@ impl Lowering<'_> {
         let Some(traffic) = self.chunk.traffic.filter(|_| self.chunk.gpus.len() > 1) else { return after.clone() };
         let mut ready = after.clone();
         join(&mut ready, self.exchanged.clone());
+        if self.in_turn() {
+            join(&mut ready, self.computed.clone());
+        }
         let label = label(phase, side);
         // Gradients go the ways that tokens went, in numbers that are known.
         let counts = phase == Phase::Dispatch;
@@ -58,19 +61,34 @@ impl Lowering<'_> {
 
     /// All-gather and reduce-scatter of the hidden states over the tensor-parallel group, as rings.
     pub(super) fn over_tp(&mut self, side: Side) {
-        let tp = self.chunk.tp as usize;
-        if tp == 1 {
+        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
+        let ring = Ring { phase: Phase::TensorParallel, stride: 1, members: self.chunk.tp as usize, rounds: 2, piece };
+        self.around(side, ring);
+    }
+
+    /// All-gather of keys and values, or reduce-scatter of their gradients, over the GPUs that share sequences, as a ring. Adding up what
+    /// comes is not charged.
+    pub(super) fn over_cp(&mut self, side: Side) {
+        let (stride, members) = (self.chunk.tp as usize, self.chunk.cp as usize);
+        let piece = self.kernels.keys_and_values();
+        self.around(side, Ring { phase: Phase::ContextParallel, stride, members, rounds: 1, piece });
+    }
+
+    /// Passes pieces on from member to member until each was at all of them, in every round; the pass goes on from the last.
+    fn around(&mut self, side: Side, ring: Ring) {
+        let Ring { phase, stride, members, rounds, piece } = ring;
+        if members == 1 {
             return;
         }
-        let label = label(Phase::TensorParallel, side);
-        let piece = self.chunk.precision.activations.bytes(self.chunk.model.hidden.wide() * self.kernels.own_tokens());
+        let label = label(phase, side);
         let tag = self.graph.collective();
         let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
         let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
-        for _ in 0..2 * (tp - 1) {
+        for _ in 0..rounds * (members - 1) {
             let mut received = vec![Vec::new(); held.len()];
             for (place, &rank) in self.chunk.simulated.iter().enumerate() {
-                let next = rank - rank % tp + (rank + 1) % tp;
+                let size = stride * members;
+                let next = rank - rank % size + (rank + stride) % size;
                 let work = Work::Send { from: self.chunk.gpus[rank], to: self.chunk.gpus[next], bytes: piece };
                 let sent = self.graph.push(Op { work, label, stream: None, collective: Some(tag) }, &held[place]);
                 received[if folded { place } else { next }].push(sent);
@@ -79,4 +97,14 @@ impl Lowering<'_> {
         }
         *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
     }
+}
+
+/// Pieces on their way round GPUs of a group that are `stride` apart.
+struct Ring {
+    phase: Phase,
+    stride: usize,
+    members: usize,
+    rounds: usize,
+    /// What each passes on at every step.
+    piece: Bytes,
 }
