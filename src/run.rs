@@ -7,6 +7,7 @@ mod build;
 mod exchange;
 mod inference;
 mod lower;
+mod notes;
 mod seen;
 mod serving;
 mod training;
@@ -26,7 +27,7 @@ use crate::metrics::{
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::Duration;
+use crate::units::{Duration, OutOfRange, within_range};
 use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
 use watch::Watcher;
 
@@ -62,7 +63,11 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
     let WorkloadSpec::Training(spec) = &scenario.workload else {
         return Err(Invalid::at("workload", "only a training step has chunks"));
     };
-    training::simulate_chunk(scenario, spec, work)
+    within_range(|| training::simulate_chunk(scenario, spec, work)).unwrap_or_else(|beyond| Err(too_large(beyond)))
+}
+
+fn too_large(beyond: OutOfRange) -> Invalid {
+    Invalid::at("", beyond.to_string()).help(beyond.hint())
 }
 
 /// Runs one experiment, and tells `observer` of the progress of its networks now and then.
@@ -70,22 +75,29 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
 /// # Errors
 /// As for [`simulate`].
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
-    let mut watcher = Watcher::new(observer);
+    let simulated = within_range(|| {
+        let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
+        Ok(Outcome { notes: notes::of(scenario), ..outcome })
+    });
+    simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
+}
+
+fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>) -> Result<Outcome, Invalid> {
     if let WorkloadSpec::Serving(spec) = &scenario.workload {
-        return serving::simulate(scenario, spec, known, &mut watcher);
+        return serving::simulate(scenario, spec, known, watcher);
     }
     let cluster = build::cluster(scenario)?;
     match &scenario.workload {
-        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster, &mut watcher),
-        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster, &mut watcher),
+        WorkloadSpec::Training(spec) => return training::simulate(scenario, spec, cluster, watcher),
+        WorkloadSpec::Pipeline(spec) => return training::simulate_pipeline(scenario, spec, cluster, watcher),
         _ => {}
     }
     let job = lower::job(scenario, &cluster, known)?;
     let mut workload = job.workload;
     let seen = job.seen.as_ref().unwrap_or(&cluster);
-    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, &mut watcher)?;
+    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None })
+    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None, notes: Vec::new() })
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.

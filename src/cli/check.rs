@@ -1,6 +1,6 @@
 //! `octoplane check`: the regression check of a pull request.
 
-use super::output::{say, say_json, write};
+use super::output::{note, say, say_json, write};
 use super::{Done, Ending};
 use clap::{Args, ValueEnum};
 use octoplane::check::{BaselineSpec, compare, find, inspect_all};
@@ -63,7 +63,7 @@ pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
         let verdicts = compare(&inspected, Some(&updated), complete);
         write(&file, updated.to_toml("schemas/baseline.schema.json").as_bytes())?;
         say(&verdicts.to_text())?;
-        eprintln!("{} files written to {}", updated.file.len(), file.display());
+        note(&format!("{} files written to {}", updated.file.len(), file.display()));
         return Ok(if verdicts.fails() { Done::Failed } else { Done::Answered });
     }
     let verdicts = compare(&inspected, baseline.as_ref(), complete);

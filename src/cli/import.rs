@@ -1,6 +1,6 @@
 //! `octoplane import`: descriptions of others as our TOML files.
 
-use super::output::{say, write};
+use super::output::{note, say, write};
 use super::{Done, Ending};
 use clap::{Args, Subcommand};
 use octoplane::model::huggingface::from_config;
@@ -20,7 +20,7 @@ enum What {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  octoplane import model config.json --name DeepSeek-V3 -o models/deepseek_v3.toml")]
+#[command(after_help = "Example:\n  octoplane import model config.json --name DeepSeek-V3 -o models/my_model.toml")]
 struct ModelArgs {
     /// The configuration
     config: PathBuf,
@@ -30,6 +30,9 @@ struct ModelArgs {
     /// The file to write [default: print it]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Overwrite that file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 pub(super) fn main(args: &ImportArgs) -> Ending {
@@ -42,8 +45,16 @@ pub(super) fn main(args: &ImportArgs) -> Ending {
     });
     let imported =
         from_config(&text, &name).map_err(|error| UserError::plain(format!("{}: {error}", args.config.display())))?;
+    if let Some(path) = args.output.as_ref().filter(|path| path.exists() && !args.force) {
+        let message = format!("{} is there already", path.display());
+        return Err(UserError::plain(format!("{message}\n  = help: give another name, or overwrite it with --force")));
+    }
+    imported.notes.iter().for_each(|text| note(&format!("note: {text}")));
     match &args.output {
-        Some(path) => write(path, imported.to_toml().as_bytes())?,
+        Some(path) => {
+            write(path, imported.to_toml().as_bytes())?;
+            note(&format!("written to {}", path.display()));
+        }
         None => say(&imported.to_toml())?,
     }
     Ok(Done::Answered)

@@ -82,10 +82,8 @@ enum Command {
     /// Turn descriptions of others into TOML files
     Import(import::ImportArgs),
     /// Print a completion script for a shell
-    #[command(hide = true)]
     Completions(manual::CompletionsArgs),
     /// Print the man page
-    #[command(hide = true)]
     Man,
 }
 
@@ -132,7 +130,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Done::Answered) => ExitCode::SUCCESS,
         Ok(Done::Failed) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("{error}");
+            output::note(&error.to_string());
             ExitCode::from(2)
         }
     }

@@ -1,6 +1,6 @@
 //! `octoplane new`: commented files to start from.
 
-use super::output::{say, write};
+use super::output::{note, say, write};
 use super::{Done, Ending};
 use clap::{Args, ValueEnum};
 use octoplane::scenario::UserError;
@@ -65,6 +65,6 @@ pub(super) fn main(args: &NewArgs, root: &Path) -> Ending {
     }
     write(&path, template.replace("{name}", name).as_bytes())?;
     say(&format!("{}\n", path.display()))?;
-    eprintln!("next: {}", next.replace("{}", &path.display().to_string()));
+    note(&format!("next: {}", next.replace("{}", &path.display().to_string())));
     Ok(Done::Answered)
 }

@@ -16,6 +16,11 @@ pub(super) fn say(text: &str) -> Result<(), UserError> {
     }
 }
 
+/// Tells whoever watches. Nobody may: a closed stderr is no error.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints a JSON value on lines of its own.
 pub(super) fn say_json(value: &serde_json::Value) -> Result<(), UserError> {
     say(&format!("{value:#}\n"))

@@ -1,6 +1,6 @@
 //! `octoplane report`: results as one page for a browser.
 
-use super::output::{say, write};
+use super::output::{note, say, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::inside::Inside;
@@ -62,7 +62,8 @@ pub(super) fn main(args: &ReportArgs) -> Ending {
     let only_pictures = args.svg.is_some() || args.png.is_some();
     if let Some(path) = args.html.as_ref().or(Some(&usual).filter(|_| !only_pictures)) {
         written(path, page(&results).as_bytes())?;
-        eprintln!("{} results on one page; open it in a browser", results.len());
+        let s = if results.len() == 1 { "" } else { "s" };
+        note(&format!("{} result{s} on one page; open it in a browser", results.len()));
     }
     Ok(Done::Answered)
 }

@@ -1,6 +1,6 @@
 //! `octoplane reproduce`: published figures, printed against simulated.
 
-use super::output::{say, say_json, write};
+use super::output::{note, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
@@ -50,7 +50,7 @@ pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     } else {
         say(&text)?
     }
-    eprintln!("tables and pictures kept in {}", args.out.display());
+    note(&format!("tables and pictures kept in {}", args.out.display()));
     let holds = evaluated.figures.iter().all(|figure| figure.holds());
     Ok(if holds { Done::Answered } else { Done::Failed })
 }

@@ -1,6 +1,6 @@
 //! `octoplane run`: one experiment.
 
-use super::output::{results, say, say_json, write};
+use super::output::{note, results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,9 +11,9 @@ use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, load};
+use octoplane::scenario::{Loaded, Scenario, choice_name, load};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -33,7 +33,7 @@ pub(super) struct RunArgs {
     /// Print the answer as JSON instead of text
     #[arg(long)]
     json: bool,
-    /// Where to keep the answer and the resolved scenario [default: results/run/NAME]
+    /// Where to keep the answer and the resolved scenario [default: results/run/NAME, with a name of its own for overlays]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Also write a timeline for Perfetto
@@ -45,17 +45,20 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     let loaded: Loaded<Scenario> = load(&args.scenario, &args.sets)?;
     let scenario = &loaded.value;
     let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
-    let json = run_json(&scenario.name, scenario.seed, &outcome);
-    let heading = heading(scenario, &outcome);
+    let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
+    let json = run_json(&heading, scenario.seed, &outcome);
     let text = run_text(&heading, &outcome, Detail::Full);
-    let folder = results(args.out.as_ref(), "run", &args.scenario);
+    let folder = match (&args.out, args.sets.as_slice()) {
+        (None, [_, ..]) => varied(&args.scenario, &loaded.fingerprint()),
+        (out, _) => results(out.as_ref(), "run", &args.scenario),
+    };
     write(&folder.join("scenario.resolved.toml"), loaded.resolved().as_bytes())?;
     write(&folder.join("summary.json"), format!("{json:#}\n").as_bytes())?;
     write(&folder.join("summary.txt"), text.as_bytes())?;
     write(&folder.join("pictures.json"), Inside::new(&outcome).json().as_bytes())?;
     if let Some(path) = &args.trace {
         write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
-        eprintln!("timeline written to {}; open it at https://ui.perfetto.dev", path.display());
+        note(&format!("timeline written to {}; open it at https://ui.perfetto.dev", path.display()));
     }
     if args.json {
         say_json(&json)?
@@ -64,8 +67,15 @@ pub(super) fn main(args: &RunArgs) -> Ending {
         say(&run_text(&heading, &outcome, detail))?
     }
     let hint = if args.verbose || args.json { "" } else { "; -v shows where the time goes" };
-    eprintln!("answer and resolved scenario kept in {}{hint}", folder.display());
+    note(&format!("answer and resolved scenario kept in {}{hint}", folder.display()));
     Ok(Done::Answered)
+}
+
+/// Where an answer with overlays is kept: beside that of the scenario as it stands, each in a folder of its own.
+fn varied(scenario: &Path, fingerprint: &str) -> PathBuf {
+    let base = results(None, "run", scenario);
+    let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    base.with_file_name(format!("{name}-{}", &fingerprint[..8]))
 }
 
 /// Runs the experiment, and shows a long one's progress to whoever watches.
@@ -102,5 +112,7 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
         name: scenario.name.clone(),
         description: scenario.description.clone(),
         setup: format!("{gpus} x {} in {nodes}{}{fabric}{folded}", scenario.hardware.gpu.name, scenario.hardware.name),
+        models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
+        sets: Vec::new(),
     }
 }

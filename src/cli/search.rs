@@ -1,6 +1,6 @@
 //! `octoplane search`: the best deployment for a goal.
 
-use super::output::{jobs, results, say, say_json, write};
+use super::output::{jobs, note, results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
     Kept under the folder of results: found.json, table.csv, table.parquet, summary.txt, front.svg and the goal.\n\
     Exit code 1: no point meets the targets.\n\
     Examples:\n  octoplane search scenarios/goals/cheapest_decode.toml\n  \
-    octoplane search scenarios/goals/cheapest_decode.toml --set objective.maximise=tokens_per_s_per_gpu"
+    octoplane search scenarios/goals/cheapest_decode.toml --set objective.minimise=tpot"
 )]
 pub(super) struct SearchArgs {
     /// The goal's TOML file
@@ -72,7 +72,7 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         true => say_json(&json)?,
         false => say(&found_text(goal, &plan, &found))?,
     }
-    eprintln!("table, picture and goal kept in {}", out.display());
+    note(&format!("table, picture and goal kept in {}", out.display()));
     Ok(if found.best.is_some() { Done::Answered } else { Done::Failed })
 }
 

@@ -1,6 +1,6 @@
 //! `octoplane sweep`: many experiments at once.
 
-use super::output::{jobs, results, say, say_json, write};
+use super::output::{jobs, note, results, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -79,7 +79,7 @@ fn known(args: &SweepArgs, out: &Path, log: &Path) -> Result<BTreeMap<String, Re
         return Ok(BTreeMap::new());
     }
     if torn > 0 {
-        eprintln!("{torn} torn record of {} dropped", log.display());
+        note(&format!("{torn} torn record of {} dropped", log.display()));
     }
     // Written anew, so that what comes next starts on a line of its own.
     let lines: String = records.values().map(|record| record.line() + "\n").collect();
@@ -109,7 +109,7 @@ fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], 
     } else {
         say(&text)?;
     }
-    eprintln!("table, records and study kept in {}", out.display());
+    note(&format!("table, records and study kept in {}", out.display()));
     let answered = records.iter().any(|record| matches!(record.answer, Answer::Metrics(_)));
     Ok(if answered { Done::Answered } else { Done::Failed })
 }
@@ -146,7 +146,7 @@ impl Meter {
                 bar.inc(1);
             }
             None if over * 10 / self.total > (over - 1) * 10 / self.total => {
-                eprintln!("{over} of {} points, {failed} failed", self.total);
+                note(&format!("{over} of {} points, {failed} failed", self.total));
             }
             None => {}
         }

@@ -1,6 +1,6 @@
 //! `octoplane topo`: fabrics on their own.
 
-use super::output::{say, say_json, write};
+use super::output::{note, say, say_json, write};
 use super::{Done, Ending};
 use clap::{Args, Subcommand};
 use octoplane::report::json::SCHEMA;
@@ -78,7 +78,7 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
                     return Err(UserError::plain(format!("{message}\n  = help: end it with `.svg` or `.png`")));
                 }
             }
-            eprintln!("picture written to {}", output.display());
+            note(&format!("picture written to {}", output.display()));
         }
     }
     Ok(Done::Answered)

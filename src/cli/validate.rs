@@ -1,6 +1,6 @@
 //! `octoplane validate`: published measurements, measured against simulated.
 
-use super::output::{say, say_json, write};
+use super::output::{note, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::validation::{validation_csv, validation_json, validation_text};
@@ -52,7 +52,7 @@ pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
         write(path, validation_csv(&validated.report).as_bytes())?;
     }
     for path in &validated.unread {
-        eprintln!("no set reads {}", path.display());
+        note(&format!("no set reads {}", path.display()));
     }
     if args.json {
         say_json(&validation_json(&validated.report))?;

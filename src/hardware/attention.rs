@@ -3,7 +3,7 @@
 //! The constants belong to an architecture and to the best kernels that people run on it, never to one product: SMs, clock
 //! and bandwidth come from the product.
 
-use crate::units::{Count, Duration, Fraction};
+use crate::units::{Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,6 +14,7 @@ pub struct FlashAttentionSpec {
     /// Where the matrix units leave their results, which decides how the kernels are built.
     pub accumulators: Accumulators,
     /// The part of the boost clock that is sustained in the main loop.
+    #[serde(deserialize_with = "positive")]
     pub clock: Fraction,
     /// Lane operations (one of 128 lanes of an SM, one cycle) of softmax per score: scale, mask, maximum, exponential, sum,
     /// conversion.

@@ -6,7 +6,7 @@
 //! fitted per architecture. This module must not know who talks to whom.
 
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, or_zero, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -62,6 +62,7 @@ pub struct ProtocolSpec {
     /// Whether a step's data is on the wire while SMs still copy it; else one follows the other.
     pub overlapped: bool,
     /// Data per byte on the link.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
 }
 
@@ -72,6 +73,7 @@ pub struct InSwitchSpec {
     /// Once per collective, beside the launch.
     pub start: Duration,
     /// Data per byte on the link.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
 }
 
@@ -84,6 +86,7 @@ pub struct PeerCosts {
     /// Rate at which the SMs of a GPU read and add what has arrived.
     pub copy_rate: BytesPerSec,
     /// Data per byte on the link.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
 }
 
@@ -100,6 +103,7 @@ pub struct ExchangeSpec {
     /// Whether data is on the wire while SMs still copy; then `copy_rate` is that of all peers together, else of each.
     pub overlapped: bool,
     /// Data per byte on the link.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
 }
 
@@ -110,10 +114,13 @@ pub struct NetworkHopSpec {
     /// Time to post a transfer and to notice its end, beside the latency of the network.
     pub step: Duration,
     /// Data per byte on the link in rings and trees, and from one GPU to another: long transfers to one peer.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
     /// Data per byte on the link in exchanges between all pairs.
+    #[serde(deserialize_with = "positive")]
     pub exchange_wire_share: Fraction,
     /// What a transfer is cut into where stages follow each other.
+    #[serde(deserialize_with = "positive")]
     pub chunk: Bytes,
 }
 
@@ -146,8 +153,10 @@ pub struct NormalCosts {
     /// The same where a combine crosses nodes.
     pub combine_forward_rate_per_sm: BytesPerSec,
     /// What all rates keep while kernels compute on the other SMs, with which these share memory and L2.
+    #[serde(deserialize_with = "positive")]
     pub beside_compute: Fraction,
     /// Memory bandwidth of a GPU that an exchange uses on average, which kernels beside it lack.
+    #[serde(deserialize_with = "or_zero")]
     pub memory_beside: BytesPerSec,
     /// Tokens that pass through all stages before the stages overlap.
     pub fill_tokens: Count,
@@ -156,10 +165,13 @@ pub struct NormalCosts {
     /// The same: until the host knows how many tokens arrive, and has launched what moves them.
     pub count_wait: Duration,
     /// The same: what all rates keep, of those of a dispatch whose numbers are known, while kernels compute on the other SMs.
+    #[serde(deserialize_with = "positive")]
     pub beside_counts: Fraction,
     /// Data per byte on the scale-up link.
+    #[serde(deserialize_with = "positive")]
     pub scale_up_share: Fraction,
     /// Data per byte on the NIC's link.
+    #[serde(deserialize_with = "positive")]
     pub scale_out_share: Fraction,
 }
 
@@ -200,8 +212,10 @@ pub struct LowLatencyCosts {
     /// Rate at which arrived copies are added up.
     pub reduce_rate: BytesPerSec,
     /// Data per byte on the scale-up link.
+    #[serde(deserialize_with = "positive")]
     pub scale_up_share: Fraction,
     /// Data per byte on the NIC's link.
+    #[serde(deserialize_with = "positive")]
     pub scale_out_share: Fraction,
 }
 
@@ -232,6 +246,7 @@ pub struct ScaleUpPass {
     /// Least time between tokens.
     pub token_min: Duration,
     /// Data per byte on the link.
+    #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
 }
 

@@ -3,7 +3,7 @@
 use super::{FlashAttentionSpec, MemorySpec, SmSpec, WireSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -61,6 +61,7 @@ pub struct TensorSpec {
     /// INT8 rate.
     pub int8: Option<FlopsPerSec>,
     /// The part of the peak that a large matrix multiplication reaches.
+    #[serde(deserialize_with = "positive")]
     pub efficiency: Fraction,
 }
 

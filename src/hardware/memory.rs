@@ -1,6 +1,6 @@
 //! Off-chip memory of a GPU or CPU.
 
-use crate::units::{Bytes, BytesPerSec, Fraction};
+use crate::units::{Bytes, BytesPerSec, Fraction, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,6 +15,7 @@ pub struct MemorySpec {
     /// Peak bandwidth.
     pub bandwidth: BytesPerSec,
     /// The part of the peak that a well-written streaming kernel reaches.
+    #[serde(deserialize_with = "positive")]
     pub efficiency: Fraction,
 }
 

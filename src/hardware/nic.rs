@@ -2,7 +2,7 @@
 
 use super::NicPacketSpec;
 use crate::sources::Sources;
-use crate::units::{BytesPerSec, Count, Duration, Fraction, Usd, Watts};
+use crate::units::{BytesPerSec, Count, Duration, Fraction, Usd, Watts, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,6 +17,7 @@ pub struct NicSpec {
     /// Peak bandwidth of one port, per direction.
     pub port_bandwidth_per_direction: BytesPerSec,
     /// The part of the peak that RDMA transfers of useful size reach.
+    #[serde(deserialize_with = "positive")]
     pub efficiency: Fraction,
     /// Time that a transfer spends in the NIC, on each side, beside its serialisation.
     pub latency: Duration,

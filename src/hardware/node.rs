@@ -3,7 +3,7 @@
 use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -39,6 +39,7 @@ pub struct ScaleUpSpec {
     /// Peak bandwidth of one GPU into the domain, per direction; without it, the GPU's own port decides.
     pub bandwidth_per_direction: Option<BytesPerSec>,
     /// The part of the peak that transfers of useful size reach.
+    #[serde(deserialize_with = "positive")]
     pub efficiency: Fraction,
     /// Latency from GPU to GPU, without serialisation.
     pub latency: Duration,

@@ -2,7 +2,7 @@
 //! from losing any.
 
 use crate::invalid::Invalid;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,6 +11,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct WireSpec {
     /// The most data in one packet.
+    #[serde(deserialize_with = "positive")]
     pub payload: Bytes,
     /// What every packet carries beside its data: headers, checks, and gaps where the line needs them.
     pub header: Bytes,

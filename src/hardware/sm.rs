@@ -1,7 +1,7 @@
 //! What the cycle-level kernel model knows of a streaming multiprocessor (SM), the same for all GPUs of an architecture.
 
 use crate::dtype::Dtype;
-use crate::units::{Bytes, Count, Duration, Fraction, Joules, Watts};
+use crate::units::{Bytes, Count, Duration, Fraction, Joules, Watts, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,12 +10,15 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct SmSpec {
     /// Shared memory that one thread block can fill with operands.
+    #[serde(deserialize_with = "positive")]
     pub shared_memory: Bytes,
     /// Deepest pipeline of operand buffers that kernels set up.
     pub buffers: Count,
     /// What an SM takes from or gives to L2 per clock cycle.
+    #[serde(deserialize_with = "positive")]
     pub l2_per_cycle: Bytes,
     /// Data that one SM can have requested from memory and not yet received.
+    #[serde(deserialize_with = "positive")]
     pub in_flight: Bytes,
     /// From the request of a tile in memory to its arrival in shared memory.
     pub memory_latency: Duration,
@@ -48,10 +51,13 @@ pub struct MmaSpec {
     /// Rows of the smallest instruction; shorter tiles take as long.
     pub rows: Count,
     /// The part of the peak rate that the main loop reaches in BF16, while operands are in time.
+    #[serde(deserialize_with = "positive")]
     pub bf16: Fraction,
     /// The same in FP8.
+    #[serde(deserialize_with = "positive")]
     pub fp8: Fraction,
     /// The same in FP4.
+    #[serde(deserialize_with = "positive")]
     pub fp4: Fraction,
     /// What a step of the main loop (128 bytes of K) costs beyond arithmetic: barriers and issue.
     pub step: Duration,

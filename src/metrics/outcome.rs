@@ -25,6 +25,8 @@ pub struct Outcome {
     pub folding: Folding,
     /// A part that was simulated by itself and stands in the timeline as a whole, where there is one.
     pub part: Option<Part>,
+    /// What a reader may not expect, as fragments without a full stop.
+    pub notes: Vec<String>,
 }
 
 /// A part of a run that was simulated by itself.

@@ -6,7 +6,7 @@
 use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
 use crate::topology::{DeviceKind, LinkKind, Topology};
-use crate::units::{Duration, Fraction, Time};
+use crate::units::{Duration, Fraction, Time, long, long_if_any, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -66,8 +66,10 @@ pub struct FaultSpec {
     pub effect: FaultEffect,
     /// From when on, counted from the start of the run.
     #[serde(default)]
+    #[serde(deserialize_with = "long")]
     pub from: Duration,
     /// When it is healthy again; never without it.
+    #[serde(default, deserialize_with = "long_if_any")]
     pub until: Option<Duration>,
 }
 
@@ -122,6 +124,7 @@ pub enum FaultEffect {
 #[serde(deny_unknown_fields)]
 pub struct Degraded {
     /// The share that is left, between 0 and 1.
+    #[serde(deserialize_with = "positive")]
     pub to: Fraction,
 }
 
@@ -130,8 +133,10 @@ pub struct Degraded {
 #[serde(deny_unknown_fields)]
 pub struct Flapping {
     /// From one failure to the next.
+    #[serde(deserialize_with = "long")]
     pub period: Duration,
     /// How long it is down in each period.
+    #[serde(deserialize_with = "long")]
     pub down_for: Duration,
 }
 

@@ -300,10 +300,25 @@ impl MemoryUse {
     }
 
     fn parts(&self) -> [(&'static str, Bytes, &'static str); 5] {
+        // Inference has no pipelines, and more replicas of it do not relieve a GPU of what its own requests need.
+        let trains = self.gradients + self.optimizer > Bytes::ZERO;
+        let (weights, activations) = if trains {
+            (
+                "raise `ep`, `tp` or `pp`, or store them in a narrower format",
+                "shrink the micro-batch, recompute more, or raise `tp`",
+            )
+        } else {
+            (
+                "raise `ep` or `tp`, or store them in a narrower format",
+                "lower `requests_per_gpu` or `tokens_per_gpu`, or raise `tp`",
+            )
+        };
+        let kv_cache = "lower `requests_per_gpu` or `context` (`tokens_per_gpu` or `prompt` of prompts), store them in a \
+                        narrower format (`precision.kv_cache`), or raise `tp`";
         [
-            ("weights", self.weights, "raise `ep`, `tp` or `pp`, or store them in a narrower format"),
-            ("KV caches", self.kv_cache, "serve fewer requests at once or shorter contexts, or raise `dp` or `pp`"),
-            ("activations", self.activations, "shrink the micro-batch or step, recompute more, or raise `tp`"),
+            ("weights", self.weights, weights),
+            ("KV caches", self.kv_cache, kv_cache),
+            ("activations", self.activations, activations),
             ("gradients", self.gradients, "raise `ep`, `tp` or `pp`"),
             ("optimizer states", self.optimizer, "raise `dp`, `ep`, `tp` or `pp`"),
         ]
@@ -456,6 +471,6 @@ mod tests {
             "the plan needs 131.75 GB on its fullest GPU (weights 60.00 GB, KV caches 70.50 GB, activations 1.25 GB), \
              which has 80.00 GB"
         );
-        assert!(finding.help.is_some_and(|help| help.starts_with("KV caches take most: serve fewer requests")));
+        assert!(finding.help.is_some_and(|help| help.starts_with("KV caches take most: lower `requests_per_gpu`")));
     }
 }

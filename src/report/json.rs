@@ -1,5 +1,6 @@
 //! Answers for programs. The form is stable: `schema` counts its versions, and keys are only ever added.
 
+use super::run_text::Heading;
 use crate::metrics::{
     Breakdown, ChunkTime, CutOff, KindLoad, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads,
 };
@@ -13,7 +14,7 @@ pub const SCHEMA: u32 = 1;
 const LINKS_MAX: usize = 32;
 
 /// The answer to a scenario.
-pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
+pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
     let named =
         |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
     // What did not end has no answer, only what happened until then.
@@ -36,7 +37,10 @@ pub fn run_json(name: &str, seed: u64, outcome: &Outcome) -> Value {
     json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
-        "scenario": name,
+        "scenario": heading.name,
+        "models": heading.models,
+        "with": heading.sets,
+        "notes": outcome.notes,
         "seed": seed,
         "gpus": outcome.cluster.gpus.len(),
         "folding": outcome.folding.name(),

@@ -31,6 +31,10 @@ pub struct Heading {
     pub description: String,
     /// What it ran on: "8 x H800 SXM, ...".
     pub setup: String,
+    /// With which models: "kernels: tile, network: analytic".
+    pub models: String,
+    /// Overlays on the scenario, as they were given.
+    pub sets: Vec<String>,
 }
 
 /// How much is told.
@@ -52,6 +56,9 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     }
     line(String::new());
     line(heading.setup.clone());
+    line(heading.models.clone());
+    heading.sets.iter().for_each(|set| line(format!("with {set}")));
+    outcome.notes.iter().for_each(|note| line(format!("note: {note}")));
     line(String::new());
     line(match &outcome.metrics {
         _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),

@@ -7,11 +7,11 @@
 
 use super::build;
 use super::inference::{Asked, Deployment, decode_step, prefill_step};
-use super::serving;
+use super::{serving, too_large};
 use crate::gpu::least_seconds;
 use crate::invalid::Invalid;
 use crate::scenario::{KernelChoice, Scenario, WorkloadSpec};
-use crate::units::UsdPerHour;
+use crate::units::{UsdPerHour, within_range};
 use crate::workload::{LeastStep, MtpSpec};
 
 /// Roundings to whole picoseconds must not lift a bound above what is simulated.
@@ -42,6 +42,10 @@ impl Forecast {
 /// # Errors
 /// When the scenario asks for what cannot be, other than too much memory.
 pub fn forecast(scenario: &Scenario) -> Result<Forecast, Invalid> {
+    within_range(|| of_scenario(scenario)).unwrap_or_else(|beyond| Err(too_large(beyond)))
+}
+
+fn of_scenario(scenario: &Scenario) -> Result<Forecast, Invalid> {
     let of_node = scenario.hardware.gpus.wide();
     let mut forecast = Forecast {
         gpus: scenario.nodes.wide() * of_node,

@@ -10,6 +10,7 @@ use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketMod
 use crate::routing::{DetourChoice, Routes, WAIT_STEPS, find_waits};
 use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
+use crate::units::Duration;
 use std::collections::BTreeMap;
 
 /// The devices and links of a scenario.
@@ -29,12 +30,20 @@ pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Ro
     Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
 }
 
+/// The longest latency of a link in the packet model, which counts it in 32 bits.
+const PACKET_LATENCY_MAX: Duration = Duration::from_ns(4_000_000);
+
 /// The packet model of the cluster's network.
 pub(super) fn packets<'t>(
     scenario: &Scenario,
     cluster: &'t Cluster,
     faults: FaultSchedule,
 ) -> Result<PacketModel<'t>, Invalid> {
+    let longest = cluster.topology.links().map(|(_, link)| link.latency).max().unwrap_or_default();
+    if longest > PACKET_LATENCY_MAX {
+        let message = format!("a link takes {longest}, and the packet model knows links of up to {PACKET_LATENCY_MAX}");
+        return Err(Invalid::at("network", message).help("shorten the latency, or use `network = \"flow\"`"));
+    }
     let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
     let has = params.lanes;
     let is_healthy = faults.is_empty();

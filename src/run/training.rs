@@ -89,7 +89,7 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part })
+    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part, notes: Vec::new() })
 }
 
 /// Runs one chunk of a training step by itself.
@@ -122,7 +122,7 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None })
+    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None, notes: Vec::new() })
 }
 
 fn run_step(

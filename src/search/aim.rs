@@ -27,7 +27,7 @@ impl Way {
 pub(super) struct Limit {
     pub(super) metric: String,
     /// The way that leads away from the limit.
-    way: Way,
+    pub(super) way: Way,
     value: f64,
     unit: String,
     /// As it was written: "tpot <= 20 ms".

@@ -3,7 +3,7 @@
 //! Points are simulated in rounds of a fixed size, the most promising first, so that what is left out does not depend on how many
 //! run at the same time.
 
-use super::aim::{Aims, Limit, of};
+use super::aim::{Aims, Limit, Way, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
 use crate::run::{Forecast, Known, forecast};
@@ -103,7 +103,7 @@ fn look(plan: &Plan, point: &Point, aims: &Aims, library: &Library) -> Result<Ca
     if let Some(invalid) = &forecast.too_large {
         return Err(none(Fate::TooLarge, loaded.error(invalid).to_string()));
     }
-    let hope = aims.sides.iter().map(|(name, _)| hope(&forecast, name)).collect();
+    let hope = aims.sides.iter().map(|(name, way)| hope(&forecast, name, *way)).collect();
     Ok(Candidate { forecast, hope })
 }
 
@@ -113,9 +113,16 @@ fn refused(point: &Point, message: String) -> Record {
     Record { inputs: None, version, seed: None, set, answer: Answer::Error(message) }
 }
 
-/// What a metric may reach at best: exact for what is known beforehand.
-fn hope(forecast: &Forecast, metric: &str) -> Option<f64> {
-    sure(forecast).iter().find(|kept| kept.name == metric).and_then(|kept| kept.value).or(forecast.best_of(metric))
+/// The most that a metric may reach on a way: exact for what is known beforehand. Where the way leads to what is worse, as where
+/// speed is to be least, nothing bounds it.
+fn hope(forecast: &Forecast, metric: &str, way: Way) -> Option<f64> {
+    let exact = sure(forecast).iter().find(|kept| kept.name == metric).and_then(|kept| kept.value);
+    exact.or(forecast.best_of(metric).filter(|_| way == better_way(metric)))
+}
+
+/// Which way a bounded metric is better: of times and costs less, of rates more.
+fn better_way(metric: &str) -> Way {
+    if metric.starts_with("tokens_per_s") { Way::More } else { Way::Less }
 }
 
 /// What is known of a deployment without simulation.
@@ -175,7 +182,7 @@ impl Search<'_> {
     /// Why a point cannot be the answer nor on the front, if that is sure.
     fn hopeless(&self, candidate: &Candidate) -> Result<Option<Fate>, Invalid> {
         for limit in &self.aims.limits {
-            let Some(best) = hope(&candidate.forecast, &limit.metric) else { continue };
+            let Some(best) = hope(&candidate.forecast, &limit.metric, limit.way) else { continue };
             if !holds(limit, best, unit_of(&limit.metric))? {
                 return Ok(Some(Fate::OutOfReach(limit.text.clone(), best)));
             }

@@ -1,7 +1,7 @@
 //! One scale-up domain on its own: GPUs joined by NVSwitch chips.
 
 use super::graph::{Device, DeviceKind, Link, LinkKind, TopologyBuilder};
-use crate::units::{BytesPerSec, Count, Duration, Fraction};
+use crate::units::{BytesPerSec, Count, Duration, Fraction, positive_if_any};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ pub struct NvlinkDomainSpec {
     /// Peak bandwidth of one GPU into the domain, over all chips, per direction.
     pub bandwidth_per_direction: BytesPerSec,
     /// The part of the peak that transfers of useful size reach; without it, all.
+    #[serde(default, deserialize_with = "positive_if_any")]
     pub efficiency: Option<Fraction>,
     /// Latency from GPU to GPU, without serialisation.
     pub latency: Duration,

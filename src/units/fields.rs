@@ -1,6 +1,7 @@
 //! Quantities as fields of files: how each type is deserialised and described in a JSON Schema.
 //!
-//! Range rules live in the types (`Count` is never zero, `Fraction` is in 0..=1), so that an error points at the value.
+//! Range rules live in the types (`Count` is never zero, `Fraction` is in 0..=1, rates are above zero), so that an error points
+//! at the value.
 
 use super::text::Quantity;
 use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Joules, Usd, UsdPerHour, Watts};
@@ -8,7 +9,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
 /// A whole number of things, at least one.
@@ -64,6 +64,8 @@ impl Fraction {
     pub const ONE: Fraction = Fraction(1.0);
     /// Nothing of it.
     pub const ZERO: Fraction = Fraction(0.0);
+    /// The smallest part that still moves or computes something in a time worth waiting for.
+    pub(super) const SMALLEST: Fraction = Fraction(1e-4);
 
     /// The part `value`; none outside 0..=1.
     pub fn new(value: f64) -> Option<Fraction> {
@@ -82,9 +84,16 @@ impl fmt::Display for Fraction {
     }
 }
 
-struct QuantityVisitor<Q>(PhantomData<Q>);
+/// Reads a quantity that lies between two others, or is one of them.
+pub(super) struct Within<Q> {
+    pub(super) least: Q,
+    pub(super) most: Q,
+}
 
-impl<Q: Quantity + std::str::FromStr<Err = super::ParseQuantityError>> Visitor<'_> for QuantityVisitor<Q> {
+impl<Q> Visitor<'_> for Within<Q>
+where
+    Q: Quantity + PartialOrd + fmt::Display + std::str::FromStr<Err = super::ParseQuantityError>,
+{
     type Value = Q;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +101,15 @@ impl<Q: Quantity + std::str::FromStr<Err = super::ParseQuantityError>> Visitor<'
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Q, E> {
-        text.parse().map_err(E::custom)
+        let value: Q = text.parse().map_err(E::custom)?;
+        let (noun, least, most) = (Q::NOUN, &self.least, &self.most);
+        if value < *least {
+            return Err(E::custom(format_args!("`{text}` is too little; {noun} here is at least {least}")));
+        }
+        if value > *most {
+            return Err(E::custom(format_args!("`{text}` is too much; {noun} here is at most {most}")));
+        }
+        Ok(value)
     }
 }
 
@@ -100,7 +117,7 @@ macro_rules! field {
     ($($ty:ident),*) => {$(
         impl<'de> Deserialize<'de> for $ty {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$ty, D::Error> {
-                deserializer.deserialize_str(QuantityVisitor(PhantomData))
+                deserializer.deserialize_str(Within { least: $ty::LEAST, most: $ty::MOST })
             }
         }
         impl JsonSchema for $ty {

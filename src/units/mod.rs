@@ -5,9 +5,13 @@
 //! types is never faster than its hardware. This module must not know what the quantities describe.
 
 mod fields;
+mod legal;
+mod overflow;
 mod text;
 
 pub use fields::{Count, Fraction};
+pub use legal::{Positive, long, long_if_any, or_zero, positive, positive_if_any};
+pub use overflow::{OutOfRange, within_range};
 pub use text::{ParseQuantityError, Quantity};
 
 use std::iter::Sum;
@@ -123,7 +127,7 @@ impl Bytes {
 
     /// The amount that `bits` bits occupy, rounded up to whole bytes.
     pub fn from_bits(bits: u128) -> Bytes {
-        Bytes(narrow(bits.div_ceil(8), "bytes"))
+        Bytes(narrow(bits.div_ceil(8), OutOfRange::Amount))
     }
 
     /// The number of bytes.
@@ -150,7 +154,7 @@ impl BytesPerSec {
 
     /// What moves in `time`, rounded down.
     pub fn over(self, time: Duration) -> Bytes {
-        Bytes(narrow(u128::from(self.0) * u128::from(time.0) / PS_PER_SEC, "bytes"))
+        Bytes(narrow(u128::from(self.0) * u128::from(time.0) / PS_PER_SEC, OutOfRange::Amount))
     }
 }
 
@@ -255,12 +259,12 @@ impl UsdPerHour {
 
     /// What `time` costs, rounded up.
     pub fn over(self, time: Duration) -> Usd {
-        Usd(narrow((u128::from(self.0) * u128::from(time.0)).div_ceil(3600 * PS_PER_SEC), "micro-dollars"))
+        Usd(narrow((u128::from(self.0) * u128::from(time.0)).div_ceil(3600 * PS_PER_SEC), OutOfRange::Amount))
     }
 }
 
-fn narrow(value: u128, what: &str) -> u64 {
-    u64::try_from(value).unwrap_or_else(|_| panic!("{value} {what} exceed the range of a quantity"))
+fn narrow(value: u128, what: OutOfRange) -> u64 {
+    u64::try_from(value).unwrap_or_else(|_| what.end())
 }
 
 fn scale_rate(rate: u64, part: Fraction) -> u64 {
@@ -270,13 +274,13 @@ fn scale_rate(rate: u64, part: Fraction) -> u64 {
 impl Add<Duration> for Time {
     type Output = Time;
     fn add(self, rhs: Duration) -> Time {
-        Time(self.0 + rhs.0)
+        Time(self.0.checked_add(rhs.0).unwrap_or_else(|| OutOfRange::Time.end()))
     }
 }
 
 impl AddAssign<Duration> for Time {
     fn add_assign(&mut self, rhs: Duration) {
-        self.0 += rhs.0;
+        *self = *self + rhs;
     }
 }
 
@@ -293,7 +297,7 @@ impl Div<BytesPerSec> for Bytes {
     type Output = Duration;
     fn div(self, rate: BytesPerSec) -> Duration {
         assert!(rate.0 > 0, "a rate of zero moves nothing: {self} / {rate}");
-        Duration(narrow((u128::from(self.0) * PS_PER_SEC).div_ceil(u128::from(rate.0)), "ps"))
+        Duration(narrow((u128::from(self.0) * PS_PER_SEC).div_ceil(u128::from(rate.0)), OutOfRange::Time))
     }
 }
 
@@ -302,21 +306,22 @@ impl Div<FlopsPerSec> for Flops {
     type Output = Duration;
     fn div(self, rate: FlopsPerSec) -> Duration {
         assert!(rate.0 > 0, "a rate of zero does no work: {self} / {rate}");
-        Duration(narrow((self.0 * PS_PER_SEC).div_ceil(u128::from(rate.0)), "ps"))
+        let scaled = self.0.checked_mul(PS_PER_SEC).unwrap_or_else(|| OutOfRange::Time.end());
+        Duration(narrow(scaled.div_ceil(u128::from(rate.0)), OutOfRange::Time))
     }
 }
 
 macro_rules! additive {
-    ($($quantity:ident($repr:ty)),*) => {$(
+    ($($quantity:ident($repr:ty, $what:ident)),*) => {$(
         impl Add for $quantity {
             type Output = $quantity;
             fn add(self, rhs: $quantity) -> $quantity {
-                $quantity(self.0 + rhs.0)
+                $quantity(self.0.checked_add(rhs.0).unwrap_or_else(|| OutOfRange::$what.end()))
             }
         }
         impl AddAssign for $quantity {
             fn add_assign(&mut self, rhs: $quantity) {
-                self.0 += rhs.0;
+                *self = *self + rhs;
             }
         }
         impl Sub for $quantity {
@@ -328,7 +333,7 @@ macro_rules! additive {
         impl Mul<u64> for $quantity {
             type Output = $quantity;
             fn mul(self, rhs: u64) -> $quantity {
-                $quantity(self.0 * <$repr>::from(rhs))
+                $quantity(self.0.checked_mul(<$repr>::from(rhs)).unwrap_or_else(|| OutOfRange::$what.end()))
             }
         }
         impl Sum for $quantity {
@@ -347,14 +352,14 @@ macro_rules! additive {
 }
 
 additive!(
-    Duration(u64),
-    Bytes(u64),
-    BytesPerSec(u64),
-    Flops(u128),
-    FlopsPerSec(u64),
-    Watts(u64),
-    Usd(u64),
-    UsdPerHour(u64)
+    Duration(u64, Time),
+    Bytes(u64, Amount),
+    BytesPerSec(u64, Amount),
+    Flops(u128, Amount),
+    FlopsPerSec(u64, Amount),
+    Watts(u64, Amount),
+    Usd(u64, Amount),
+    UsdPerHour(u64, Amount)
 );
 
 #[cfg(test)]

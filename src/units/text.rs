@@ -101,6 +101,10 @@ pub trait Quantity: Sized {
     const EXAMPLES: &'static [&'static str];
     /// Whether a value between two representable ones is rounded up.
     const ROUND_UP: bool;
+    /// The least that a file may say.
+    const LEAST: Self;
+    /// The most that a file may say.
+    const MOST: Self;
     #[doc(hidden)]
     fn units() -> Vec<&'static str>;
     #[doc(hidden)]
@@ -208,11 +212,14 @@ fn rounded(base: u128, units: &[Unit], precision: usize) -> String {
 }
 
 macro_rules! quantity {
-    ($($ty:ident($repr:ty), $units:ident, $noun:literal, $up:literal, [$($example:literal),*];)*) => {$(
+    ($($ty:ident($repr:ty), $units:ident, $noun:literal, $up:literal, [$($example:literal),*], $least:expr, $most:expr;)*) => {$(
+        #[allow(clippy::unnecessary_cast)]
         impl Quantity for $ty {
             const NOUN: &'static str = $noun;
             const EXAMPLES: &'static [&'static str] = &[$($example),*];
             const ROUND_UP: bool = $up;
+            const LEAST: $ty = $ty($least as $repr);
+            const MOST: $ty = $ty($most as $repr);
             fn units() -> Vec<&'static str> {
                 $units.iter().map(|u| u.name).collect()
             }
@@ -241,16 +248,16 @@ macro_rules! quantity {
 }
 
 quantity! {
-    Duration(u64), DURATION, "a duration", true, ["3.7 us", "600 ns"];
-    Bytes(u64), BYTES, "an amount of data", false, ["80 GB", "64 KiB"];
-    BytesPerSec(u64), BYTES_PER_SEC, "a bandwidth", false, ["50 GB/s", "400 Gb/s"];
-    Flops(u128), FLOPS, "an amount of work", false, ["250 GFLOP"];
-    FlopsPerSec(u64), FLOPS_PER_SEC, "a compute rate", false, ["989 TFLOP/s"];
-    Hertz(u64), HERTZ, "a clock rate", false, ["1.83 GHz"];
-    Watts(u64), WATTS, "a power", false, ["700 W"];
-    Joules(u64), JOULES, "an energy", true, ["0.8 pJ"];
-    Usd(u64), USD, "a price", false, ["37500 USD"];
-    UsdPerHour(u64), USD_PER_HOUR, "a price per hour", false, ["2 USD/h"];
+    Duration(u64), DURATION, "a duration", true, ["3.7 us", "600 ns"], 0, K * T;
+    Bytes(u64), BYTES, "an amount of data", false, ["80 GB", "64 KiB"], 0, K * P;
+    BytesPerSec(u64), BYTES_PER_SEC, "a bandwidth", false, ["50 GB/s", "400 Gb/s"], K, P;
+    Flops(u128), FLOPS, "an amount of work", false, ["250 GFLOP"], 0, u128::MAX;
+    FlopsPerSec(u64), FLOPS_PER_SEC, "a compute rate", false, ["989 TFLOP/s"], M, 10 * K * P;
+    Hertz(u64), HERTZ, "a clock rate", false, ["1.83 GHz"], M, T;
+    Watts(u64), WATTS, "a power", false, ["700 W"], 0, T;
+    Joules(u64), JOULES, "an energy", true, ["0.8 pJ"], 0, K * P;
+    Usd(u64), USD, "a price", false, ["37500 USD"], 0, M * T;
+    UsdPerHour(u64), USD_PER_HOUR, "a price per hour", false, ["2 USD/h"], 0, G * G;
 }
 
 impl fmt::Display for Time {

@@ -67,6 +67,15 @@ fn every_broken_overlay_gets_one_clear_message() {
         ("set_below_a_value", "nodes.count=5"),
         ("set_missing_base", "hardware.extends=hardware/nodes/dgx_h999.toml"),
         ("set_does_not_fit", "workload.decode.requests_per_gpu=4000"),
+        ("set_rate_of_zero", "hardware.gpu.memory.bandwidth=0 GB/s"),
+        ("set_rate_too_large", "hardware.gpu.memory.bandwidth=1000 PB/s"),
+        ("set_efficiency_of_zero", "hardware.gpu.memory.efficiency=0"),
+        ("set_efficiency_of_nothing", "hardware.gpu.sm.mma.bf16=1e-30"),
+        ("set_clock_of_zero", "hardware.gpu.boost_clock=0 GHz"),
+        ("set_work_rate_of_zero", "hardware.gpu.tensor.fp8=0 TFLOP/s"),
+        ("set_size_of_zero", "hardware.gpu.sm.l2_per_cycle=0 B"),
+        ("set_time_too_long", "hardware.gpu.kernel_launch=9999999999 us"),
+        ("set_simulated_time_too_long", "hardware.gpu.memory.bandwidth=1 kB/s"),
     ];
     let out = scratch("overlays");
     let check = |(name, set): &(&str, &str)| {
@@ -196,4 +205,95 @@ fn completions_and_the_man_page_know_every_command() {
             assert!(stdout(&output).contains(command), "{args:?} does not know `{command}`");
         }
     }
+}
+
+#[test]
+fn values_at_the_edge_of_what_is_legal_end_in_an_answer_or_a_message() {
+    let out = scratch("edges");
+    let sets = [
+        "hardware.gpu.sm.buffers=1",
+        "hardware.gpu.boost_clock=1 MHz",
+        "hardware.gpu.tensor.bf16=1 MFLOP/s",
+        "hardware.gpu.tensor.fp8=1 MFLOP/s",
+        "hardware.gpu.tensor.efficiency=0.0001",
+        "hardware.gpu.sm.mma.bf16=0.0001",
+        "hardware.gpu.sm.l2_per_cycle=1 B",
+        "hardware.gpu.sm.in_flight=1 B",
+        "hardware.gpu.attention.clock=0.0001",
+        "hardware.gpu.kernel_launch=1000 s",
+        "hardware.gpu.power=0 W",
+        "hardware.gpu.host.bandwidth_per_direction=1 kB/s",
+        "hardware.gpu.scale_up.bandwidth_per_direction=1 kB/s",
+        "hardware.nics.nic.port_bandwidth_per_direction=1 kB/s",
+        "hardware.nics.nic.efficiency=0.0001",
+        "topology.switch.port_bandwidth_per_direction=1 kB/s",
+        "workload.decode.context=4294967295",
+        "workload.decode.requests_per_gpu=4294967295",
+    ];
+    for set in sets {
+        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()];
+        let output = octoplane(root(), &args);
+        assert!(matches!(output.status.code(), Some(0 | 2)), "{set}: {:?}\n{}", output.status, stderr(&output));
+    }
+}
+
+#[test]
+fn a_degraded_link_and_a_huge_collective_end_in_a_message() {
+    let out = scratch("edges_of_networks");
+    let runs = [
+        ("scenarios/collectives/all_to_all_h800.toml", "workload.collective.bytes=1000 PB"),
+        ("scenarios/collectives/all_to_all_h800.toml", "hardware.communication.collectives.simple.copy_rate=1 kB/s"),
+        ("scenarios/collectives/all_reduce_h100.toml", "hardware.communication.collectives.ll.wire_share=0.0001"),
+        ("scenarios/qwen72b_h800_serving.toml", "workload.serving.lengths.uniform.input=3000000000"),
+    ];
+    for (scenario, set) in runs {
+        let output = octoplane(root(), &["run", scenario, "--set", set, "--out", out.to_str().unwrap()]);
+        assert!(matches!(output.status.code(), Some(0 | 2)), "{set}: {:?}\n{}", output.status, stderr(&output));
+    }
+}
+
+#[test]
+fn what_limits_an_answer_unexpectedly_is_noted_in_it() {
+    let out = scratch("notes");
+    let noted =
+        |set: &str| good(&["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()]);
+    let nic = noted("hardware.nics.nic.extends=hardware/nics/connectx8_800g.toml");
+    assert!(nic.contains("note: NIC ports of 800 Gb/s run at 400 Gb/s: that of the switch's ports"), "{nic}");
+    let gpu = noted("hardware.gpu.extends=hardware/gpus/a100_sxm_80gb.toml");
+    assert!(gpu.contains("has no FP8 rate (precision.operands): computed at that of BF16"), "{gpu}");
+    let halves = noted("workload.decode.micro_batches=1");
+    assert!(halves.contains("\nwith workload.decode.micro_batches=1\n"), "{halves}");
+    assert!(halves.contains("kernels: ") && !halves.contains("note: "), "{halves}");
+    let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
+    assert!(summary.contains("\"workload.decode.micro_batches=1\""), "{summary}");
+}
+
+#[test]
+fn an_imported_model_overwrites_nothing_unasked() {
+    let folder = scratch("import");
+    let file = folder.join("small.toml");
+    std::fs::write(&file, "mine").unwrap();
+    let config = root().join("tests/it/configs/small.json");
+    let args = ["import", "model", config.to_str().unwrap(), "-o", file.to_str().unwrap()];
+    let refused = octoplane(&folder, &args);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("is there already"), "{}", stderr(&refused));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    let forced = octoplane(&folder, &[&args[..], &["--force"]].concat());
+    assert!(forced.status.success() && stderr(&forced).contains("written to"), "{}", stderr(&forced));
+}
+
+#[test]
+fn a_closed_stderr_ends_no_command() {
+    use std::process::Stdio;
+    let out = scratch("closed");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
+        .current_dir(root())
+        .args(["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", out.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
 }

@@ -150,7 +150,8 @@ fn buffers(machine: &Machine, tiling: Tiling) -> f64 {
     let one = (tiling.rows + tiling.columns) * STEP_BYTES as u64;
     let results = if machine.sm.epilogue_overlaps { 0 } else { tiling.rows * tiling.columns * 2 };
     let fit = machine.sm.shared_memory.get().saturating_sub(results) / one;
-    fit.clamp(2, machine.sm.buffers.wide()) as f64
+    let most = machine.sm.buffers.wide();
+    fit.clamp(most.min(2), most) as f64
 }
 
 /// Seconds per step that promotion keeps the tensor cores waiting.

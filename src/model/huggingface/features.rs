@@ -21,6 +21,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("block_configs", "layers of different shapes"),
 ];
 
+/// Beginnings of the types of models whose configurations are understood.
+const FAMILIES: &[&str] =
+    &["deepseek", "kimi", "qwen", "llama", "mistral", "mixtral", "ministral", "gemma", "gpt_oss", "glm", "phi", "olmo"];
+
 /// Refuses models whose figures would be wrong.
 pub(super) fn refuse(fields: &Fields) -> Result<(), ImportError> {
     for (name, what) in REFUSED {
@@ -58,10 +62,36 @@ fn refuse_ungated(fields: &Fields) -> Result<(), ImportError> {
     Ok(())
 }
 
+/// Refuses experts of which nobody says how many there are: without them the model would be described as dense.
+pub(super) fn refuse_unnumbered_experts(fields: &Fields, names: &[&'static str]) -> Result<(), ImportError> {
+    const OF_EXPERTS: [&str; 6] = [
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "moe_topk",
+        "moe_intermediate_size",
+        "expert_ffn_hidden_size",
+        "n_shared_experts",
+    ];
+    let says = |name: &&&'static str| fields.get(name).is_some_and(|value| value.as_u64() != Some(0));
+    let is_numbered = names.iter().any(|name| fields.get(name).is_some());
+    match OF_EXPERTS.iter().find(says) {
+        Some(_) if !is_numbered => {
+            Err(ImportError::Missing { names: names.to_vec(), meaning: "the number of routed experts" })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What stays right, or nearly so, and is worth knowing.
 pub(super) fn notes(fields: &Fields) -> Result<Vec<String>, ImportError> {
     let mut notes = Vec::new();
     let family = fields.text("model_type")?;
+    if !family.is_empty() && !FAMILIES.iter().any(|known| family.starts_with(known)) {
+        notes.push(format!(
+            "nobody has compared models of type {family:?} with a description: layers that work otherwise than those of \
+             Llama, Qwen, Mixtral or DeepSeek are not noticed; check every figure"
+        ));
+    }
     if fields.is_nested() {
         notes.push("only the text model is described; encoders of images or sound are left out".to_owned());
     }

@@ -92,7 +92,7 @@ fn attention(fields: &Fields, hidden: Count) -> Result<AttentionSpec, ImportErro
 fn moe(fields: &Fields, layers: Count, notes: &mut Vec<String>) -> Result<Option<MoeSpec>, ImportError> {
     const EXPERTS: [&str; 3] = ["n_routed_experts", "num_local_experts", "num_experts"];
     let Some(routed_experts) = fields.optional_number(&EXPERTS)?.and_then(Count::new) else {
-        return Ok(None);
+        return features::refuse_unnumbered_experts(fields, &EXPERTS).map(|()| None);
     };
     let first_dense_layers = first_dense_layers(fields, layers)?;
     // Where nothing else is said, all feed-forward networks are experts, and their one width is that of each.

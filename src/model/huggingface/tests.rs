@@ -183,5 +183,16 @@ fn the_text_model_of_a_larger_one_is_read() {
     let imported = import(&config.to_string());
     assert!(imported.spec.tied_embeddings);
     assert_eq!(imported.spec.layers, published::llama3_1_405b().layers);
-    assert_eq!(imported.notes.len(), 1);
+    assert_eq!(imported.notes.len(), 2);
+}
+
+#[test]
+fn experts_that_nobody_numbers_are_refused_and_strange_families_noted() {
+    let mut config: serde_json::Value = serde_json::from_str(QWEN3_MOE).expect("a configuration");
+    config["num_experts"] = serde_json::Value::Null;
+    let error = from_config(&config.to_string(), "test").expect_err("no number of experts");
+    assert!(error.to_string().starts_with("the number of routed experts is missing"), "{error}");
+    let strange = import(&with(LLAMA_405B, "model_type", "novel".into()));
+    assert!(strange.notes[0].contains("nobody has compared models of type \"novel\""), "{:?}", strange.notes);
+    assert!(import(LLAMA_405B).notes.is_empty());
 }

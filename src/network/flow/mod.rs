@@ -27,7 +27,7 @@ use super::{Arrived, FaultSchedule, Flow, LinkUse, NetworkModel, Stranded};
 use crate::id::{CableId, DeviceId, FlowId, LinkId};
 use crate::routing::Routes;
 use crate::topology::Topology;
-use crate::units::{Bytes, Duration, PS_PER_SEC, Time};
+use crate::units::{Bytes, Duration, OutOfRange, PS_PER_SEC, Time};
 
 /// Arrivals that are handed over at once; more of one instant follow in the next call.
 const HANDED_OVER_MAX: usize = 1 << 16;
@@ -278,7 +278,7 @@ fn duration(transfer: &Transfer, change: &Change, last: &mut Known) -> Duration 
             return duration;
         }
         let work = u128::from(bytes.get()) * u128::from(among) * PS_PER_SEC;
-        let ps = u64::try_from(work.div_ceil(u128::from(capacity))).expect("a transfer ends within the range of time");
+        let ps = u64::try_from(work.div_ceil(u128::from(capacity))).unwrap_or_else(|_| OutOfRange::Time.end());
         *last = Some((bytes, (capacity, among), Duration::from_ps(ps)));
         return Duration::from_ps(ps);
     }
@@ -288,7 +288,9 @@ fn duration(transfer: &Transfer, change: &Change, last: &mut Known) -> Duration 
 /// Whole picoseconds. What exceeds a whole number by no more than rounding does is that number.
 fn rounded_up(ps: f64) -> Duration {
     const RANGE: f64 = (1_u64 << 62) as f64;
-    assert!(ps < RANGE, "a transfer ends within the range of time");
+    if ps.is_nan() || ps >= RANGE {
+        OutOfRange::Time.end();
+    }
     let whole = ps as u64;
     let slack = 1e-3 + ps / (1_u64 << 40) as f64;
     Duration::from_ps(whole + u64::from(ps - whole as f64 > slack))

@@ -31,6 +31,12 @@ pub struct RunSummary {
     pub(super) seed: u64,
     pub(super) version: String,
     pub(super) folding: String,
+    #[serde(default)]
+    pub(super) models: String,
+    #[serde(default)]
+    pub(super) with: Vec<String>,
+    #[serde(default)]
+    pub(super) notes: Vec<String>,
     /// None where the run could not end.
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) metrics: BTreeMap<String, MetricRow>,

@@ -40,6 +40,11 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
     if run.metrics.is_empty() {
         answer.push_str("<p class=\"verdict\">This run could not end.</p>\n");
     }
+    for line in
+        run.with.iter().map(|set| format!("with {set}")).chain(run.notes.iter().map(|note| format!("Note: {note}")))
+    {
+        answer.push_str(&format!("<p>{}</p>\n", super::escape(&line)));
+    }
     let whole: f64 = run.critical_path.iter().map(|row| row.time_us).sum();
     if let Some(largest) = run.critical_path.iter().max_by(|a, b| a.time_us.total_cmp(&b.time_us)) {
         let share = 100.0 * largest.time_us / whole;
@@ -57,7 +62,10 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
     };
     Section {
         title: run.scenario.clone(),
-        origin: format!("run on {} GPUs{folded}; seed {}, version {}; {path}", run.gpus, run.seed, run.version),
+        origin: format!(
+            "run on {} GPUs{folded}; {}; seed {}, version {}; {path}",
+            run.gpus, run.models, run.seed, run.version
+        ),
         answer,
         body: body(run, inside, whole),
     }

@@ -1,7 +1,7 @@
 //! Serving as a scenario describes it.
 
 use crate::parallelism::PlanSpec;
-use crate::units::{Count, Duration, Fraction, Usd};
+use crate::units::{Count, Duration, Fraction, Usd, long};
 use crate::workload::inference::{ExpertsSpec, LaunchChoice, MtpSpec, ScheduleChoice};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,13 +42,16 @@ pub enum ArrivalsChoice {
     /// At random, independently of each other.
     Poisson {
         /// Mean time between two requests.
+        #[serde(deserialize_with = "long")]
         every: Duration,
     },
     /// At random with a rate that changes.
     Curve {
         /// Mean time between two requests where the load is 1.
+        #[serde(deserialize_with = "long")]
         every: Duration,
         /// How long each load lasts; after the last one the curve begins again.
+        #[serde(deserialize_with = "long")]
         step: Duration,
         /// Loads.
         load: Vec<f64>,
@@ -67,6 +70,7 @@ pub enum ArrivalsChoice {
 #[serde(deny_unknown_fields)]
 pub struct TraceRow {
     /// When it arrives.
+    #[serde(deserialize_with = "long")]
     pub arrival: Duration,
     /// Positions of its prompt.
     pub input: Count,
@@ -188,6 +192,7 @@ pub struct CapitalSpec {
     /// Price of a GPU with its share of node, network and building.
     pub per_gpu: Usd,
     /// Time over which that is written off.
+    #[serde(deserialize_with = "long")]
     pub lifetime: Duration,
     /// Price of energy per kWh.
     pub per_kwh: Usd,

@@ -1,0 +1,63 @@
+//! What an answer says beside its figures, because a reader may not expect it: rates that something else limits, formats that a
+//! GPU lacks, costs that are not known.
+
+use crate::dtype::Dtype;
+use crate::scenario::{Scenario, WorkloadSpec};
+use crate::topology::ShapeSpec;
+
+/// The notes on `scenario`, as fragments without a full stop.
+pub(super) fn of(scenario: &Scenario) -> Vec<String> {
+    [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)].into_iter().flatten().collect()
+}
+
+/// NICs and switches whose ports differ: a cable is as fast as the slower end.
+fn slower_ports(scenario: &Scenario) -> Option<String> {
+    let topology = scenario.topology.as_ref()?;
+    if matches!(topology.shape, ShapeSpec::Explicit(_) | ShapeSpec::NvlinkDomain(_)) || scenario.nodes.get() == 1 {
+        return None;
+    }
+    let nic = scenario.hardware.nics.as_ref()?.nic.port_bandwidth_per_direction;
+    let switch = topology.switch.as_ref()?.port_bandwidth_per_direction;
+    let gigabits = |rate: crate::units::BytesPerSec| rate.get() as f64 * 8.0 / 1e9;
+    let (own, other) = (gigabits(nic), gigabits(switch));
+    if nic > switch {
+        return Some(format!(
+            "NIC ports of {own} Gb/s run at {other} Gb/s: that of the switch's ports \
+             (topology.switch.port_bandwidth_per_direction)"
+        ));
+    }
+    (nic < switch).then(|| {
+        format!(
+            "switch ports of {other} Gb/s run at {own} Gb/s where NICs are attached \
+             (hardware.nics.nic.port_bandwidth_per_direction)"
+        )
+    })
+}
+
+/// Operands in a format that the GPU's matrix units lack.
+fn missing_format(scenario: &Scenario) -> Option<String> {
+    scenario.model.as_ref()?;
+    let tensor = &scenario.hardware.gpu.tensor;
+    let wanted = scenario.precision.unwrap_or_default().operands;
+    let taken = match wanted {
+        Dtype::Fp8 if tensor.fp8.is_none() => "BF16",
+        Dtype::Fp4 if tensor.fp4.is_none() && tensor.fp8.is_some() => "FP8",
+        Dtype::Fp4 if tensor.fp4.is_none() => "BF16",
+        _ => return None,
+    };
+    let wanted = if wanted == Dtype::Fp8 { "FP8" } else { "FP4" };
+    let gpu = &scenario.hardware.gpu.name;
+    Some(format!("{gpu} has no {wanted} rate (precision.operands): computed at that of {taken}"))
+}
+
+/// A GPU without a rent, where the answer would have costs.
+fn missing_rent(scenario: &Scenario) -> Option<String> {
+    let costs = match &scenario.workload {
+        WorkloadSpec::Decode(_) | WorkloadSpec::Prefill(_) => true,
+        WorkloadSpec::Serving(spec) => spec.capital.is_none(),
+        _ => false,
+    };
+    let gpu = &scenario.hardware.gpu;
+    let unknown = costs && gpu.rent.is_none();
+    unknown.then(|| format!("no rent is known for {}: no cost; set hardware.gpu.rent", gpu.name))
+}
