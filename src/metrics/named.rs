@@ -113,14 +113,12 @@ pub fn named_serving(m: &ServingMetrics) -> Vec<Metric> {
             "part of the time that a decoding instance is in a step",
         ),
         metric("prefill_utilisation", m.prefill_utilisation, "", "the same of one that computes prompts"),
-        metric(
-            "kwh_per_million_output",
-            m.kwh_per_million_output,
-            "kWh",
-            "power of all GPUs and nodes / output_tokens_per_s",
-        ),
         metric("interpolation_error", facts.steps.1, "", "largest relative error of step times between simulated ones"),
     ];
+    let prefilled = "from arrival until the pool that computes prompts has computed it, mean";
+    named.extend(m.prefilled.map(|spread| metric("prefilled", ms(spread.mean), "ms", prefilled)));
+    let energy = "power of all GPUs and nodes / output_tokens_per_s";
+    named.extend(m.kwh_per_million_output.map(|value| metric("kwh_per_million_output", value, "kWh", energy)));
     let usd = "GPU hours of the pool that computes prompts per million positions, those found in the cache included";
     named.extend(m.usd_per_million_input.map(|value| metric("usd_per_million_input", value, "USD", usd)));
     let usd = "GPU hours of the pool that decodes per million output tokens";

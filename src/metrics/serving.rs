@@ -6,8 +6,11 @@ use crate::units::{Duration, Time, UsdPerHour};
 /// What happened to all requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Served {
-    /// From arrival to the first token.
+    /// From arrival to the first token. Where another pool computes prompts, a decoding instance sends it out: after keys and values are there,
+    /// with the first step that decodes the request.
     pub ttft: Vec<Duration>,
+    /// From arrival until the prompt is computed, where another pool does that.
+    pub prefilled: Vec<Duration>,
     /// From the start of the first step that was to take the prompt to the first token.
     pub ttft_admitted: Vec<Duration>,
     /// From the first to the last token, over the tokens after the first.
@@ -81,6 +84,8 @@ pub struct ServingMetrics {
     pub ttft: Spread,
     /// Time to first token, from admission.
     pub ttft_admitted: Spread,
+    /// From arrival until the prompt is computed, where another pool does that.
+    pub prefilled: Option<Spread>,
     /// Time per output token of a request.
     pub tpot: Spread,
     /// Time between tokens, over all tokens.
@@ -103,8 +108,8 @@ pub struct ServingMetrics {
     pub usd_per_million_input: Option<f64>,
     /// Dollars per million output tokens: of the GPUs that decode.
     pub usd_per_million_output: Option<f64>,
-    /// Energy per million output tokens, all GPUs, at full power.
-    pub kwh_per_million_output: f64,
+    /// Energy per million output tokens, all GPUs, at full power; nothing where too few requests were answered for a rate.
+    pub kwh_per_million_output: Option<f64>,
     /// Where the time of a full decode step goes.
     pub breakdown: Breakdown,
     /// How long that step takes.
@@ -134,6 +139,7 @@ pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, bre
         tpot,
         itl: weighted(&served.gaps),
         whole: spread(&served.whole),
+        prefilled: (!served.prefilled.is_empty()).then(|| spread(&served.prefilled)),
         transfer: (!served.moved.is_empty()).then(|| spread(&served.moved)),
         tokens_per_sec_per_user: if tpot.mean == Duration::ZERO { 0.0 } else { 1.0 / tpot.mean.as_secs() },
         output_per_sec,
@@ -142,7 +148,8 @@ pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, bre
         prefill_utilisation: utilisation(served.prefill_busy, facts.prefill_instances),
         usd_per_million_input: usd(facts.prefill_gpus, input_per_sec),
         usd_per_million_output: usd(facts.decode_gpus, output_per_sec),
-        kwh_per_million_output: facts.watts_per_gpu * gpus / output_per_sec * 1e6 / 3.6e6,
+        kwh_per_million_output: (output_per_sec > 0.0)
+            .then(|| facts.watts_per_gpu * gpus / output_per_sec * 1e6 / 3.6e6),
         breakdown,
         step,
     }

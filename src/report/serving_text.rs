@@ -18,10 +18,18 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
         let times = [spread.mean, spread.median, spread.p90, spread.p99].map(|time| format!("{time:.2}"));
         users.row([vec![name.to_owned()], times.to_vec(), vec![meaning.to_owned()]].concat());
     };
-    row("TTFT", &m.ttft, "from arrival to the first token");
+    let first = if m.prefilled.is_some() {
+        "from arrival to the first token, which the decoding pool sends out with its first step"
+    } else {
+        "from arrival to the first token"
+    };
+    row("TTFT", &m.ttft, first);
     row("TTFT, admitted", &m.ttft_admitted, "from admission to a step to the first token");
     row("TPOT", &m.tpot, "(last token - first token) / (tokens - 1)");
     row("ITL", &m.itl, "between decode steps, over all tokens");
+    if let Some(prefilled) = &m.prefilled {
+        row("prefill", prefilled, "from arrival until the prompt is computed");
+    }
     if let Some(transfer) = &m.transfer {
         row("KV transfer", transfer, "from the end of prefill until keys and values are there");
     }
@@ -53,11 +61,14 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
         let meaning = format!("per million tokens, GPUs that decode, at {:.3} USD per GPU hour", hour.as_f64());
         line("cost of output", format!("{usd:.4} USD"), &meaning);
     }
-    let meaning = format!("per million output tokens, {:.0} W per GPU with its share of the node", facts.watts_per_gpu);
-    line("energy", format!("{:.3} kWh", m.kwh_per_million_output), &meaning);
+    if let Some(energy) = m.kwh_per_million_output {
+        let meaning =
+            format!("per million output tokens, {:.0} W per GPU with its share of the node", facts.watts_per_gpu);
+        line("energy", format!("{energy:.3} kWh"), &meaning);
+    }
     let (steps, error) = facts.steps;
     format!(
-        "{} requests in {:.1}\n{}\n{}\n{steps} steps were simulated; times between them are off by at most {:.1}% where checked\n\nA full decode step, {:.2}:",
+        "{} requests in {:.1}\n{}\n{}\n{steps} steps were simulated; times between them are off by at most {:.1}% where most are taken\n\nA full decode step, {:.2}:",
         m.requests,
         m.span,
         users.headed(),

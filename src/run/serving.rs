@@ -1,5 +1,6 @@
 //! Serving in levels: steps are simulated by the engine at a few loads, and their times drive a simulation over requests.
 
+mod cache;
 mod fleet;
 mod instance;
 mod times;
@@ -9,25 +10,18 @@ use super::watch::Watcher;
 use super::{Known, build, timed};
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics};
-use crate::model::AttentionForm;
-use crate::parallelism::InferenceLoad;
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Time, UsdPerHour};
+use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, InferenceWorkload, LaunchChoice, MtpSpec,
-    Prompts, Requests, ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec,
+    InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
-use fleet::{Fleet, NicRates, Transfer, serve};
+use fleet::{Fleet, NicRates, Transfer, Which, serve};
 use instance::{Ability, Gather, Instance};
-use times::{Load, StepTimes, points};
-
-/// Points of the table of steps along requests and along positions of prompts.
-const POINTS: usize = 4;
-/// How much less each of them is than the next.
-const RATIO: u64 = 3;
+use times::{Load, StepTimes};
 
 /// Serves the requests of the scenario.
 pub(super) fn simulate(
@@ -46,19 +40,28 @@ pub(super) fn simulate(
         (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster, known)?),
         _ => None,
     };
-    let ability = decode.ability(spec, prefill.is_none(), watcher)?;
-    let copies = |ability: &Ability, count: Count| (0..count.get()).map(|_| Instance::new(ability.clone())).collect();
-    let mut fleet = Fleet { decode: copies(&ability, spec.decode.instances), prefill: Vec::new(), transfer: None };
-    let mut steps = (ability.times.runs, ability.times.error);
+    decode.holds(spec)?;
+    let ability = decode.ability(spec, prefill.is_none())?;
+    let copies = |ability: Ability, count: Count| (0..count.get()).map(|_| Instance::new(ability)).collect();
+    let mut fleet = Fleet { decode: copies(ability, spec.decode.instances), prefill: Vec::new(), transfer: None };
     let mut prefill_gpus = 0;
     if let (Some(pool), Some(spec_of)) = (&prefill, &spec.prefill) {
-        let own = pool.ability(spec, true, watcher)?;
-        steps = (steps.0 + own.times.runs, steps.1.max(own.times.error));
+        let own = pool.ability(spec, true)?;
         prefill_gpus = own.gpus * spec_of.instances.wide();
-        fleet.prefill = copies(&own, spec_of.instances);
-        fleet.transfer = Some(pool.transfer(&decode)?);
+        fleet.prefill = copies(own, spec_of.instances);
+        fleet.transfer = Some(pool.transfer(&decode));
     }
-    let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end);
+    let (mut of_decode, mut of_prefill) = (StepTimes::default(), StepTimes::default());
+    let prompt = spec.mean_computed();
+    let mut steps = |which: Which, load: Load| match (which, &prefill) {
+        (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
+        _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
+    };
+    let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
+    let mut error = of_decode.error(|load| decode.time(load, prompt, watcher))?;
+    if let Some(pool) = &prefill {
+        error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
+    }
     let facts = ServingFacts {
         decode_gpus: ability.gpus * spec.decode.instances.wide(),
         decode_instances: spec.decode.instances.wide(),
@@ -67,7 +70,7 @@ pub(super) fn simulate(
         gpus_per_node: u64::from(cluster.gpus_per_node),
         gpu_hour: gpu_hour(scenario, spec),
         watts_per_gpu: watts_per_gpu(scenario),
-        steps,
+        steps: (of_decode.runs() + of_prefill.runs(), error),
         cache_positions: ability.positions_max,
     };
     decode.outcome(spec, &served, facts, watcher)
@@ -140,6 +143,7 @@ struct Pool<'a> {
     /// Positions of prompts per GPU, at most.
     tokens: u64,
     colocation: Option<ColocationSpec>,
+    cache: Option<CacheSpec>,
     place: &'static str,
 }
 
@@ -162,6 +166,7 @@ impl<'a> Pool<'a> {
             requests: decode.requests_per_gpu.wide(),
             tokens: spec.colocation.map_or(0, |colocation| colocation.tokens_per_gpu.wide()),
             colocation: spec.colocation,
+            cache: decode.cache,
             place: "workload.serving.decode",
         })
     }
@@ -184,6 +189,8 @@ impl<'a> Pool<'a> {
             requests: 0,
             tokens: prefill.tokens_per_gpu.wide(),
             colocation: None,
+            // What is sent is what the decoding pool keeps; nothing else of it is described here.
+            cache: spec.decode.cache.map(|cache| CacheSpec { share: Fraction::ONE, of: CacheMemory::Free, ..cache }),
             place: "workload.serving.prefill",
         })
     }
@@ -192,49 +199,28 @@ impl<'a> Pool<'a> {
         u64::from(self.deployment.plan.tp())
     }
 
-    /// What an instance can do, with the times of its steps.
-    fn ability(&self, spec: &ServingSpec, prompts: bool, watcher: &mut Watcher<'_>) -> Result<Ability, Invalid> {
+    /// Tokens of a decoding request that a step works on.
+    fn queries(&self) -> u64 {
+        1 + self.mtp.map_or(0, |mtp| mtp.drafted.wide())
+    }
+
+    /// What an instance can do.
+    fn ability(&self, spec: &ServingSpec, prompts: bool) -> Result<Ability, Invalid> {
         let gpus = self.deployment.cluster.gpus.len() as u64;
-        let (input, output) = spec.mean_lengths();
-        let context = input + output / 2.0;
-        let computed = (input * (1.0 - spec.prefix_hits.get())).max(1.0);
-        let keys = input - computed / 2.0;
-        let prompts = prompts && self.tokens > 0;
-        let mut requests =
-            if self.requests == 0 { vec![0.0] } else { points(self.requests * self.tp(), RATIO, POINTS) };
-        let mut tokens = if prompts { points(self.tokens * self.tp(), RATIO, POINTS) } else { vec![0.0] };
-        tokens.retain(|&tokens| tokens == 0.0 || tokens >= (self.micro_batches * self.tp()) as f64);
-        if prompts && self.requests > 0 {
-            // Steps that take both: fewer points, since there are more quantities.
-            requests = [vec![0.0], points(self.requests * self.tp(), RATIO * RATIO, POINTS / 2)].concat();
-            tokens = [vec![0.0], points(self.tokens * self.tp(), RATIO * RATIO, POINTS / 2)].concat();
-        }
-        let contexts = if self.requests == 0 { vec![0.0] } else { vec![context / 2.0, 2.0 * context] };
-        let attended = if prompts { vec![keys / 2.0, 2.0 * keys] } else { vec![0.0] };
-        let middle = |most: u64| ((most * self.tp()) as f64 / 2.0).round();
-        let between = [
-            [middle(self.requests), context, 0.0, 0.0],
-            [0.0, 0.0, if prompts { middle(self.tokens) } else { 0.0 }, keys],
-            [middle(self.requests), context, if prompts { middle(self.tokens) } else { 0.0 }, keys],
-        ];
-        // Steps of nothing, and those that are the same as others, are left out.
-        let real = |load: &&Load| load[0] + load[2] > 0.0 && (load[0] == 0.0 || self.requests > 0);
-        let between: Vec<Load> = between.iter().filter(real).copied().collect();
-        let times = StepTimes::simulate([requests, contexts, tokens, attended], &between, |load| {
-            self.time(load, computed as u64, watcher)
-        })?;
         Ok(Ability {
             gpus,
             groups: gpus / self.tp(),
             requests_max: self.requests * gpus,
             prompt_tokens_max: if prompts { self.tokens * gpus } else { 0 },
             positions_max: self.positions()? * gpus / self.tp(),
+            answers_kept: self.cache.map_or(1.0, |cache| cache.answers.get()),
             prompts_first: self.colocation.is_some_and(|colocation| colocation.prompts_first),
+            whole_prompts: self.colocation.is_some_and(|colocation| colocation.whole_prompts),
             look_every: self.colocation.map_or(1, |colocation| colocation.look_every.wide()),
             gather: self.colocation.and_then(|colocation| colocation.gather).map(|gather| self.gather(gather)),
+            queries: self.queries(),
             tokens_per_step: MtpSpec::tokens_per_step(self.mtp),
             overhead: spec.step_overhead,
-            times,
         })
     }
 
@@ -242,10 +228,11 @@ impl<'a> Pool<'a> {
     fn gather(&self, spec: GatherSpec) -> Gather {
         let gpus = self.deployment.cluster.gpus.len() as u64;
         let groups = gpus / self.tp();
+        let step = self.tokens + self.requests * self.queries();
         Gather {
             steps: spec.steps.wide(),
-            positions: ((self.tokens * gpus) as f64 * spec.share.get()).ceil() as u64,
-            prompts: if groups > 1 { groups as usize } else { usize::MAX },
+            positions: ((step * gpus) as f64 * spec.share.get()).ceil() as u64,
+            one_each: groups > 1,
         }
     }
 
@@ -260,17 +247,16 @@ impl<'a> Pool<'a> {
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
-    fn batches(&self, [requests, context, tokens, keys]: Load, prompt: u64) -> Vec<Batch> {
+    fn batches(&self, [requests, context, tokens, cached]: Load, prompt: u64) -> Vec<Batch> {
         let (requests, tokens) = (requests.round() as u64, tokens.round() as u64);
         let many = self.micro_batches.min((requests + tokens).max(1));
-        let queries = 1 + self.mtp.map_or(0, |mtp| mtp.drafted.wide());
+        let queries = self.queries();
         let batch = |(requests, tokens): (u64, u64)| {
             let prompts = if tokens == 0 { 0 } else { (tokens / prompt).max(1) };
             let each = tokens.checked_div(prompts).unwrap_or(0);
-            let cached = (keys - each as f64 / 2.0).max(0.0) as u64;
             Batch {
                 decoding: Decoding { requests, queries, context: (context as u64).max(1) },
-                prompts: Prompts { requests: prompts, tokens: each, cached },
+                prompts: Prompts { requests: prompts, tokens: each, cached: cached as u64 },
             }
         };
         let dealt = parts(requests, many).into_iter().zip(parts(tokens, many));
@@ -293,49 +279,25 @@ impl<'a> Pool<'a> {
         Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), watcher)?, folding))
     }
 
-    fn load(&self, requests: u64, context: u64) -> InferenceLoad {
-        let queries = 1 + self.mtp.map_or(0, |mtp| mtp.drafted.wide());
-        InferenceLoad {
-            requests,
-            context,
-            step_tokens: (self.requests * queries + self.tokens) * self.tp(),
-            form: if self.tokens > 0 { AttentionForm::Expanded } else { AttentionForm::Absorbed },
-            mtp: self.mtp.is_some(),
-            experts_on_cpu: false,
-        }
-    }
-
-    /// Positions that the cache of a tensor-parallel group holds beside weights and activations.
-    fn positions(&self) -> Result<u64, Invalid> {
-        let one = self.deployment.memory(&self.load(1, 1), self.place)?;
-        let many = self.deployment.memory(&self.load(1, 1001), self.place)?;
-        let thousand = many.used.kv_cache.get() - one.used.kv_cache.get();
-        let free = one.capacity.get() - one.used.total().get();
-        Ok(free / (thousand / 1000).max(1))
-    }
-
     /// What the NICs of an instance carry where a GPU's carries `each`.
     fn nic_rates(&self, each: BytesPerSec) -> NicRates {
         NicRates { all: each * self.deployment.cluster.gpus.len() as u64, of_one: each * self.tp() }
     }
 
     /// How keys and values get to an instance of `decode`.
-    fn transfer(&self, decode: &Pool<'_>) -> Result<Transfer, Invalid> {
+    fn transfer(&self, decode: &Pool<'_>) -> Transfer {
         let cluster = decode.deployment.cluster;
-        let one = self.deployment.memory(&self.load(1, 1), self.place)?;
-        let many = self.deployment.memory(&self.load(1, 1001), self.place)?;
-        let per_gpu = (many.used.kv_cache.get() - one.used.kv_cache.get()) / 1000;
         let (first, last) = (cluster.gpus[0], cluster.gpus[cluster.gpus.len() - 1]);
         let path = Routes::new(&cluster.topology).path(first, last).expect("a cluster is connected");
         // Latent caches are the same on every GPU of a tensor-parallel group and leave once; others leave in parts.
         let latent = matches!(self.deployment.model.attention, crate::model::AttentionSpec::Mla(_));
-        let per_position = Bytes::new(if latent { per_gpu } else { per_gpu * self.tp() });
-        Ok(Transfer {
+        let per_position = if latent { self.per_position() } else { self.per_position() * self.tp() };
+        Transfer {
             per_position,
             out: self.nic_rates(path.narrowest),
             into: decode.nic_rates(path.narrowest),
             latency: path.latency,
-        })
+        }
     }
 
     /// The answer, with the timeline of a full decode step.
@@ -352,7 +314,8 @@ impl<'a> Pool<'a> {
         let (timeline, folding) = self.run(full, watcher)?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
-        let memory: Memory = self.deployment.memory(&self.load(requests.min(fitting), context as u64), self.place)?;
+        let used = self.used(requests.min(fitting), context as u64);
+        let memory = Memory { used, capacity: self.capacity() };
         let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
         let metrics = Metrics::Serving(Box::new(metrics));
         let cluster = self.deployment.cluster.clone();

@@ -5,7 +5,7 @@ use crate::model::ModelSpec;
 use crate::scenario::{Loaded, UserError, load};
 use crate::sources::Sources;
 use crate::units::{Count, Duration};
-use crate::workload::{GatherSpec, MtpSpec};
+use crate::workload::{CacheSpec, GatherSpec, MtpSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -47,11 +47,14 @@ pub struct EnginesSpec {
 pub struct EngineSpec {
     /// Names under which tables know it, in whatever case.
     pub names: Vec<String>,
-    /// Positions of prompts that a tensor-parallel group computes in a step, at most.
+    /// Positions of prompts that a tensor-parallel group computes in a step, at most; where prompts stay whole, its decoding requests are among them.
     pub prompt_tokens: Count,
-    /// Whether that is at least one prompt of the greatest length.
-    #[serde(default)]
-    pub whole_prompts: bool,
+    /// Where prompts stay whole: how many of the greatest length a step takes beside all decoding requests and 64 positions, at least.
+    pub whole_prompts: Option<f64>,
+    /// Requests that decode at once, at most; without it, all.
+    pub requests: Option<Count>,
+    /// How the cache of an engine is laid out that computes prompts beside decoding requests.
+    pub cache: Option<CacheSpec>,
     /// Whether decoding requests wait while prompts are computed; else a step takes both.
     pub prompts_first: bool,
     /// Format of cached keys and values.
@@ -83,6 +86,12 @@ pub struct SettingSpec {
     pub when: WhenSpec,
     /// Positions of prompts in a step.
     pub prompt_tokens: Option<Count>,
+    /// Prompts of the greatest length that a step takes, at least.
+    pub whole_prompts: Option<f64>,
+    /// Requests that decode at once.
+    pub requests: Option<Count>,
+    /// How the cache is laid out.
+    pub cache: Option<CacheSpec>,
     /// Format of cached keys and values.
     pub kv_cache: Option<Dtype>,
     /// Steps from one look for new requests to the next.
@@ -102,6 +111,9 @@ impl EngineSpec {
         let mut engine = self.clone();
         for setting in self.setting.iter().filter(|setting| setting.when.agrees(run)) {
             engine.prompt_tokens = setting.prompt_tokens.unwrap_or(engine.prompt_tokens);
+            engine.whole_prompts = setting.whole_prompts.or(engine.whole_prompts);
+            engine.requests = setting.requests.or(engine.requests);
+            engine.cache = setting.cache.or(engine.cache);
             engine.kv_cache = setting.kv_cache.unwrap_or(engine.kv_cache);
             engine.look_every = setting.look_every.unwrap_or(engine.look_every);
             engine.gather = setting.gather.or(engine.gather);
@@ -125,6 +137,14 @@ pub struct WhenSpec {
     pub mode: Option<String>,
     /// Whether attention is repeated for several groups of GPUs.
     pub data_parallel: Option<bool>,
+    /// GPUs of an engine.
+    pub gpus: Option<Vec<Count>>,
+    /// Positions of the longest prompt.
+    pub isl: Option<Vec<Count>>,
+    /// Tokens of the longest answer.
+    pub osl: Option<Vec<Count>>,
+    /// As many users as this, or more.
+    pub users_from: Option<Count>,
     /// Fewer users than this.
     pub users_below: Option<Count>,
     /// Days on which it was measured, as `2026-01-14`.
@@ -140,6 +160,10 @@ pub(super) struct EngineRun<'a> {
     pub(super) experts: &'a str,
     pub(super) mode: &'a str,
     pub(super) data_parallel: bool,
+    /// GPUs of the engine, or of one that decodes.
+    pub(super) gpus: u32,
+    /// The longest prompt and answer.
+    pub(super) lengths: (u32, u32),
     pub(super) users: u32,
     /// The day on which it was measured, as far as that is known.
     pub(super) measured: &'a str,
@@ -148,11 +172,18 @@ pub(super) struct EngineRun<'a> {
 impl WhenSpec {
     fn agrees(&self, run: &EngineRun<'_>) -> bool {
         let among = |names: &Option<Vec<String>>, name| names.as_ref().is_none_or(|names| is_among(names, name));
+        let one_of = |counts: &Option<Vec<Count>>, count: u32| {
+            counts.as_ref().is_none_or(|counts| counts.iter().any(|known| known.get() == count))
+        };
         among(&self.versions, run.version)
             && among(&self.systems, run.system)
             && among(&self.experts, run.experts)
             && self.mode.as_ref().is_none_or(|mode| mode.eq_ignore_ascii_case(run.mode))
             && self.data_parallel.is_none_or(|repeated| repeated == run.data_parallel)
+            && one_of(&self.gpus, run.gpus)
+            && one_of(&self.isl, run.lengths.0)
+            && one_of(&self.osl, run.lengths.1)
+            && self.users_from.is_none_or(|users| run.users >= users.get())
             && self.users_below.is_none_or(|users| run.users < users.get())
             && among(&self.measured, run.measured)
     }

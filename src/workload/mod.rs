@@ -25,8 +25,8 @@ pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttent
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
-    ArrivalsChoice, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice, PrefillPoolSpec, Request,
-    Requests, ServingSpec, TraceRow,
+    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,
+    PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,

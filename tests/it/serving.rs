@@ -187,6 +187,130 @@ fn prompts_that_are_noticed_late_wait_and_none_is_lost() {
     }
 }
 
+fn served(scenario: &Scenario) -> ServingMetrics {
+    let Metrics::Serving(metrics) = simulate(scenario).unwrap_or_else(|invalid| panic!("{invalid:?}")).metrics else {
+        panic!("serving was asked for")
+    };
+    *metrics
+}
+
+fn refused(sets: &[&str]) -> String {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/qwen72b_h800_serving.toml");
+    let loaded = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}"));
+    let invalid = simulate(&loaded.value).expect_err("it cannot be served");
+    format!("{}", loaded.error(&invalid))
+}
+
+#[test]
+fn a_maximum_that_is_never_reached_changes_nothing() {
+    let at = |most: &str| {
+        colocated(&["workload.serving.requests=200", &format!("workload.serving.decode.requests_per_gpu={most}")])
+    };
+    let (few, many) = (at("8"), at("96"));
+    assert_eq!((few.tpot, few.ttft, few.whole), (many.tpot, many.ttft, many.whole));
+}
+
+#[test]
+fn prompts_take_as_long_beside_decoding_as_in_a_step_of_their_own() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/qwen72b_h800_decode.toml");
+    let step = |prompt: u32| {
+        let mut scenario = load::<Scenario>(&path, &[]).unwrap().value;
+        let text = format!("prompt = {prompt}\ntokens_per_gpu = {}", prompt / 4);
+        scenario.workload = WorkloadSpec::Prefill(toml::from_str(&text).unwrap());
+        let Metrics::Prefill(metrics) = simulate(&scenario).unwrap().metrics else { panic!("a step was asked for") };
+        metrics.step.as_secs()
+    };
+    // None of these lengths is a point of the table.
+    for prompt in [148, 928, 3640, 14_000] {
+        let mut scenario = load::<Scenario>(&path, &[]).unwrap().value;
+        let text = format!(
+            "requests = 3\narrivals = {{ closed = {{ users = 1 }} }}\nlengths = {{ fixed = {{ input = {prompt}, output = 2 }} }}\n\
+             decode = {{ requests_per_gpu = 1 }}\ncolocation = {{ tokens_per_gpu = 8192 }}"
+        );
+        scenario.workload = WorkloadSpec::Serving(Box::new(toml::from_str(&text).unwrap()));
+        let (found, exact) = (served(&scenario).ttft.mean.as_secs(), step(prompt));
+        assert!((found / exact - 1.0).abs() < 0.03, "{prompt} positions: {found} s of {exact} s");
+    }
+}
+
+#[test]
+fn times_between_simulated_steps_are_near_those_of_a_mixture_of_experts() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h200_node_decode.toml");
+    let sets = ["parallelism.tp=8".to_owned(), "model.layers=8".to_owned()];
+    let mut scenario = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}")).value;
+    let text = "requests = 60\narrivals = { closed = { users = 20 } }\n\
+                lengths = { uniform = { input = 1024, output = 256, least = 0.8 } }\n\
+                decode = { requests_per_gpu = 4, experts = { reach = 'all_reduce' } }\n\
+                colocation = { tokens_per_gpu = 4096, prompts_first = true }";
+    scenario.workload = WorkloadSpec::Serving(Box::new(toml::from_str(text).unwrap()));
+    let error = served(&scenario).facts.steps.1;
+    assert!(error > 0.0 && error < 0.03, "{error}");
+}
+
+#[test]
+fn logits_of_a_full_batch_leave_less_room_for_the_cache() {
+    // A room for two thousand requests, of which the cache holds far fewer.
+    let at = |most: &str| {
+        let sets = ["workload.serving.requests=50", &format!("workload.serving.decode.requests_per_gpu={most}")];
+        let outcome = run("qwen72b_h800_serving.toml", &sets);
+        let memory = outcome.memory.expect("a model is kept");
+        assert!(memory.used.total() <= memory.capacity, "{most}");
+        let Metrics::Serving(metrics) = outcome.metrics else { panic!("serving was asked for") };
+        metrics.facts.cache_positions
+    };
+    assert!(at("2000") < at("8"));
+}
+
+#[test]
+fn a_cache_takes_its_part_of_memory_in_its_own_format() {
+    let positions = |sets: &[&str]| {
+        let few = ["workload.serving.requests=20"];
+        colocated(&[&few[..], sets].concat()).facts.cache_positions as f64
+    };
+    let all = positions(&[]);
+    let half = positions(&["workload.serving.decode.cache.share=0.5"]);
+    assert!((half / all - 0.5).abs() < 1e-3, "{half} {all}");
+    let narrow = positions(&["workload.serving.decode.cache.kept=fp8"]);
+    assert!((narrow / all - 2.0).abs() < 1e-3, "{narrow} {all}");
+    // 72.7e9 parameters in BF16 on four GPUs of 80 GB each: 36.4 GB, and 80 layers x 8 heads x 2 x 128 values per position.
+    let of_total = positions(&["workload.serving.decode.cache.share=0.8", "workload.serving.decode.cache.of=total"]);
+    let expected = 2.0 * (0.8 * 85.9e9 - 36.4e9) / (80.0 * 2.0 * 2.0 * 128.0 * 2.0);
+    assert!(of_total < all && (of_total / expected - 1.0).abs() < 0.1, "{of_total} {expected}");
+    let message = refused(&["workload.serving.decode.cache.share=0.4", "workload.serving.decode.cache.of=total"]);
+    assert!(message.contains("decode.cache.share") && message.contains("no room"), "{message}");
+}
+
+#[test]
+fn requests_that_no_cache_holds_and_prompts_that_no_step_takes_whole_are_refused() {
+    let message = refused(&["workload.serving.lengths.uniform.input=3000000000"]);
+    assert!(message.contains("workload.serving.lengths") && message.contains("holds"), "{message}");
+    let whole = "workload.serving.colocation.whole_prompts=true";
+    let message = refused(&[whole, "workload.serving.lengths.uniform.input=4096"]);
+    assert!(message.contains("tokens_per_gpu") && message.contains("takes 2048"), "{message}");
+}
+
+#[test]
+fn whole_prompts_leave_room_in_a_step() {
+    // A step takes 4,096 positions of two groups: two prompts of 1,500 and a part of a third, or two only.
+    let lengths = [
+        "workload.serving.requests=200",
+        "workload.serving.lengths.uniform.least=1",
+        "workload.serving.lengths.uniform.input=1500",
+    ];
+    let split = colocated(&lengths);
+    let whole = colocated(&[&lengths[..], &["workload.serving.colocation.whole_prompts=true"]].concat());
+    assert_eq!(whole.requests, split.requests);
+    assert!(whole.ttft.mean > split.ttft.mean, "{} {}", whole.ttft.mean, split.ttft.mean);
+}
+
+#[test]
+fn too_few_answers_for_a_rate_have_no_cost_and_no_energy() {
+    let one = colocated(&["workload.serving.requests=1", "workload.serving.arrivals.closed.users=1"]);
+    assert_eq!((one.kwh_per_million_output, one.usd_per_million_output), (None, None));
+    assert!(colocated(&["workload.serving.requests=100"]).kwh_per_million_output.is_some_and(f64::is_finite));
+}
+
 #[test]
 fn the_same_seed_serves_the_same() {
     let runs = [colocated(&["workload.serving.requests=100"]), colocated(&["workload.serving.requests=100"])];

@@ -1,6 +1,8 @@
 //! All instances of all pools over time: events in one total order (time, kind, index).
 
 use super::instance::{Instance, Ticket};
+use super::times::Load;
+use crate::invalid::Invalid;
 use crate::metrics::Served;
 use crate::units::{Bytes, BytesPerSec, Duration, Time};
 use crate::workload::{Request, Requests};
@@ -54,6 +56,16 @@ pub(super) struct Fleet {
     pub(super) transfer: Option<Transfer>,
 }
 
+/// One of the pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    Decode,
+    Prefill,
+}
+
+/// How long a step of an instance of a pool takes.
+pub(super) type StepTime<'a> = &'a mut dyn FnMut(Which, Load) -> Result<Duration, Invalid>;
+
 /// What happens, in the order in which it happens at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -66,13 +78,15 @@ enum Event {
 struct Known {
     request: Request,
     admitted: Time,
-    first: Time,
+    /// When its first token was there.
+    first: Option<Time>,
     /// The instance to which its keys and values go.
     goes_to: usize,
 }
 
 struct Run<'a> {
     fleet: Fleet,
+    steps: StepTime<'a>,
     source: Requests<'a>,
     events: BinaryHeap<Reverse<(Time, Event)>>,
     known: Vec<Known>,
@@ -88,7 +102,12 @@ struct Run<'a> {
 }
 
 /// Serves all requests.
-pub(super) fn serve(fleet: Fleet, source: Requests<'_>, front_end: Duration) -> Served {
+pub(super) fn serve<'a>(
+    fleet: Fleet,
+    source: Requests<'a>,
+    front_end: Duration,
+    steps: StepTime<'a>,
+) -> Result<Served, Invalid> {
     let lines = |rates: Option<NicRates>, count: usize| -> Vec<Line> {
         rates.map_or_else(Vec::new, |rates| (0..count).map(|_| Line { rates, free: Time::ZERO }).collect())
     };
@@ -97,6 +116,7 @@ pub(super) fn serve(fleet: Fleet, source: Requests<'_>, front_end: Duration) -> 
         into: lines(fleet.transfer.map(|transfer| transfer.into), fleet.decode.len()),
         coming: vec![0; fleet.decode.len()],
         fleet,
+        steps,
         source,
         events: BinaryHeap::new(),
         known: Vec::new(),
@@ -108,16 +128,16 @@ pub(super) fn serve(fleet: Fleet, source: Requests<'_>, front_end: Duration) -> 
     (0..users).for_each(|_| run.draw(Time::ZERO));
     while let Some(Reverse((now, event))) = run.events.pop() {
         match event {
-            Event::Arrival(request) => run.arrive(now, request),
-            Event::Moved(request) => run.moved(now, request),
-            Event::PrefillStep(instance) => run.prefill_step(now, instance),
-            Event::DecodeStep(instance) => run.decode_step(now, instance),
+            Event::Arrival(request) => run.arrive(now, request)?,
+            Event::Moved(request) => run.moved(now, request)?,
+            Event::PrefillStep(instance) => run.prefill_step(now, instance)?,
+            Event::DecodeStep(instance) => run.decode_step(now, instance)?,
         }
     }
     let busy = |instances: &[Instance]| instances.iter().map(|instance| instance.busy).sum();
     run.served.decode_busy = busy(&run.fleet.decode);
     run.served.prefill_busy = busy(&run.fleet.prefill);
-    run.served
+    Ok(run.served)
 }
 
 impl Run<'_> {
@@ -125,17 +145,17 @@ impl Run<'_> {
     fn draw(&mut self, now: Time) {
         if let Some(request) = self.source.next(now) {
             let index = self.known.len();
-            self.known.push(Known { request, admitted: Time::ZERO, first: Time::ZERO, goes_to: 0 });
+            self.known.push(Known { request, admitted: Time::ZERO, first: None, goes_to: 0 });
             self.events.push(Reverse((request.arrival + self.front_end, Event::Arrival(index))));
         }
     }
 
     fn ticket(&self, request: usize) -> Ticket {
         let Request { input, computed, output, .. } = self.known[request].request;
-        Ticket { request, input, computed, output }
+        Ticket { request, input, computed, output, group: 0 }
     }
 
-    fn arrive(&mut self, now: Time, request: usize) {
+    fn arrive(&mut self, now: Time, request: usize) -> Result<(), Invalid> {
         if self.source.users().is_none() {
             self.draw(now);
         }
@@ -145,33 +165,34 @@ impl Run<'_> {
         if self.fleet.prefill.is_empty() {
             let instance = least(&self.fleet.decode, |_, instance| (instance.load() as u64, instance.queued));
             self.fleet.decode[instance].prompt(ticket);
-            self.start_decode(now, instance);
+            self.start_decode(now, instance)
         } else {
             let instance = least(&self.fleet.prefill, |_, instance| (instance.queued, 0));
             self.fleet.prefill[instance].prompt(ticket);
-            self.start_prefill(now, instance);
+            self.start_prefill(now, instance)
         }
     }
 
-    fn moved(&mut self, now: Time, request: usize) {
+    fn moved(&mut self, now: Time, request: usize) -> Result<(), Invalid> {
         let ticket = self.ticket(request);
         let instance = self.known[request].goes_to;
         self.coming[instance] -= 1;
         self.fleet.decode[instance].decode(ticket);
-        self.start_decode(now, instance);
+        self.start_decode(now, instance)
     }
 
-    fn prefill_step(&mut self, now: Time, instance: usize) {
+    fn prefill_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.prefill[instance].end(now);
         for ticket in end.prompted {
-            self.first_token(now, &ticket);
+            self.served.prefilled.push(now - self.known[ticket.request].request.arrival);
             if ticket.output == 1 {
+                self.first_token(now, &ticket);
                 self.finish(now, &ticket);
                 continue;
             }
             self.hand_over(now, instance, &ticket);
         }
-        self.start_prefill(now, instance);
+        self.start_prefill(now, instance)
     }
 
     /// Sends keys and values from a prefill instance to the decode instance that has least to do.
@@ -187,48 +208,59 @@ impl Run<'_> {
         self.events.push(Reverse((there, Event::Moved(ticket.request))));
     }
 
-    fn decode_step(&mut self, now: Time, instance: usize) {
+    fn decode_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.decode[instance].end(now);
-        end.prompted.iter().for_each(|ticket| self.first_token(now, ticket));
+        // A decoding instance sends out the first token of a request from another pool with the next one.
+        end.prompted.iter().chain(&end.begun).for_each(|ticket| self.first_token(now, ticket));
         end.finished.iter().for_each(|ticket| self.finish(now, ticket));
         if let Some((gap, requests)) = end.gained {
             self.served.gaps.push((gap, requests));
         }
-        self.start_decode(now, instance);
+        self.start_decode(now, instance)
     }
 
     fn first_token(&mut self, now: Time, ticket: &Ticket) {
         let known = &mut self.known[ticket.request];
-        known.first = now;
+        if known.first.is_some() {
+            // It was computed again.
+            return;
+        }
+        known.first = Some(now);
         self.served.ttft.push(now - known.request.arrival);
         self.served.ttft_admitted.push(now - known.admitted);
     }
 
     fn finish(&mut self, now: Time, ticket: &Ticket) {
-        let known = &self.known[ticket.request];
-        if ticket.output > 1 {
-            self.served.tpot.push(Duration::from_ps((now - known.first).as_ps() / u64::from(ticket.output - 1)));
+        let Known { request: Request { arrival, input, output, .. }, first, .. } = self.known[ticket.request];
+        if let Some(first) = first
+            && output > 1
+        {
+            self.served.tpot.push(Duration::from_ps((now - first).as_ps() / u64::from(output - 1)));
         }
-        self.served.whole.push(now - known.request.arrival);
-        self.served.output_tokens += u64::from(ticket.output);
-        self.served.finished.push((now, ticket.input, ticket.output));
+        self.served.whole.push(now - arrival);
+        self.served.output_tokens += u64::from(output);
+        self.served.finished.push((now, input, output));
         if self.source.users().is_some() {
             self.draw(now);
         }
     }
 
-    fn start_prefill(&mut self, now: Time, instance: usize) {
-        if let Some(end) = self.fleet.prefill[instance].start(now, &mut self.admitted) {
+    fn start_prefill(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
+        let steps = &mut |load| (self.steps)(Which::Prefill, load);
+        if let Some(end) = self.fleet.prefill[instance].start(now, &mut self.admitted, steps)? {
             self.events.push(Reverse((end, Event::PrefillStep(instance))));
         }
         self.note_admitted(now);
+        Ok(())
     }
 
-    fn start_decode(&mut self, now: Time, instance: usize) {
-        if let Some(end) = self.fleet.decode[instance].start(now, &mut self.admitted) {
+    fn start_decode(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
+        let steps = &mut |load| (self.steps)(Which::Decode, load);
+        if let Some(end) = self.fleet.decode[instance].start(now, &mut self.admitted, steps)? {
             self.events.push(Reverse((end, Event::DecodeStep(instance))));
         }
         self.note_admitted(now);
+        Ok(())
     }
 
     fn note_admitted(&mut self, now: Time) {

@@ -1,122 +1,195 @@
-//! How long a step takes, between the points at which one was simulated.
+//! How long a step takes, between loads at which one was simulated.
 //!
-//! A table over four quantities of a tensor-parallel group; between its points the time is interpolated in each of them in turn, beyond the last
-//! one it goes on in a straight line. How far that is off is found by simulating further points between.
+//! A table over four quantities of a tensor-parallel group. Its points lie at fixed places and are simulated when a load between them is first asked for,
+//! so that neither the cost nor the answer depends on loads that never occur. Between points the time is interpolated in each quantity in turn; how far
+//! that is off is found by simulating the middles of the cells that were used most.
 
 use crate::invalid::Invalid;
 use crate::units::Duration;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-/// What a step works on, per tensor-parallel group: decoding requests, their mean context, positions of prompts, and the mean number of positions
-/// that each of those attends to.
+/// What a step works on, per tensor-parallel group: decoding requests, their mean context, positions of prompts, and the mean number of
+/// positions before the piece of the prompt to which each of those belongs.
 pub(super) type Load = [f64; 4];
 
+/// A point of the table.
+type Place = [u64; 4];
+
+/// Cells whose middles are simulated to find the error.
+const CHECKED: usize = 4;
+
 /// Times of steps.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StepTimes {
-    axes: [Vec<f64>; 4],
-    /// Picoseconds, the last axis fastest.
-    times: Vec<f64>,
-    /// Steps that were simulated.
-    pub(super) runs: usize,
-    /// Largest relative error at points between, where such were simulated.
-    pub(super) error: f64,
+    /// Picoseconds.
+    times: BTreeMap<Place, f64>,
+    /// How often times were asked for between two points.
+    used: BTreeMap<(Place, Place), u64>,
+    checked: usize,
 }
 
 impl StepTimes {
-    /// Simulates steps by `time` at every point of the grid, and at `between` to find the error.
-    pub(super) fn simulate(
-        axes: [Vec<f64>; 4],
-        between: &[Load],
-        mut time: impl FnMut(Load) -> Result<Duration, Invalid>,
-    ) -> Result<StepTimes, Invalid> {
-        let mut points = vec![[0.0; 4]];
-        for (axis, values) in axes.iter().enumerate() {
-            let extended = |point: &Load| {
-                let point = *point;
-                values.iter().map(move |&value| {
-                    let mut next = point;
-                    next[axis] = value;
-                    next
-                })
-            };
-            points = points.iter().flat_map(extended).collect();
+    /// The time of a step, from times at the points around it, of which `time` simulates those that are new.
+    pub(super) fn at<F>(&mut self, load: Load, mut time: F) -> Result<Duration, Invalid>
+    where
+        F: FnMut(Load) -> Result<Duration, Invalid>,
+    {
+        let cell = cell(load);
+        if cell.0 != cell.1 {
+            *self.used.entry(cell).or_default() += 1;
         }
-        let mut simulated = |points: &[Load]| -> Result<Vec<f64>, Invalid> {
-            points.iter().map(|&load| Ok(time(load)?.as_ps() as f64)).collect()
-        };
-        let mut table = StepTimes { times: simulated(&points)?, axes, runs: points.len() + between.len(), error: 0.0 };
-        for (load, exact) in between.iter().zip(simulated(between)?) {
-            let error = (table.at(*load).as_ps() as f64 / exact - 1.0).abs();
-            table.error = table.error.max(error);
-        }
-        Ok(table)
+        Ok(Duration::from_ps(self.between(cell, load, &mut time)?.round() as u64))
     }
 
-    /// The time of a step.
-    pub(super) fn at(&self, load: Load) -> Duration {
-        Duration::from_ps(self.along(0, 0, load).max(0.0) as u64)
+    fn between<F>(&mut self, (low, high): (Place, Place), load: Load, time: &mut F) -> Result<f64, Invalid>
+    where
+        F: FnMut(Load) -> Result<Duration, Invalid>,
+    {
+        let Some(axis) = (0..low.len()).find(|&axis| low[axis] < high[axis]) else { return self.point(low, time) };
+        let (mut below, mut above) = (high, low);
+        below[axis] = low[axis];
+        above[axis] = high[axis];
+        let (first, last) = (self.between((low, below), load, time)?, self.between((above, high), load, time)?);
+        let part = (load[axis] - low[axis] as f64) / (high[axis] - low[axis]) as f64;
+        Ok(first + part * (last - first))
     }
 
-    /// Interpolates along `axis` and all after it, from the entry at `base`.
-    fn along(&self, axis: usize, base: usize, load: Load) -> f64 {
-        let Some(values) = self.axes.get(axis) else { return self.times[base] };
-        let size: usize = self.axes[axis + 1..].iter().map(Vec::len).product();
-        let first = |place: usize| self.along(axis + 1, base + place * size, load);
-        if values.len() == 1 {
-            return first(0);
+    fn point<F>(&mut self, place: Place, time: &mut F) -> Result<f64, Invalid>
+    where
+        F: FnMut(Load) -> Result<Duration, Invalid>,
+    {
+        if let Some(&known) = self.times.get(&place) {
+            return Ok(known);
         }
-        let upper = values.iter().position(|&value| value >= load[axis]).unwrap_or(values.len() - 1).max(1);
-        let part = (load[axis] - values[upper - 1]) / (values[upper] - values[upper - 1]);
-        if part >= 1.0 && upper < values.len() - 1 {
-            return first(upper);
+        let simulated = time(place.map(|value| value as f64))?.as_ps() as f64;
+        self.times.insert(place, simulated);
+        Ok(simulated)
+    }
+
+    /// The largest relative error in the middles of the cells that were used most.
+    pub(super) fn error<F>(&mut self, mut time: F) -> Result<f64, Invalid>
+    where
+        F: FnMut(Load) -> Result<Duration, Invalid>,
+    {
+        let mut cells: Vec<(Reverse<u64>, (Place, Place))> =
+            self.used.iter().map(|(&cell, &count)| (Reverse(count), cell)).collect();
+        cells.sort_unstable();
+        cells.truncate(CHECKED);
+        let mut error = 0.0_f64;
+        for (_, (low, high)) in cells {
+            let load: Load = std::array::from_fn(|axis| middle(axis, low[axis], high[axis]));
+            let exact = time(load)?.as_ps() as f64;
+            let found = self.between((low, high), load, &mut time)?;
+            self.checked += 1;
+            error = error.max((found / exact - 1.0).abs());
         }
-        let (low, high) = (first(upper - 1), first(upper));
-        low + part * (high - low)
+        Ok(error)
+    }
+
+    /// Steps that were simulated.
+    pub(super) fn runs(&self) -> usize {
+        self.times.len() + self.checked
     }
 }
 
-/// Points of an axis up to `most`, each `ratio` times the one before, down to 1 or to `count` points.
-pub(super) fn points(most: u64, ratio: u64, count: usize) -> Vec<f64> {
-    let mut points = vec![most];
-    while let Some(&last) = points.last()
-        && last > 1
-        && points.len() < count
-    {
-        points.push(last.div_ceil(ratio));
+/// The whole number in the middle of two points of an axis: by ratio where points are, else by distance.
+fn middle(axis: usize, low: u64, high: u64) -> f64 {
+    let by_ratio = axis % 2 == 0 && low > 0;
+    (if by_ratio { ((low * high) as f64).sqrt() } else { u64::midpoint(low, high) as f64 }).round()
+}
+
+/// The points around a load.
+fn cell(load: Load) -> (Place, Place) {
+    let around: [(u64, u64); 4] =
+        std::array::from_fn(|axis| if axis % 2 == 0 { many(load[axis]) } else { long(load[axis]) });
+    (around.map(|(low, _)| low), around.map(|(_, high)| high))
+}
+
+/// Points around a number of requests or of positions that are computed: none, powers of two, and one and a half of these. Steps become slowly longer
+/// with few of them and in proportion with many. A step with none is another kind of step, so that nothing is between none and one.
+fn many(value: f64) -> (u64, u64) {
+    if value <= 1.0 {
+        let only = u64::from(value > 0.0);
+        return (only, only);
     }
-    if points[points.len() - 1] > 1 {
-        points.push(1);
+    let power = 1_u64 << (value as u64).ilog2();
+    let half = power + power / 2;
+    if value == power as f64 {
+        (power, power)
+    } else if value == half as f64 {
+        (half, half)
+    } else if value < half as f64 {
+        (power, half)
+    } else if half == power {
+        (1, 2)
+    } else {
+        (half, 2 * power)
     }
-    points.reverse();
-    points.dedup();
-    points.into_iter().map(|point| point as f64).collect()
+}
+
+/// Points around a number of positions that are attended to, in which steps are nearly linear: none, 1024, and four times as many each.
+fn long(value: f64) -> (u64, u64) {
+    let (mut low, mut high) = (0, 1024);
+    while value >= high as f64 {
+        (low, high) = (high, 4 * high);
+    }
+    if value <= low as f64 { (low, low) } else { (low, high) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ns(value: f64) -> Result<Duration, Invalid> {
+        Ok(Duration::from_ns(value.round() as u64))
+    }
+
     #[test]
-    fn what_is_linear_in_every_quantity_is_found_exactly_and_beyond_the_table() {
-        let time = |load: Load| Ok(Duration::from_ns((1000.0 + 3.0 * load[0] * load[1] + 5.0 * load[2]) as u64));
-        let axes = [vec![1.0, 4.0, 64.0], vec![10.0, 100.0], vec![0.0, 8.0], vec![7.0]];
-        let table = StepTimes::simulate(axes, &[[20.0, 50.0, 2.0, 7.0]], time).expect("times");
-        assert!(table.error < 1e-9, "{}", table.error);
-        assert_eq!(table.runs, 13);
-        assert_eq!(table.at([128.0, 40.0, 16.0, 9.0]), time([128.0, 40.0, 16.0, 7.0]).expect("a time"));
+    fn what_is_linear_in_every_quantity_is_found_exactly_from_the_points_around_it() {
+        let time = |load: Load| ns(1000.0 + 3.0 * load[0] * load[1] + 5.0 * load[2]);
+        let mut table = StepTimes::default();
+        for load in [[128.0, 5120.0, 0.0, 0.0], [5.0, 2048.0, 100.0, 0.0], [0.0, 0.0, 1.0, 512.0], [1.0, 0.0, 7.0, 0.0]]
+        {
+            assert_eq!(table.at(load, time).expect("a time"), time(load).expect("a time"), "{load:?}");
+        }
+        assert_eq!(table.runs(), 2 + 8 + 2 + 2);
+        assert!(table.error(time).expect("an error") < 1e-9);
+        assert_eq!(table.runs(), 14 + 4);
+    }
+
+    #[test]
+    fn points_lie_close_enough_for_what_bends() {
+        // From bytes of few experts to products of many positions: 8 to 4096 of them.
+        let time = |load: Load| ns(1e6 * (10.0 + 30.0 * (1.0 - (-load[2] / 60.0).exp()) + load[2] / 45.0));
+        let mut table = StepTimes::default();
+        for tokens in [5.0, 11.0, 23.0, 90.0, 928.0, 3640.0] {
+            let load = [0.0, 0.0, tokens, 0.0];
+            let ratio = table.at(load, time).expect("a time") / time(load).expect("a time");
+            assert!((ratio - 1.0).abs() < 0.03, "{tokens}: {ratio}");
+        }
     }
 
     #[test]
     fn what_bends_between_points_shows_as_an_error() {
-        let time = |load: Load| Ok(Duration::from_ns((load[0] * load[0]) as u64));
-        let axes = [vec![10.0, 30.0], vec![1.0], vec![0.0], vec![0.0]];
-        let table = StepTimes::simulate(axes, &[[20.0, 1.0, 0.0, 0.0]], time).expect("times");
-        assert!((table.error - 0.25).abs() < 1e-9, "500 for 400: {}", table.error);
+        let time = |load: Load| ns(load[1] * load[1]);
+        let mut table = StepTimes::default();
+        table.at([1.0, 2000.0, 0.0, 0.0], time).expect("a time");
+        // Between 1024 and 4096, at 2560: (1024 + 4096) * 2560 - 1024 * 4096 for 2560 squared.
+        let expected = (5120.0 * 2560.0 - 1024.0 * 4096.0) / (2560.0 * 2560.0) - 1.0;
+        let found = table.error(time).expect("an error");
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
 
     #[test]
-    fn points_thin_out_downwards() {
-        assert_eq!(points(88, 4, 4), [1.0, 2.0, 6.0, 22.0, 88.0]);
-        assert_eq!(points(1, 4, 4), [1.0]);
+    fn every_number_is_at_a_point_or_between_two() {
+        for value in 1..10_000 {
+            let (low, high) = many(f64::from(value));
+            assert!(low <= value as u64 && value as u64 <= high && high <= 2 * low, "{value}: {low} {high}");
+            let (low, high) = many(f64::from(value) + 0.5);
+            assert!(low <= value as u64 && (value as u64) < high && high <= 2 * low, "{value}.5: {low} {high}");
+        }
+        assert_eq!((many(0.0), many(0.3)), ((0, 0), (1, 1)));
+        assert_eq!((long(0.0), long(1024.0), long(5000.0)), ((0, 0), (1024, 1024), (4096, 16384)));
     }
 }

@@ -152,8 +152,26 @@ impl Row {
         entry.and_then(|instant| instant.split('T').next()).unwrap_or_default()
     }
 
-    fn engine_run(&self) -> Result<EngineRun<'_>, Skip> {
+    /// How an engine is cut that computes prompts beside decoding requests, in a domain of `domain` GPUs.
+    fn cut_together(&self, domain: u32) -> Result<Cut, Skip> {
+        let sizes = [self.tp_size, self.pp_size, self.attention_dp_size, self.moe_tp_size, self.moe_ep_size];
+        Ok(Cut::of(sizes)?.in_one_node(domain))
+    }
+
+    /// How a worker is cut that decodes.
+    fn cut_decoding(&self) -> Result<Cut, Skip> {
+        Cut::of([
+            self.decode_tp_size,
+            self.decode_pp_size,
+            self.decode_attention_dp_size,
+            self.decode_moe_tp_size,
+            self.decode_moe_ep_size,
+        ])
+    }
+
+    fn engine_run(&self, system: &System) -> Result<EngineRun<'_>, Skip> {
         let groups = self.attention_dp_size.or(self.decode_attention_dp_size).unwrap_or(1.0);
+        let cut = if self.mode == "agg" { self.cut_together(domain(system)?) } else { self.cut_decoding() };
         Ok(EngineRun {
             engine: &self.backend,
             version: &self.backend_version,
@@ -161,15 +179,22 @@ impl Row {
             experts: &self.moe_quant_mode,
             mode: &self.mode,
             data_parallel: groups > 1.0,
+            gpus: cut?.gpus(),
+            lengths: (self.isl as u32, self.osl as u32),
             users: self.users()?,
             measured: self.measured(),
         })
     }
 
-    /// Positions of prompts in a step of a worker that is cut like `cut`, per GPU.
-    fn prompt_tokens(&self, engine: &EngineSpec, cut: Cut) -> Result<Count, Skip> {
-        let one_prompt = if engine.whole_prompts { self.isl as u32 } else { 0 };
-        count(engine.prompt_tokens.get().max(one_prompt).div_ceil(cut.tp), "positions")
+    /// Positions of prompts in a step of a worker that is cut like `cut`, beside those of `users` users, per GPU.
+    fn prompt_tokens(&self, engine: &EngineSpec, cut: Cut, users: u32) -> Result<Count, Skip> {
+        let Some(prompts) = engine.whole_prompts else {
+            return count(engine.prompt_tokens.get().div_ceil(cut.tp), "positions");
+        };
+        let queries = 1 + engine.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get());
+        let decoding = users.div_ceil(cut.dp) * queries;
+        let most = engine.prompt_tokens.get().saturating_sub(decoding).max((prompts * self.isl) as u32 + 64);
+        count(most.div_ceil(cut.tp), "positions")
     }
 
     /// Who decodes, `users` users on a worker that is cut like `cut`.
@@ -180,14 +205,16 @@ impl Row {
         (users, cut): (u32, Cut),
         experts: ExpertsSpec,
     ) -> Result<DecodePoolSpec, Skip> {
+        let at_once = engine.requests.map_or(users, |most| users.min(most.get()));
         Ok(DecodePoolSpec {
             instances,
-            requests_per_gpu: count(users.div_ceil(cut.gpus()), "requests")?,
+            requests_per_gpu: count(at_once.div_ceil(cut.gpus()), "requests")?,
             micro_batches: Count::ONE,
             schedule: ScheduleChoice::default(),
             launch: LaunchChoice::default(),
             experts,
             mtp: engine.mtp.clone(),
+            cache: engine.cache,
         })
     }
 
@@ -212,7 +239,7 @@ impl Row {
 
     fn served(&self, context: &Context) -> Result<ServingMetrics, Skip> {
         let (system, model) = (context.system(&self.system)?, context.model(&self.model_path)?);
-        let engine = context.engine(&self.engine_run()?)?;
+        let engine = context.engine(&self.engine_run(system)?)?;
         let (plan, shape, spec) = match self.mode.as_str() {
             "agg" => self.together(system, &engine)?,
             "disagg" => self.apart(system, &engine)?,
@@ -244,14 +271,14 @@ impl Row {
 
     /// Prompts beside decoding requests.
     fn together(&self, system: &System, engine: &EngineSpec) -> Result<(PlanSpec, [u32; 2], ServingSpec), Skip> {
-        let sizes = [self.tp_size, self.pp_size, self.attention_dp_size, self.moe_tp_size, self.moe_ep_size];
         let domain = domain(system)?;
-        let cut = Cut::of(sizes)?.in_one_node(domain);
+        let cut = self.cut_together(domain)?;
         let (plan, experts) = cut.plan(system, domain)?;
         let decode = self.pool(engine, Count::ONE, (self.users()?, cut), experts)?;
         let colocation = ColocationSpec {
-            tokens_per_gpu: self.prompt_tokens(engine, cut)?,
+            tokens_per_gpu: self.prompt_tokens(engine, cut, self.users()?)?,
             prompts_first: engine.prompts_first,
+            whole_prompts: engine.whole_prompts.is_some(),
             look_every: engine.look_every,
             gather: engine.gather,
         };
@@ -273,13 +300,7 @@ impl Row {
             self.prefill_moe_tp_size,
             self.prefill_moe_ep_size,
         ])?;
-        let here = Cut::of([
-            self.decode_tp_size,
-            self.decode_pp_size,
-            self.decode_attention_dp_size,
-            self.decode_moe_tp_size,
-            self.decode_moe_ep_size,
-        ])?;
+        let here = self.cut_decoding()?;
         let domain = domain(system)?;
         let (plan, experts) = here.plan(system, domain)?;
         let users = self.users()?.div_ceil(decoding.get());
@@ -291,7 +312,7 @@ impl Row {
             nodes: count(nodes, "nodes")?,
             gpus: Some(count(gpus, "GPUs")?),
             parallelism,
-            tokens_per_gpu: self.prompt_tokens(engine, there)?,
+            tokens_per_gpu: self.prompt_tokens(engine, there, 0)?,
             micro_batches: Count::ONE,
             launch: LaunchChoice::default(),
             experts,

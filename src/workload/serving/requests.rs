@@ -95,6 +95,18 @@ impl<'a> Requests<'a> {
 }
 
 impl ServingSpec {
+    /// Positions of a prompt that are computed, on average; at least one.
+    pub fn mean_computed(&self) -> u64 {
+        (self.mean_lengths().0 * (1.0 - self.prefix_hits.get())).max(1.0) as u64
+    }
+
+    /// Positions in and tokens out of the longest request that is drawn.
+    pub fn longest(&self, seed: u64) -> (u32, u32) {
+        let mut requests = Requests::new(self, seed);
+        let drawn = std::iter::from_fn(|| requests.next(Time::ZERO)).map(|request| (request.input, request.output));
+        drawn.max_by_key(|&(input, output)| u64::from(input) + u64::from(output)).unwrap_or_default()
+    }
+
     /// Positions in and tokens out of a request, on average.
     pub fn mean_lengths(&self) -> (f64, f64) {
         let pair = |input: Count, output: Count| (f64::from(input.get()), f64::from(output.get()));

@@ -1,5 +1,6 @@
 //! Serving as a scenario describes it.
 
+use crate::dtype::Dtype;
 use crate::parallelism::PlanSpec;
 use crate::units::{Count, Duration, Fraction, Usd, long};
 use crate::workload::inference::{ExpertsSpec, LaunchChoice, MtpSpec, ScheduleChoice};
@@ -130,6 +131,37 @@ pub struct DecodePoolSpec {
     pub experts: ExpertsSpec,
     /// Multi-token prediction, where it is used.
     pub mtp: Option<MtpSpec>,
+    /// How the cache of keys and values is laid out; without it, it takes all memory that is left.
+    pub cache: Option<CacheSpec>,
+}
+
+/// How an engine lays out its cache of keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSpec {
+    /// Part of memory that it may take.
+    #[serde(default = "whole")]
+    pub share: Fraction,
+    /// Of which memory.
+    #[serde(default)]
+    pub of: CacheMemory,
+    /// Part of the tokens that running requests have yet to yield for which room is kept when further ones are admitted. Where room runs out
+    /// after all, a request gives up its place and is computed again.
+    #[serde(default = "whole")]
+    pub answers: Fraction,
+    /// Format in which it is kept, where kernels are timed as if they read the one of `precision.kv_cache`.
+    pub kept: Option<Dtype>,
+}
+
+/// Memory of which a cache may take a part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheMemory {
+    /// All memory of the GPU; weights are in that part too.
+    Total,
+    /// What weights and activations leave free.
+    #[default]
+    Free,
 }
 
 /// A pool that computes prompts, on nodes like those of the scenario.
@@ -167,6 +199,9 @@ pub struct ColocationSpec {
     /// Whether decoding requests wait while prompts are computed; else a step takes both.
     #[serde(default)]
     pub prompts_first: bool,
+    /// Whether prompts stay whole: a step ends with the last one that fits; else a step takes a part of the next one too.
+    #[serde(default)]
+    pub whole_prompts: bool,
     /// Steps from one look for new requests to the next, while requests decode and no prompt is computed.
     #[serde(default = "one")]
     pub look_every: Count,
@@ -174,14 +209,14 @@ pub struct ColocationSpec {
     pub gather: Option<GatherSpec>,
 }
 
-/// New prompts wait for others, so that fewer steps take prompts: until they fill a part of a step, until there is one for every
+/// New prompts wait for others, so that fewer steps take prompts: until a step is full to a part, until there is one for every
 /// tensor-parallel group where there are several, or until steps have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatherSpec {
     /// The most steps that they wait.
     pub steps: Count,
-    /// Part of the positions that a step computes.
+    /// Part of what a step takes at most: positions of prompts and tokens of decoding requests.
     pub share: Fraction,
 }
 
@@ -202,6 +237,10 @@ pub struct CapitalSpec {
 
 const fn one() -> Count {
     Count::ONE
+}
+
+const fn whole() -> Fraction {
+    Fraction::ONE
 }
 
 const fn no_part() -> Fraction {
