@@ -45,6 +45,9 @@ pub fn find(paths: &[PathBuf], library: &Library) -> Result<Vec<Found>, UserErro
                 }
             }
         } else {
+            if !path.is_file() {
+                return Err(UserError::plain(format!("there is no file or folder {}", path.display())));
+            }
             let neither = || UserError::plain(format!("{} is neither a topology nor a scenario", path.display()));
             let kind = kind(path, library).and_then(|kind| kind.ok_or_else(neither));
             found.push(Found { path: path.clone(), kind });

@@ -41,10 +41,7 @@ fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
         let mut known: Vec<&str> = explanations().map(|metric| metric.name).collect();
         known.sort_unstable();
         known.dedup();
-        return Err(UserError::plain(format!(
-            "no metric is called `{name}`\n  = help: there are {}",
-            known.join(", ")
-        )));
+        return Err(UserError::unknown("metric", name, &known));
     }
     Ok(found)
 }

@@ -26,6 +26,17 @@ pub(super) fn say_json(value: &serde_json::Value) -> Result<(), UserError> {
     say(&format!("{value:#}\n"))
 }
 
+/// Refuses to go on where `path`, which comes with the program's sources, is not there.
+pub(super) fn inside_repository(path: &Path) -> Result<(), UserError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let message = format!("there is no {}, which comes with the program's sources", path.display());
+    Err(UserError::plain(format!(
+        "{message}\n  = help: run it in a clone of the repository, or name one with --root DIR"
+    )))
+}
+
 /// Writes a result.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), UserError> {
     files::write(path, content).map_err(|error| UserError::plain(error.to_string()))

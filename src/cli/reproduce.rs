@@ -1,6 +1,6 @@
 //! `octoplane reproduce`: published figures, printed against simulated.
 
-use super::output::{note, say, say_json, write};
+use super::output::{inside_repository, note, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
@@ -31,6 +31,7 @@ pub(super) struct ReproduceArgs {
 }
 
 pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
+    inside_repository(&root.join(PAPER))?;
     let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
     let evaluated = evaluate(&loaded.value, &args.ids, root)?;
     if evaluated.figures.is_empty() && evaluated.wishes.is_empty() {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:\n  \
     octoplane run scenarios/paper/nvl72_decode.toml\n  \
     octoplane run scenarios/paper/nvl72_decode.toml --set hardware.scale_up.bandwidth_per_direction=\"1800 GB/s\"\n  \
-    octoplane run scenarios/h800_ep128_decode.toml --set workload.decode.requests_per_gpu=64 --trace decode.pftrace\n\n\
+    octoplane run scenarios/h800_ep128_decode.toml --set workload.decode.requests_per_gpu=64 --trace results/decode.pftrace\n\n\
     A trace opens at https://ui.perfetto.dev. Results and the resolved scenario are kept under results/.")]
 pub(super) struct RunArgs {
     /// The scenario's TOML file

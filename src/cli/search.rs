@@ -10,7 +10,7 @@ use octoplane::scenario::{Loaded, UserError, load};
 use octoplane::search::{
     Fate, Found, GoalSpec, Seen, found_text, front_chart, objective_name, search, shown_metrics, target_texts,
 };
-use octoplane::sweep::{Plan, plan, record_frame};
+use octoplane::sweep::{Plan, plan, record_frame, values_known};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,7 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
     }
+    values_known(&plan).map_err(in_goal)?;
     let jobs = jobs(args.jobs);
     let style =
         ProgressStyle::with_template("{bar:40} {pos} of {len} points, {elapsed} gone").expect("a legal template");

@@ -8,7 +8,10 @@ use octoplane::invalid::Invalid;
 use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
 use octoplane::scenario::{Loaded, UserError, load, read_bytes};
-use octoplane::sweep::{Answer, Plan, Progress, Record, StudySpec, plan, read_log, record_frame, run, sweep_text};
+use octoplane::sweep::{
+    Answer, Plan, Progress, Record, StudySpec, metric_known, plan, read_log, record_frame, run, sweep_text,
+    values_known,
+};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -49,6 +52,7 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the study's folder")));
     }
+    known_beforehand(&plan).map_err(|invalid| loaded.error(&invalid))?;
     let out = results(args.out.as_ref(), "sweep", &args.study);
     let log_path = out.join("points.jsonl");
     let known = known(args, &out, &log_path)?;
@@ -60,6 +64,14 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
     meter.finish();
     let records = records.map_err(|error| UserError::plain(error.to_string()))?;
     finish(args, &loaded.value, &plan, &records, &out)
+}
+
+/// Checks what can be checked before the first point is simulated.
+fn known_beforehand(plan: &Plan) -> Result<(), Invalid> {
+    for (at, metric) in plan.metrics.iter().enumerate() {
+        metric_known(metric, &format!("metrics.{at}"))?;
+    }
+    values_known(plan)
 }
 
 /// What is known from before, when that is wanted. Nothing that was worked out is thrown away unasked.

@@ -1,6 +1,6 @@
 //! `octoplane validate`: published measurements, measured against simulated.
 
-use super::output::{note, say, say_json, write};
+use super::output::{inside_repository, note, say, say_json, write};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::validation::{validation_csv, validation_json, validation_text};
@@ -40,6 +40,9 @@ pub(super) struct ValidateArgs {
 
 pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
     let built_in = root.join(BUILT_IN);
+    if args.data.is_none() {
+        inside_repository(&built_in)?;
+    }
     let request = Request {
         sets: &args.sets,
         data: args.data.as_deref().unwrap_or(&built_in),

@@ -96,6 +96,9 @@ pub fn compare_text(fabrics: &[FabricMeasures]) -> String {
     row("diameter, links", &|m| Some(m.distances.as_ref()?.diameter.to_string()));
     row("average distance", &|m| Some(format!("{:.2}", m.distances.as_ref()?.average)));
     row("bisection of full", &|m| Some(format!("{:.0}%", 100.0 * m.bisection.as_ref()?.full_fraction)));
+    row("bisection bandwidth", &|m| Some(format!("{:.1}", m.bisection.as_ref()?.bandwidth)));
+    let worst = |m: &FabricMeasures| m.tiers.iter().filter_map(|tier| tier.oversubscription).max_by(f64::total_cmp);
+    row("over-subscription", &|m| Some(format!("{:.2} : 1", worst(m)?)));
     let mut text = table.headed();
     if fabrics.iter().any(|fabric| fabric.origin == CountOrigin::Formula) {
         let names = fabrics.iter().filter(|fabric| fabric.origin == CountOrigin::Formula).map(|f| f.name.as_str());

@@ -42,11 +42,11 @@ impl serde::de::Error for Error {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
-        Error::custom(format!("wrong type: found {}, expected {expected}", in_words(&found)))
+        Error::custom(format!("wrong type: found {}, expected {}", in_words(&found), wanted(expected)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
-        Error::custom(format!("wrong value: found {}, expected {expected}", in_words(&found)))
+        Error::custom(format!("wrong value: found {}, expected {}", in_words(&found), wanted(expected)))
     }
 
     fn unknown_field(found: &str, known: &'static [&'static str]) -> Error {
@@ -71,6 +71,18 @@ fn in_words(found: &Unexpected<'_>) -> String {
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "a table".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What was wanted, as people say it: the types of numbers have names that only programmers know.
+fn wanted(expected: &dyn Expected) -> String {
+    match expected.to_string().as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "a text".to_owned(),
+        other => other.to_owned(),
     }
 }
 
@@ -132,6 +144,12 @@ impl<'de> Deserializer<'de> for &'de Node {
 /// A choice is written as a table with one key, or as a text where it has nothing to say.
 fn one_choice<'de>(table: &'de Table, span: &Span, known: &[&str]) -> Result<Choice<'de>, Error> {
     let legal = || format!("legal choices: {}", known.join(", "));
+    // One that does not exist is the mistake, not that there are two.
+    if table.0.len() > 1
+        && let Some(entry) = table.0.iter().find(|entry| !known.contains(&entry.key.as_str()))
+    {
+        return Err(unknown("choice", "choices", &entry.key, known).or_at(&entry.key_span));
+    }
     let found = match table.0.as_slice() {
         [Entry { key, key_span, node }] => return Ok(Choice { name: key, name_span: key_span, content: Some(node) }),
         [] => Finding::at(span.clone(), "one choice is wanted here, and none is made").note(legal()),

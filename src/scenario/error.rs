@@ -7,24 +7,45 @@ use std::fmt;
 
 /// A finished message for the user. Nothing of the input has been acted upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserError(String);
+pub struct UserError {
+    text: String,
+    about: Option<Box<Mistake>>,
+}
+
+/// What a message says, and of what, for whoever puts it into another place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The text in which the mistake is: a path, or the name of an overlay.
+    pub source: String,
+    /// The byte of it at which the mistake begins.
+    pub at: usize,
+    /// What is wrong, as a lower-case fragment without a full stop.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
 
 impl UserError {
     /// A message about something that is not in a file.
     pub fn plain(message: impl fmt::Display) -> UserError {
-        UserError(format!("error: {message}"))
+        UserError { text: format!("error: {message}"), about: None }
+    }
+
+    /// What it is about, if it is about a place in a text.
+    pub fn mistake(&self) -> Option<&Mistake> {
+        self.about.as_deref()
     }
 
     /// A name from the command line that stands for no `kind` of thing, with those there are.
     pub fn unknown(kind: &str, found: &str, known: &[&str]) -> UserError {
-        let hint = nearest(found, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        UserError(format!("error: `{found}` is not a {kind}\n  = help: {hint}there are {}", known.join(", ")))
+        let help = among(found, known);
+        UserError::plain(format!("`{found}` is not a {kind}\n  = help: {help}"))
     }
 }
 
 impl fmt::Display for UserError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -107,7 +128,20 @@ impl Finding {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         let groups: &[Group<'_>] = &[group];
-        UserError(Renderer::plain().render(groups).to_string())
+        let text = Renderer::plain().render(groups).to_string();
+        UserError { text, about: self.mistake(texts).map(Box::new) }
+    }
+
+    fn mistake(&self, texts: &Texts) -> Option<Mistake> {
+        let Details { span, notes, help, .. } = &*self.details;
+        let span = span.as_ref()?;
+        let hints: Vec<&str> = help.iter().chain(notes).map(String::as_str).collect();
+        Some(Mistake {
+            source: texts.all[span.text].name.clone(),
+            at: span.range.start,
+            message: self.message.clone(),
+            help: (!hints.is_empty()).then(|| hints.join("; ")),
+        })
     }
 
     /// The places to show, those of one text together.
@@ -124,6 +158,12 @@ impl Finding {
         }
         texts
     }
+}
+
+/// What a name may have meant, and what names there are.
+pub fn among(found: &str, known: &[&str]) -> String {
+    let hint = nearest(found, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    format!("{hint}there are {}", known.join(", "))
 }
 
 /// The nearest of `known` to `found`, if it is near enough to be meant.

@@ -2,8 +2,9 @@
 
 use super::spec::{GoalSpec, ObjectiveSpec};
 use crate::invalid::Invalid;
+use crate::metrics::explanations;
 use crate::scenario::Literal;
-use crate::sweep::Kept;
+use crate::sweep::{Kept, metric_known};
 
 /// Which way is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +57,32 @@ impl Aims {
         let mut limits = Vec::new();
         for (at, target) in goal.target.iter().enumerate() {
             let place = format!("target.{at}");
-            let given = [(&target.at_most, Way::Less, "<="), (&target.at_least, Way::More, ">=")];
+            metric_known(&target.metric, &format!("{place}.metric"))?;
+            let given =
+                [(&target.at_most, Way::Less, "<=", "at_most"), (&target.at_least, Way::More, ">=", "at_least")];
             if given.iter().all(|(value, ..)| value.is_none()) {
                 return Err(Invalid::at(&place, format!("`{}` has neither `at_most` nor `at_least`", target.metric)));
             }
-            for (value, way, sign) in given {
+            for (value, way, sign, key) in given {
                 let Some(value) = value else { continue };
                 let (number, unit) = quantity(value).ok_or_else(|| {
-                    Invalid::at(&place, format!("{value} is not a number")).help("write a quantity such as `\"20 ms\"`")
+                    Invalid::at(&format!("{place}.{key}"), format!("{value} is not a number"))
+                        .help("write a quantity such as `\"20 ms\"`")
                 })?;
                 let text = format!("{} {sign} {value}", target.metric);
-                limits.push(Limit { metric: target.metric.clone(), way, value: number, unit, text });
+                let limit = Limit { metric: target.metric.clone(), way, value: number, unit, text };
+                limit.check_unit().map_err(|message| {
+                    Invalid::at(&format!("{place}.{key}"), message).help("write a number alone, or one with that unit")
+                })?;
+                limits.push(limit);
             }
         }
         let objective = match &goal.objective {
             ObjectiveSpec::Minimise(metric) => (metric.clone(), Way::Less),
             ObjectiveSpec::Maximise(metric) => (metric.clone(), Way::More),
         };
+        let key = if objective.1 == Way::Less { "minimise" } else { "maximise" };
+        metric_known(&objective.0, &format!("objective.{key}"))?;
         let front = FRONT.iter().map(|(name, way)| ((*name).to_owned(), *way));
         let rest = front.filter(|(name, _)| *name != objective.0).collect::<Vec<_>>();
         Ok(Aims { limits, sides: [vec![objective], rest].concat() })
@@ -98,6 +108,14 @@ fn seconds(unit: &str) -> Option<f64> {
 }
 
 impl Limit {
+    /// Whether its unit is one of the metric's, of whatever workload.
+    fn check_unit(&self) -> Result<(), String> {
+        let mut units = explanations().filter(|known| known.name == self.metric).map(|known| known.unit);
+        let first = units.next().map_or(Ok(true), |unit| self.holds(0.0, unit));
+        let fits = first.is_ok() || units.any(|unit| self.holds(0.0, unit).is_ok());
+        if fits { Ok(()) } else { first.map(|_| ()) }
+    }
+
     /// Whether `value`, in `unit`, keeps to it.
     ///
     /// # Errors

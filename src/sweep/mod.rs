@@ -3,6 +3,7 @@
 //! A study becomes a list of points, every point a scenario of its own, simulated beside the others in any order and reported in
 //! one. What finished is in a log that outlives the process. This module must not know what a scenario simulates.
 
+mod checked;
 mod condition;
 mod frame;
 mod plan;
@@ -10,6 +11,7 @@ mod point;
 mod record;
 mod spec;
 
+pub use checked::{metric_known, values_known};
 pub use frame::{record_frame, sweep_text};
 pub use plan::{Place, Plan, Point, plan};
 pub(crate) use point::record_of;

@@ -190,7 +190,7 @@ fn every_metric_is_explained_and_no_other() {
     }
     let unknown = octoplane(root(), &["explain", "speed"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(stderr(&unknown).contains("no metric is called `speed`"));
+    assert!(stderr(&unknown).contains("`speed` is not a metric"));
 }
 
 #[test]
@@ -220,4 +220,31 @@ fn templates_load_and_run_as_they_are() {
     assert_eq!(twice.status.code(), Some(2));
     assert!(stderr(&twice).contains("is there already"));
     assert_eq!(here(&["new", "gpu", "../up"]).status.code(), Some(2));
+}
+
+/// Every quick example of the help texts answers; where it keeps results, beside those of this test.
+#[test]
+fn examples_of_help_texts_answer() {
+    let out = scratch("examples");
+    let out = out.to_str().unwrap();
+    let mut tried = 0;
+    for command in ["run", "search", "explain", "sweep"] {
+        let help = good(&[command, "--help"]).replace("\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let examples = help.split("Examples: ").nth(1).or(help.split("Example: ").nth(1)).unwrap_or("").to_owned();
+        for example in examples.split("octoplane ").skip(1) {
+            let example = example.split(" A trace opens").next().unwrap().replace('"', "");
+            // A value with a blank in it is one argument.
+            let example = example.replace("1800 GB/s", "1800_GB/s");
+            let mut args: Vec<String> =
+                example.split_whitespace().map(|arg| arg.replace("1800_GB/s", "1800 GB/s")).collect();
+            args.iter_mut().filter(|arg| arg.ends_with(".pftrace")).for_each(|arg| *arg = format!("{out}/trace"));
+            if command != "explain" {
+                args.extend(["--out".to_owned(), out.to_owned()]);
+            }
+            args.retain(|arg| arg != "--resume");
+            good(&args.iter().map(String::as_str).collect::<Vec<_>>());
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} examples");
 }

@@ -173,3 +173,35 @@ fn searches_print_what_they_print() {
     assert!(found.len() >= 2);
     golden::all(found);
 }
+
+#[test]
+fn a_goal_against_the_grain_prunes_nothing_that_may_win() {
+    let (goal, plan) = small("", "minimise = \"tokens_per_s_per_user\"");
+    let pruned = search(&goal, &plan, 2, false, &|| ()).unwrap();
+    let all = search(&goal, &plan, 2, true, &|| ()).unwrap();
+    assert_eq!(pruned.best, all.best);
+    assert!(all.best.is_some());
+}
+
+#[test]
+fn broken_goals_get_one_clear_message() {
+    let folder = scratch("search_broken");
+    let base = std::fs::read_to_string(root().join("scenarios/goals/cheapest_decode.toml")).unwrap();
+    let base = base.replace("../", &format!("{}/scenarios/", root().display()));
+    let cases = [
+        ("goal_unknown_metric", base.replace("metric = \"tpot\"", "metric = \"tpto\"")),
+        ("goal_unknown_objective", base.replace("usd_per_million_tokens", "usd_per_milion_tokens")),
+        ("goal_wrong_unit", base.replace("at_most = \"20 ms\"", "at_most = \"20 USD\"")),
+        ("goal_unknown_path", base.replace("requests_per_gpu\"", "request_per_gpu\"")),
+    ];
+    let check = |(name, text): &(&str, String)| {
+        assert_ne!(*text, base, "{name} is broken");
+        let path = folder.join(format!("{name}.toml"));
+        std::fs::write(&path, text).unwrap();
+        let output = octoplane(root(), &["search", path.to_str().unwrap(), "--out", folder.to_str().unwrap()]);
+        let message = String::from_utf8(output.stderr).unwrap().replace(&format!("{}/", folder.display()), "");
+        let code = output.status.code();
+        golden::check(&golden_file(&format!("broken/{name}.txt")), &format!("exit code {code:?}\n{message}"))
+    };
+    golden::all(cases.iter().map(check).collect());
+}

@@ -134,6 +134,8 @@ fn broken_studies_get_one_clear_message() {
             "study_label_twice",
             text.replace("values = [1, 2,", "labels = [\"a\", \"b\", \"c\", \"d\", \"b\", \"e\"]\n values = [1, 2,"),
         ),
+        ("study_unknown_path", text.replace("workload.decode.requests_per_gpu", "workload.decode.requests_per_gup")),
+        ("study_senseless_value", text.replace("8, 16, 4096]", "8, \"many\", 4096]")),
         ("study_unlike_units", text.replace("to = \"4 TB/s\"", "to = \"4000 GB/s\"")),
     ];
     let check = |(name, text): &(&str, String)| {
