@@ -138,3 +138,18 @@ fn operations_grow_with_ranks_and_parts_and_not_with_their_square() {
     // Four times as many nodes have four times as many ranks and steps; parts become fewer instead.
     assert!(rings(64) < rings(16) * 8, "{} and {}", rings(16), rings(64));
 }
+
+#[test]
+fn nics_carry_the_flags_of_a_protocol_with_its_data() {
+    let machine = machine("dgx_h100", 4, 1);
+    assert_eq!(machine.costs.network.wire_share.get(), 1.0, "else headers come on top");
+    let sent = |protocol| {
+        let choice = Choice { algorithm: Algorithm::Ring, protocol };
+        machine.run(ALL_REDUCE, choice, Bytes::new(4 * 15_000)).bytes_sent().get()
+    };
+    let data = 6 * 4 * 15_000;
+    assert_eq!(sent(Protocol::Bare), data);
+    // Four bytes of flag with four of data; eight with 120; none.
+    let carried = [Protocol::Ll, Protocol::Ll128, Protocol::Simple].map(sent);
+    assert_eq!(carried, [2 * data, data / 15 * 16, data]);
+}

@@ -292,8 +292,8 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
         0 => Duration::ZERO,
         _ => {
             let share = match collective {
-                Collective::Send => costs.network.wire_share,
-                _ => costs.network.exchange_wire_share,
+                Collective::Send => costs.network.in_steps(protocol.line_share),
+                _ => costs.network.in_exchanges(protocol.line_share),
             };
             costs.network.step * posts + wire(group.between, each * remote, share)
         }
@@ -340,7 +340,7 @@ pub(super) fn occupied(
 /// Posting, and the share of the wire that is left for data.
 fn step(costs: &CollectiveCosts, spec: &ProtocolSpec, between: bool) -> (Duration, Fraction) {
     match between {
-        true => (costs.network.step, costs.network.wire_share),
+        true => (costs.network.step, costs.network.in_steps(spec.line_share)),
         false => (Duration::ZERO, spec.wire_share),
     }
 }

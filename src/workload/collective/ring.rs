@@ -69,8 +69,8 @@ pub(super) fn hand_on(
             continue;
         }
         let mut share = protocol.map_or(Fraction::ONE, |protocol| protocol.wire_share);
-        if let (false, Some(costs), Some(_)) = (near, &group.costs, protocol) {
-            (before, share) = (before + costs.network.step, costs.network.wire_share);
+        if let (false, Some(costs), Some(protocol)) = (near, &group.costs, protocol) {
+            (before, share) = (before + costs.network.step, costs.network.in_steps(protocol.line_share));
         }
         ready = desk.software((from, channel), before, &ready);
         before = Duration::ZERO;
