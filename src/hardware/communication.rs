@@ -61,9 +61,12 @@ pub struct ProtocolSpec {
     pub copy_rate: BytesPerSec,
     /// Whether a step's data is on the wire while SMs still copy it; else one follows the other.
     pub overlapped: bool,
-    /// Data per byte on the link.
+    /// Data per byte on the scale-up link.
     #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
+    /// Data per byte of what it hands to a NIC, flags among it; what of the link is left for both is `network.wire_share`.
+    #[serde(deserialize_with = "positive")]
+    pub line_share: Fraction,
 }
 
 /// All-reduce inside a switch: each GPU reads its part reduced and writes it to all.
@@ -102,9 +105,12 @@ pub struct ExchangeSpec {
     pub copy_rate: BytesPerSec,
     /// Whether data is on the wire while SMs still copy; then `copy_rate` is that of all peers together, else of each.
     pub overlapped: bool,
-    /// Data per byte on the link.
+    /// Data per byte on the scale-up link.
     #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
+    /// Data per byte of what it hands to a NIC, flags among it; what of the link is left for both is a share of `network`.
+    #[serde(deserialize_with = "positive")]
+    pub line_share: Fraction,
 }
 
 /// What a hop over NICs adds.
@@ -113,10 +119,10 @@ pub struct ExchangeSpec {
 pub struct NetworkHopSpec {
     /// Time to post a transfer and to notice its end, beside the latency of the network.
     pub step: Duration,
-    /// Data per byte on the link in rings and trees, and from one GPU to another: long transfers to one peer.
+    /// Data and flags per byte on the link in rings and trees, and from one GPU to another: long transfers to one peer.
     #[serde(deserialize_with = "positive")]
     pub wire_share: Fraction,
-    /// Data per byte on the link in exchanges between all pairs.
+    /// Data and flags per byte on the link in exchanges between all pairs.
     #[serde(deserialize_with = "positive")]
     pub exchange_wire_share: Fraction,
     /// What a transfer is cut into where stages follow each other.
@@ -187,13 +193,12 @@ impl NormalCosts {
     }
 
     fn slowed(self, part: Fraction) -> NormalCosts {
-        let share = |share: Fraction| Fraction::new(share.get() * part.get()).expect("a part of a part");
         NormalCosts {
             dispatch_copy_rate_per_sm: self.dispatch_copy_rate_per_sm.achieved(part),
             combine_copy_rate_per_sm: self.combine_copy_rate_per_sm.achieved(part),
             combine_forward_rate_per_sm: self.combine_forward_rate_per_sm.achieved(part),
-            scale_up_share: share(self.scale_up_share),
-            scale_out_share: share(self.scale_out_share),
+            scale_up_share: share(self.scale_up_share, part),
+            scale_out_share: share(self.scale_out_share, part),
             ..self
         }
     }
@@ -256,6 +261,22 @@ pub fn on_wire(bytes: Bytes, share: Fraction) -> Bytes {
     Bytes::new((bytes.get() as f64 / share.get()).ceil() as u64)
 }
 
+impl NetworkHopSpec {
+    /// Data per byte on the link in rings and trees under a protocol whose lines hold `line_share` of data.
+    pub fn in_steps(&self, line_share: Fraction) -> Fraction {
+        share(self.wire_share, line_share)
+    }
+
+    /// The same in exchanges between all pairs.
+    pub fn in_exchanges(&self, line_share: Fraction) -> Fraction {
+        share(self.exchange_wire_share, line_share)
+    }
+}
+
+fn share(of: Fraction, part: Fraction) -> Fraction {
+    Fraction::new(of.get() * part.get()).expect("a part of a part")
+}
+
 impl ProtocolSpec {
     /// Time of the SMs for one step over `bytes`, before the data is on the wire.
     pub fn before_wire(&self, bytes: Bytes) -> Duration {
@@ -305,6 +326,7 @@ mod tests {
             copy_rate: BytesPerSec::new(1_000_000_000),
             overlapped: false,
             wire_share: Fraction::ONE,
+            line_share: Fraction::ONE,
         };
         let bytes = Bytes::new(1000);
         let times = |p: &ProtocolSpec| (p.before_wire(bytes), p.beside_wire(bytes));

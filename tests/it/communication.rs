@@ -16,12 +16,12 @@ use octoplane::workload::{
     Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, choose_in_engine,
 };
 
-struct Machine {
-    cluster: Cluster,
-    costs: CollectiveCosts,
+pub(crate) struct Machine {
+    pub(crate) cluster: Cluster,
+    pub(crate) costs: CollectiveCosts,
 }
 
-fn machine(node: &str, nodes: u32, gpus: u32) -> Machine {
+pub(crate) fn machine(node: &str, nodes: u32, gpus: u32) -> Machine {
     let sets = [format!("gpus={gpus}"), format!("nics.count={gpus}")];
     let node = load::<NodeSpec>(&root().join(format!("hardware/nodes/{node}.toml")), &sets).unwrap().value;
     let fabric = load::<TopologySpec>(&root().join("topologies/ft2.toml"), &[]).unwrap().value;
@@ -30,12 +30,12 @@ fn machine(node: &str, nodes: u32, gpus: u32) -> Machine {
 }
 
 impl Machine {
-    fn group(&self) -> Group {
+    pub(crate) fn group(&self) -> Group {
         let members: Vec<usize> = (0..self.cluster.gpus.len()).collect();
         Group::of(&self.cluster, &members, Some(&self.costs))
     }
 
-    fn run(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Timeline {
+    pub(crate) fn run(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Timeline {
         self.run_over(&mut Analytic::new(&self.cluster.topology), collective, choice, bytes)
     }
 
@@ -50,11 +50,11 @@ impl Machine {
         engine::run(&mut workload, &mut Instant, network, &self.cluster.topology)
     }
 
-    fn time(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Duration {
+    pub(crate) fn time(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Duration {
         self.run(collective, choice, bytes).end() - Time::ZERO
     }
 
-    fn auto(&self, collective: Collective, bytes: Bytes) -> Choice {
+    pub(crate) fn auto(&self, collective: Collective, bytes: Bytes) -> Choice {
         choose(collective, &self.group(), bytes, None, None).unwrap()
     }
 }

@@ -26,4 +26,5 @@ mod sweep;
 mod texts;
 mod tidy;
 mod training;
+mod tuner;
 mod validate;

@@ -4,8 +4,8 @@
 //! how long a collective takes is what the run of its operations says.
 
 use super::in_switch::passed;
-use super::tree::depth;
-use super::{Collective, Group, Way, levels};
+use super::levels::Levels;
+use super::{Collective, Group, Way};
 use crate::hardware::{CollectiveCosts, ExchangeSpec, PeerCosts, ProtocolSpec, on_wire};
 use crate::units::{Bytes, Duration, Fraction};
 use schemars::JsonSchema;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 pub enum Algorithm {
     /// One ring over all ranks.
     Ring,
-    /// Two binary trees over all ranks.
+    /// Two binary trees over nodes, and chains inside them; in one node two binary trees over its ranks.
     Tree,
     /// Inside the scale-up switch.
     InSwitch,
@@ -170,9 +170,9 @@ pub fn choose_in_engine(group: &Group, bytes: Bytes) -> Choice {
     all.min_by_key(|choice| predicted(Collective::AllReduce, group, bytes, *choice)).unwrap_or(library)
 }
 
-/// The algorithms that can run here. Some are only taken when they are asked for: trees over all ranks, because libraries build
-/// them over nodes, and inside a node a tree is a chain; direct exchange between nodes, because libraries use rails where
-/// GPUs have them; direct access to peers, because engines have it and libraries of collectives do not.
+/// The algorithms that can run here. Some are only taken when they are asked for: trees in one node, because libraries build them
+/// over nodes; trees without rails where GPUs have them; direct exchange between nodes, for the same reason; direct access to
+/// peers, because engines have it and libraries of collectives do not.
 fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algorithm> {
     let several = group.by_node().is_some();
     let mut algorithms = match collective {
@@ -186,11 +186,12 @@ fn possible(collective: Collective, group: &Group, explicit: bool) -> Vec<Algori
             if one_switch && group.costs.as_ref().is_some_and(|costs| costs.in_switch.is_some()) {
                 algorithms.push(Algorithm::InSwitch);
             }
-            if explicit {
+            if explicit || (group.between.is_some() && !several) {
                 algorithms.push(Algorithm::Tree);
-                if group.between.is_none() && group.costs.as_ref().is_none_or(|costs| costs.peers.is_some()) {
-                    algorithms.extend([Algorithm::OneShot, Algorithm::TwoShots]);
-                }
+            }
+            let one_domain = group.between.is_none() && group.costs.as_ref().is_none_or(|costs| costs.peers.is_some());
+            if explicit && one_domain {
+                algorithms.extend([Algorithm::OneShot, Algorithm::TwoShots]);
             }
             if several {
                 algorithms.extend([Algorithm::Hierarchical, Algorithm::HierarchicalTree]);
@@ -222,43 +223,33 @@ pub(super) fn chunks(group: &Group, bytes: Bytes, protocol: Protocol) -> usize {
     }
 }
 
-/// The time that a library expects.
+/// The time that a library expects of `collective` over `bytes`, where it is known what software costs.
+pub fn expected(collective: Collective, group: &Group, bytes: Bytes, choice: Choice) -> Option<Duration> {
+    (group.costs.is_some() && choice.protocol != Protocol::Bare).then(|| predicted(collective, group, bytes, choice))
+}
+
+/// The same where it is known.
 fn predicted(collective: Collective, group: &Group, bytes: Bytes, choice: Choice) -> Duration {
     let costs = group.costs.as_ref().expect("predictions need costs");
     let n = group.len();
-    let steps = if collective == Collective::AllReduce { 2 * (n - 1) } else { n - 1 };
-    let started = choice.start(costs);
     let own = match (collective, choice.protocol.on_ring(Some(costs))) {
         (Collective::AllGather, Some(protocol)) => each(bytes, n) / protocol.copy_rate,
         _ => Duration::ZERO,
     };
-    let slowest = group.between.or(group.inside);
-    let ring = |way: Option<Way>, between: bool, members: usize, steps: usize, bytes: Bytes| {
-        hop(costs, choice.protocol, way, between, each(bytes, members)) * steps as u64
-    };
-    started
-        + own
-        + match choice.algorithm {
-            Algorithm::Ring => ring(slowest, group.between.is_some(), n, steps, bytes),
-            Algorithm::Tree => {
-                let chunks = chunks(group, each(bytes, 2), choice.protocol) as u64;
-                let chunk = each(bytes, 2 * chunks as usize);
-                hop(costs, choice.protocol, slowest, group.between.is_some(), chunk)
-                    * (2 * depth(n) as u64 + chunks - 1)
-            }
-            Algorithm::InSwitch => {
-                let share = costs.in_switch.map_or(Fraction::ONE, |spec| spec.wire_share);
-                wire(group.inside, passed(bytes, n), share)
-            }
-            Algorithm::OneShot | Algorithm::TwoShots => by_peers(costs, group, bytes, choice.algorithm),
-            Algorithm::Hierarchical | Algorithm::HierarchicalTree => {
-                let nodes = group.by_node().expect("only groups over nodes have levels");
-                let (nodes, per_node) = (nodes.len(), nodes[0].len());
-                let parts = chunks(group, each(bytes, per_node), choice.protocol);
-                levels::predicted(collective, group, (bytes, parts), (choice, nodes, per_node))
-            }
-            Algorithm::Direct | Algorithm::ByRail => exchange(collective, group, bytes, choice),
+    let moved = match choice.algorithm {
+        Algorithm::Ring | Algorithm::Tree | Algorithm::Hierarchical | Algorithm::HierarchicalTree => {
+            let levels = Levels::of(collective, choice.algorithm, group);
+            let parts = levels.parts(group, bytes, choice.protocol);
+            levels.predicted(group, (bytes, parts), choice.protocol)
         }
+        Algorithm::InSwitch => {
+            let share = costs.in_switch.map_or(Fraction::ONE, |spec| spec.wire_share);
+            wire(group.inside, passed(bytes, n), share)
+        }
+        Algorithm::OneShot | Algorithm::TwoShots => by_peers(costs, group, bytes, choice.algorithm),
+        Algorithm::Direct | Algorithm::ByRail => exchange(collective, group, bytes, choice),
+    };
+    choice.start(costs) + own + moved
 }
 
 /// One or two shots over `bytes`: to all peers, and what has arrived is added up.
@@ -301,13 +292,15 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
         0 => Duration::ZERO,
         _ => {
             let share = match collective {
-                Collective::Send => costs.network.wire_share,
-                _ => costs.network.exchange_wire_share,
+                Collective::Send => costs.network.in_steps(protocol.line_share),
+                _ => costs.network.in_exchanges(protocol.line_share),
             };
             costs.network.step * posts + wire(group.between, each * remote, share)
         }
     };
-    protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, peers))
+    // Whoever sends to one peer has no part of its own.
+    let copied = if collective == Collective::Send { 0 } else { peers };
+    protocol.before_wire(each, peers) + inside.max(between).max(protocol.beside_wire(each, copied))
 }
 
 /// One step over `bytes`.
@@ -319,8 +312,15 @@ pub(super) fn hop(
     bytes: Bytes,
 ) -> Duration {
     let spec = protocol.on_ring(Some(costs)).expect("a library has protocols");
-    let (post, share) = step(costs, spec, between);
-    post + spec.before_wire(bytes) + wire(way, bytes, share).max(spec.beside_wire(bytes))
+    let (_, share) = step(costs, spec, between);
+    begun(costs, protocol, between, bytes) + wire(way, bytes, share).max(spec.beside_wire(bytes))
+}
+
+/// From when the data of one step is there until it is on the wire.
+pub(super) fn begun(costs: &CollectiveCosts, protocol: Protocol, between: bool, bytes: Bytes) -> Duration {
+    let spec = protocol.on_ring(Some(costs)).expect("a library has protocols");
+    let (post, _) = step(costs, spec, between);
+    post + spec.before_wire(bytes)
 }
 
 /// How long one step over `bytes` keeps a port or the SMs from the next one.
@@ -340,7 +340,7 @@ pub(super) fn occupied(
 /// Posting, and the share of the wire that is left for data.
 fn step(costs: &CollectiveCosts, spec: &ProtocolSpec, between: bool) -> (Duration, Fraction) {
     match between {
-        true => (costs.network.step, costs.network.wire_share),
+        true => (costs.network.step, costs.network.in_steps(spec.line_share)),
         false => (Duration::ZERO, spec.wire_share),
     }
 }

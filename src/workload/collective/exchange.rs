@@ -136,7 +136,7 @@ fn begin(desk: &mut Desk<'_>, each: Bytes, protocol: Option<&ExchangeSpec>, fron
 fn share(desk: &Desk<'_>, (from, to): (usize, usize), protocol: Option<&ExchangeSpec>) -> Fraction {
     let Some(protocol) = protocol else { return Fraction::ONE };
     match &desk.group.costs {
-        Some(costs) if !desk.group.together(from, to) => costs.network.exchange_wire_share,
+        Some(costs) if !desk.group.together(from, to) => costs.network.in_exchanges(protocol.line_share),
         _ => protocol.wire_share,
     }
 }
@@ -164,8 +164,8 @@ pub(super) fn one_way(desk: &mut Desk<'_>, bytes: Bytes, protocol: Option<&Excha
     let ready = desk.software((from, 0), before, &front[from]);
     let mut received = front.clone();
     let (share, posted) = match (&desk.group.costs, protocol) {
-        (Some(costs), Some(_)) if !desk.group.together(from, to) => {
-            (costs.network.wire_share, post(desk, (from, 1), protocol, &ready))
+        (Some(costs), Some(lines)) if !desk.group.together(from, to) => {
+            (costs.network.in_steps(lines.line_share), post(desk, (from, 1), protocol, &ready))
         }
         _ => (share(desk, (from, to), protocol), ready.clone()),
     };

@@ -17,7 +17,8 @@ pub struct Group {
     pub switches: Vec<Option<DeviceId>>,
     /// The way between two ranks of a node, where there are two.
     pub inside: Option<Way>,
-    /// The longest way between nodes, where there are several.
+    /// The way from the first rank to the last one of another node, where there are several nodes: in a tree of switches no other
+    /// one is longer.
     pub between: Option<Way>,
     /// What software costs; without it transfers cost the wire alone.
     pub costs: Option<CollectiveCosts>,
@@ -78,8 +79,8 @@ impl Group {
         self.nodes.iter().all(|&node| node == self.nodes[0])
     }
 
-    /// The ranks of each node, where several nodes have equally many of them and more than one.
-    pub fn by_node(&self) -> Option<Vec<Vec<usize>>> {
+    /// The ranks of each node.
+    pub fn in_nodes(&self) -> Vec<Vec<usize>> {
         let mut nodes: Vec<Vec<usize>> = Vec::new();
         for rank in 0..self.len() {
             match nodes.last_mut() {
@@ -87,6 +88,12 @@ impl Group {
                 _ => nodes.push(vec![rank]),
             }
         }
+        nodes
+    }
+
+    /// The ranks of each node, where several nodes have equally many of them and more than one.
+    pub fn by_node(&self) -> Option<Vec<Vec<usize>>> {
+        let nodes = self.in_nodes();
         let equal = nodes.iter().all(|node| node.len() == nodes[0].len());
         (nodes.len() > 1 && nodes[0].len() > 1 && equal).then_some(nodes)
     }

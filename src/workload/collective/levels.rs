@@ -1,9 +1,9 @@
-//! What the levels of a hierarchical collective do, and how long a library expects them to take.
+//! What the levels of a ring, a tree or a hierarchical collective do, and how long a library expects them to take.
 //!
 //! It must not know how the levels become operations.
 
-use super::choose::{Algorithm, Choice, Protocol, each, hop, occupied};
-use super::tree::depth;
+use super::choose::{Algorithm, Protocol, begun, chunks, each, hop, occupied};
+use super::tree::{self, Parents, asked};
 use super::{Collective, Group};
 use crate::hardware::CollectiveCosts;
 use crate::units::{Bytes, Duration};
@@ -16,24 +16,140 @@ pub(super) enum Stage {
         /// Steps of each ring.
         steps: usize,
     },
-    /// Rings between GPUs of equal index.
+    /// Rings between nodes.
     Rails {
         /// Steps of each ring.
         steps: usize,
     },
-    /// Two trees between GPUs of equal index.
+    /// Two trees between nodes.
     Trees,
 }
 
-/// The stages of `collective` on `nodes` nodes of `per_node` ranks each.
-pub(super) fn stages(collective: Collective, algorithm: Algorithm, nodes: usize, per_node: usize) -> Vec<Stage> {
-    let inside = Stage::Nodes { steps: per_node - 1 };
-    match collective {
-        Collective::AllGather => vec![Stage::Rails { steps: nodes - 1 }, inside],
-        Collective::ReduceScatter => vec![inside, Stage::Rails { steps: nodes - 1 }],
-        _ if algorithm == Algorithm::HierarchicalTree => vec![inside, Stage::Trees, inside],
-        _ => vec![inside, Stage::Rails { steps: 2 * (nodes - 1) }, inside],
+/// Who does what, one level after the other.
+pub(super) struct Levels {
+    /// The ranks of each node.
+    pub(super) nodes: Vec<Vec<usize>>,
+    /// The ranks that work together between nodes: those of equal index, or everyone.
+    pub(super) rails: Vec<Vec<usize>>,
+    /// The trees over the places of each rail, where there are any.
+    pub(super) trees: [Parents; 2],
+    /// What every part of the data goes through.
+    pub(super) stages: Vec<Stage>,
+    /// What divides the data until a piece of it is cut into chunks.
+    pieces: usize,
+}
+
+impl Levels {
+    /// The levels of `collective`; flat algorithms have one, in which everyone takes part.
+    pub(super) fn of(collective: Collective, algorithm: Algorithm, group: &Group) -> Levels {
+        let n = group.len();
+        let both = if collective == Collective::AllReduce { 2 } else { 1 };
+        let everyone = || vec![(0..n).collect::<Vec<usize>>()];
+        let flat =
+            |stage, trees, pieces| Levels { nodes: everyone(), rails: everyone(), trees, stages: vec![stage], pieces };
+        match algorithm {
+            // What a protocol costs in a node is known of whole steps.
+            Algorithm::Ring if group.between.is_none() => {
+                flat(Stage::Nodes { steps: both * (n - 1) }, Default::default(), usize::MAX)
+            }
+            // Chunks of a ring are parts of its steps, those of a tree parts of its half.
+            Algorithm::Ring => flat(Stage::Rails { steps: both * (n - 1) }, Default::default(), n),
+            Algorithm::Tree => flat(Stage::Trees, tree::over(group), 2),
+            _ => {
+                let nodes = group.by_node().expect("only groups over nodes have levels");
+                let (count, per_node) = (nodes.len(), nodes[0].len());
+                let rails = (0..per_node).map(|index| nodes.iter().map(|node| node[index]).collect()).collect();
+                let inside = Stage::Nodes { steps: per_node - 1 };
+                let between = match algorithm {
+                    Algorithm::HierarchicalTree => Stage::Trees,
+                    _ => Stage::Rails { steps: both * (count - 1) },
+                };
+                let stages = match collective {
+                    Collective::AllGather => vec![between, inside],
+                    Collective::ReduceScatter => vec![inside, between],
+                    _ => vec![inside, between, inside],
+                };
+                Levels { nodes, rails, trees: tree::trees(count), stages, pieces: per_node }
+            }
+        }
     }
+
+    /// Parts of `bytes` that follow each other: as many as there are chunks. Every part takes all steps of all ranks, so that of
+    /// many ranks there are fewer, but not so few that they would be noticed.
+    pub(super) fn parts(&self, group: &Group, bytes: Bytes, protocol: Protocol) -> usize {
+        let most = match self.pieces {
+            usize::MAX => 1,
+            pieces => chunks(group, each(bytes, pieces), protocol),
+        };
+        let affordable = HOPS / self.hops().max(1);
+        if most <= affordable.max(1) {
+            return most;
+        }
+        let time = |parts: usize| self.predicted(group, (bytes, parts), protocol).as_ps();
+        let unnoticed = time(most) / NOTICED;
+        (affordable.max(1)..most).find(|&parts| time(parts) <= time(most) + unnoticed).unwrap_or(most)
+    }
+
+    /// Transfers of one part.
+    fn hops(&self) -> usize {
+        let ranks: usize = self.nodes.iter().map(Vec::len).sum();
+        let steps = self.stages.iter().map(|stage| match stage {
+            Stage::Nodes { steps } | Stage::Rails { steps } => *steps,
+            // Up and down in each of two trees.
+            Stage::Trees => 4,
+        });
+        ranks * steps.sum::<usize>()
+    }
+
+    /// How parts of `bytes` follow each other through the stages.
+    pub(super) fn paces(&self, group: &Group, bytes: Bytes, protocol: Protocol) -> Paces {
+        // Without the costs of a library all data is one part, whose pace does not matter.
+        let (Some(costs), false) = (&group.costs, protocol == Protocol::Bare) else {
+            let alone = |&stage: &Stage| Pace { stage, at_once: 1, apart: 1 };
+            return Paces { parts: 1, stages: self.stages.iter().map(alone).collect() };
+        };
+        let parts = self.parts(group, bytes, protocol);
+        let line = Line { levels: self, group, part: each(bytes, parts), protocol };
+        let pace = |&stage: &Stage| match (stage, self.stages.len()) {
+            // Where a tree is all there is, nothing waits for its first parts.
+            (Stage::Trees, 1) => Pace { stage, at_once: parts, apart: 1 },
+            _ => line.expected(costs, stage).pace(stage),
+        };
+        Paces { parts, stages: self.stages.iter().map(pace).collect() }
+    }
+
+    /// The time that a library expects of a collective over `bytes` in `parts` parts: the first passes all stages, and behind it
+    /// come the others as fast as the busier level lets them.
+    pub(super) fn predicted(&self, group: &Group, (bytes, parts): (Bytes, usize), protocol: Protocol) -> Duration {
+        let costs = group.costs.as_ref().expect("predictions need costs");
+        let line = Line { levels: self, group, part: each(bytes, parts), protocol };
+        let expected: Vec<Expected> = self.stages.iter().map(|&stage| line.expected(costs, stage)).collect();
+        let all: Duration = expected.iter().map(|stage| stage.passes).sum();
+        let level = |inside: bool| {
+            let there = || expected.iter().filter(move |stage| stage.inside == inside);
+            let passes: Duration = there().map(|stage| stage.passes).sum();
+            let busy: Duration = there().map(|stage| stage.busy).sum();
+            // Parts of rings fit in between each other until their links never rest; where those of trees are at the top, what is
+            // below waits.
+            let late: Duration = there().map(|stage| stage.late).sum();
+            let filled = all - passes + busy * parts as u64 + late;
+            filled.max(all + there().map(|stage| stage.behind).max().unwrap_or(Duration::ZERO) * (parts as u64 - 1))
+        };
+        level(true).max(level(false))
+    }
+}
+
+/// Transfers of a collective that are simulated without asking whether fewer would do.
+const HOPS: usize = 1 << 18;
+/// Of its time, what a collective of more transfers may take longer for having fewer parts: one in so many.
+const NOTICED: u64 = 33;
+
+/// How parts of the data follow each other through the stages.
+pub(super) struct Paces {
+    /// Parts that follow each other.
+    pub(super) parts: usize,
+    /// What every part goes through.
+    pub(super) stages: Vec<Pace>,
 }
 
 /// How parts of the data follow each other through a stage.
@@ -54,83 +170,110 @@ pub(super) struct Pace {
 /// How long a part of the data occupies a stage.
 #[derive(Clone, Copy)]
 struct Expected {
+    /// Whether it stays inside nodes.
+    inside: bool,
     /// From its arrival to its end, where nothing else is on the way.
     passes: Duration,
     /// Of that, how long it keeps a port or its SMs busy.
     busy: Duration,
     /// How long one transfer is on the way.
     transfer: Duration,
+    /// By how much its end is behind that of the part before it, at least.
+    behind: Duration,
+    /// From when the ports have done all parts until the last has ended, and before they are first busy.
+    late: Duration,
+}
+
+impl Expected {
+    fn pace(self, stage: Stage) -> Pace {
+        let parts = |time: Duration| time.as_ps().div_ceil(self.busy.as_ps().max(1)).max(1) as usize;
+        Pace { stage, at_once: parts(self.passes) + 1, apart: parts(self.transfer) }
+    }
 }
 
 /// Stages over parts of `part` bytes.
 struct Line<'a> {
+    levels: &'a Levels,
     group: &'a Group,
-    nodes: usize,
-    per_node: usize,
     part: Bytes,
     protocol: Protocol,
 }
 
 impl Line<'_> {
     fn expected(&self, costs: &CollectiveCosts, stage: Stage) -> Expected {
-        let rail = each(self.part, self.per_node);
-        let (way, between, bytes, hops, sends) = match stage {
-            Stage::Nodes { steps } => (self.group.inside, false, rail, steps, steps),
-            Stage::Rails { steps } => (self.group.between, true, each(rail, self.nodes), steps, steps),
-            // In one tree a rank has a parent and two children, in the other one a parent.
-            Stage::Trees => {
-                let hops = 2 * depth(self.nodes);
-                (self.group.between, true, each(rail, 2), hops, hops.min(4))
-            }
-        };
-        let occupied = occupied(costs, self.protocol, way, between, bytes);
-        Expected {
-            passes: hop(costs, self.protocol, way, between, bytes) * hops as u64,
-            busy: occupied * sends as u64,
-            transfer: occupied + way.map_or(Duration::ZERO, |way| way.latency),
-        }
-    }
-
-    fn pace(&self, stage: Stage) -> Pace {
-        // Without the costs of a library all data is one part.
-        let Some(costs) = &self.group.costs else { return Pace { stage, at_once: 1, apart: 1 } };
-        let Expected { passes, busy, transfer } = self.expected(costs, stage);
-        let parts = |time: Duration| time.as_ps().div_ceil(busy.as_ps().max(1)).max(1) as usize;
-        Pace { stage, at_once: parts(passes) + 1, apart: parts(transfer) }
-    }
-}
-
-/// The stages of a collective over `bytes` in `parts` parts, and how parts follow each other.
-pub(super) fn paces(
-    collective: Collective,
-    group: &Group,
-    (bytes, parts): (Bytes, usize),
-    (choice, nodes, per_node): (Choice, usize, usize),
-) -> Vec<Pace> {
-    // What has no protocol is one part, whose pace does not matter.
-    let protocol = if choice.protocol == Protocol::Bare { Protocol::Simple } else { choice.protocol };
-    let line = Line { group, nodes, per_node, part: each(bytes, parts), protocol };
-    stages(collective, choice.algorithm, nodes, per_node).into_iter().map(|stage| line.pace(stage)).collect()
-}
-
-/// The time that a library expects of a collective over `bytes` in `parts` parts: the first passes all stages, and behind it
-/// come the others as fast as the busier level lets them.
-pub(super) fn predicted(
-    collective: Collective,
-    group: &Group,
-    (bytes, parts): (Bytes, usize),
-    (choice, nodes, per_node): (Choice, usize, usize),
-) -> Duration {
-    let costs = group.costs.as_ref().expect("predictions need costs");
-    let line = Line { group, nodes, per_node, part: each(bytes, parts), protocol: choice.protocol };
-    let (mut passes, mut inside, mut between) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    for stage in stages(collective, choice.algorithm, nodes, per_node) {
-        let expected = line.expected(costs, stage);
-        passes += expected.passes;
+        let rail = each(self.part, self.levels.rails.len());
         match stage {
-            Stage::Nodes { .. } => inside += expected.busy,
-            Stage::Rails { .. } | Stage::Trees => between += expected.busy,
+            Stage::Nodes { steps } => {
+                let node = &self.levels.nodes[0];
+                self.ring(costs, steps, each(self.part, node.len()), node)
+            }
+            Stage::Rails { steps } => {
+                let members = &self.levels.rails[0];
+                self.ring(costs, steps, each(rail, members.len()), members)
+            }
+            Stage::Trees => {
+                let asked = asked(self.group, &self.levels.rails[0], &self.levels.trees);
+                let near = self.step(costs, false, each(rail, 2));
+                let far = self.step(costs, true, each(rail, 2));
+                let busy = (near.busy * asked.sends.0 as u64).max(far.busy * asked.sends.1 as u64);
+                Expected {
+                    inside: asked.depth.1 == 0,
+                    // On the way down, the second child waits for what the first is sent.
+                    passes: (near.hop * asked.depth.0 as u64 + far.hop * asked.depth.1 as u64) * 2
+                        + near.busy * asked.waits.0 as u64
+                        + far.busy * asked.waits.1 as u64,
+                    busy,
+                    transfer: if asked.depth.1 == 0 { near.transfer } else { far.transfer },
+                    behind: busy,
+                    late: Duration::ZERO,
+                }
+            }
         }
     }
-    passes + inside.max(between) * (parts as u64 - 1)
+
+    /// A ring, whose pieces pass as many hops between nodes as inside them, one in so many as there are of each.
+    fn ring(&self, costs: &CollectiveCosts, steps: usize, piece: Bytes, members: &[usize]) -> Expected {
+        let n = members.len();
+        let far_hops = (0..n).filter(|&at| !self.group.together(members[at], members[(at + 1) % n])).count();
+        let far_steps = (steps * far_hops).div_ceil(n.max(1));
+        let (near, far) = (self.step(costs, false, piece), self.step(costs, true, piece));
+        let slower = if far_hops == 0 { near } else { far };
+        let busy = slower.busy * steps as u64;
+        Expected {
+            inside: far_hops == 0,
+            // A rank posts one step after the other, however early their data is there.
+            passes: (near.hop * (steps - far_steps) as u64 + far.hop * far_steps as u64)
+                .max(slower.begun * steps as u64),
+            busy,
+            transfer: slower.transfer,
+            behind: slower.transfer,
+            late: slower.hop - slower.busy,
+        }
+    }
+
+    /// One step over `bytes`.
+    fn step(&self, costs: &CollectiveCosts, between: bool, bytes: Bytes) -> Step {
+        let way = if between { self.group.between } else { self.group.inside };
+        let busy = occupied(costs, self.protocol, way, between, bytes);
+        let latency = way.map_or(Duration::ZERO, |way| way.latency);
+        Step {
+            begun: begun(costs, self.protocol, between, bytes),
+            hop: hop(costs, self.protocol, way, between, bytes),
+            busy,
+            transfer: busy + latency,
+        }
+    }
+}
+
+/// How long one step takes.
+#[derive(Clone, Copy)]
+struct Step {
+    /// From when the data is there until it is on the wire.
+    begun: Duration,
+    /// From when the data is there until it is at the next.
+    hop: Duration,
+    /// For how long it keeps a port or the SMs from the next one.
+    busy: Duration,
+    /// How long the transfer is on the way.
+    transfer: Duration,
 }

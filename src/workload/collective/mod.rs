@@ -8,14 +8,14 @@ mod choose;
 pub(super) mod desk;
 mod exchange;
 mod group;
-mod hierarchical;
 mod in_switch;
 mod levels;
+mod parts;
 mod peers;
 mod ring;
 mod tree;
 
-pub use choose::{Algorithm, Choice, Protocol, choose, choose_in_engine};
+pub use choose::{Algorithm, Choice, Protocol, choose, choose_in_engine, expected};
 pub use group::{Group, Way};
 
 use super::Workload;
@@ -23,7 +23,7 @@ use super::op::{Label, OpGraph, Phase};
 use crate::id::{DeviceId, OpId};
 use crate::units::{Bytes, Duration, Time};
 use desk::{Desk, Front};
-use hierarchical::Levels;
+use levels::Levels;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -80,22 +80,10 @@ pub fn expand(
     let mut desk = Desk::new(graph, group, label);
     let desk = &mut desk;
     let n = group.len();
-    let everyone: Vec<usize> = (0..n).collect();
-    let members = (everyone.as_slice(), 0);
     let protocol = choice.protocol.on_ring(group.costs.as_ref());
     let pairs = choice.protocol.in_exchange(group.costs.as_ref());
     let front = start(desk, choice, after);
     match (choice.algorithm, collective) {
-        (Algorithm::Ring, Collective::AllReduce) => ring::ring(desk, members, 2 * (n - 1), bytes, protocol, &front),
-        (Algorithm::Ring, Collective::AllGather) => {
-            let copied = ring::own_piece(desk, members, bytes, protocol, &front);
-            ring::ring(desk, members, n - 1, bytes, protocol, &copied)
-        }
-        (Algorithm::Ring, _) => ring::ring(desk, members, n - 1, bytes, protocol, &front),
-        (Algorithm::Tree, _) => {
-            let chunks = choose::chunks(group, bytes, choice.protocol);
-            tree::tree_all_reduce(desk, members, bytes, chunks, protocol, &front)
-        }
         (Algorithm::InSwitch, _) => {
             let spec = group.costs.as_ref().and_then(|costs| costs.in_switch);
             in_switch::in_switch_all_reduce(desk, bytes, spec.as_ref(), &front)
@@ -104,12 +92,10 @@ pub fn expand(
         (Algorithm::TwoShots, _) => {
             peers::two_shots(desk, bytes, choice.protocol.by_peers(group.costs.as_ref()), &front)
         }
-        (Algorithm::Hierarchical | Algorithm::HierarchicalTree, _) => {
-            let nodes = group.by_node().expect("only groups over nodes have levels");
-            let parts = choose::chunks(group, desk::piece(bytes, nodes[0].len(), 0), choice.protocol);
-            let stages = levels::paces(collective, group, (bytes, parts), (choice, nodes.len(), nodes[0].len()));
-            let levels = Levels { nodes: &nodes, stages: &stages, parts };
-            hierarchical::two_levels(desk, levels, collective, bytes, protocol, &front)
+        (Algorithm::Ring | Algorithm::Tree | Algorithm::Hierarchical | Algorithm::HierarchicalTree, _) => {
+            let levels = Levels::of(collective, choice.algorithm, group);
+            let paces = levels.paces(group, bytes, choice.protocol);
+            parts::in_parts(desk, (&levels, &paces), collective, bytes, protocol, &front)
         }
         (Algorithm::ByRail, _) => {
             let nodes = group.by_node().expect("only groups over nodes have rails");

@@ -5,77 +5,87 @@ use crate::hardware::ProtocolSpec;
 use crate::id::OpId;
 use crate::units::{Bytes, Duration, Fraction};
 
-/// `steps` steps of a ring over `members`, a piece of `bytes` in each. Those who take part are the ranks in `members`; the
-/// front of everyone else stays as it is.
-pub(super) fn ring(
-    desk: &mut Desk<'_>,
-    members: (&[usize], usize),
-    steps: usize,
-    bytes: Bytes,
-    protocol: Option<&ProtocolSpec>,
-    front: &Front,
-) -> Front {
-    ring_behind(desk, members, steps, bytes, protocol, (front, None)).0
-}
-
-/// The same behind an earlier ring on the same links: nothing is sent before what is `ahead` of it has arrived, but posted. Returns
-/// the front and what is sent in the first step, by who sends it.
+/// `steps` steps of a ring over `members`, a piece of `bytes` in each, behind an earlier ring on the same links: nothing is sent
+/// before what is `ahead` of it has arrived, but posted. Fronts are those of the members, in their order. Returns the front and
+/// what is sent in the first step, by who sends it.
 pub(super) fn ring_behind(
     desk: &mut Desk<'_>,
     (members, channel): (&[usize], usize),
     steps: usize,
     bytes: Bytes,
     protocol: Option<&ProtocolSpec>,
-    (front, ahead): (&Front, Option<&Front>),
+    (front, ahead): (Front, Option<&Front>),
 ) -> (Front, Front) {
     let n = members.len();
-    let mut held = front.clone();
-    let mut first: Front = vec![Vec::new(); front.len()];
+    let mut held = front;
+    let mut first: Front = vec![Vec::new(); n];
     for step in 0..steps {
-        let mut received = held.clone();
-        members.iter().for_each(|&rank| received[rank].clear());
+        let mut received: Front = vec![Vec::new(); n];
         for (place, &from) in members.iter().enumerate() {
-            let to = members[(place + 1) % n];
+            let next = (place + 1) % n;
             // A rank starts the ring with its own piece, so that in step s it passes on the piece of s ranks before it.
             let chunk = piece(bytes, n, (place + steps * n - step) % n);
-            let ahead = ahead.filter(|_| step == 0).map_or(&[][..], |ahead| &ahead[from]);
-            let sent = hop(desk, (from, to, channel), chunk, protocol, (&held[from], ahead), &mut received);
-            if step == 0 {
-                first[from].push(sent);
+            let ahead = ahead.filter(|_| step == 0).map_or(&[][..], |ahead| &ahead[place]);
+            let to = [members[next]];
+            let handed = hand_on(desk, (from, channel, &to), chunk, protocol, (&held[place], ahead));
+            for (_, sent) in handed.sent {
+                if step == 0 {
+                    first[place].push(sent);
+                }
+                received[next].push(sent);
             }
+            received[place].extend(handed.copied);
         }
         held = received;
     }
     (held, first)
 }
 
-/// One step of one rank: the next waits for the data, and the rank for its own copying. It begins with what is `held`, and is on
-/// the wire when what is `ahead` has arrived. Returns the transfer.
-pub(super) fn hop(
+/// What one step of one rank leads to.
+pub(super) struct Handed {
+    /// The transfers, each with the index of its receiver.
+    pub(super) sent: Vec<(usize, OpId)>,
+    /// What the rank itself has to finish.
+    pub(super) copied: Vec<OpId>,
+}
+
+/// One step of one rank, which hands the same `bytes` to everyone in `to`: those wait for the data, and the rank for its own
+/// copying. It begins with what is `held`, and is on the wire when what is `ahead` has arrived. SMs handle the data once, and one
+/// posting stands for all transfers that leave the node.
+pub(super) fn hand_on(
     desk: &mut Desk<'_>,
-    (from, to, channel): (usize, usize, usize),
+    (from, channel, to): (usize, usize, &[usize]),
     bytes: Bytes,
     protocol: Option<&ProtocolSpec>,
     (held, ahead): (&[OpId], &[OpId]),
-    received: &mut Front,
-) -> OpId {
-    let (mut before, mut share) = match protocol {
-        Some(protocol) => (protocol.before_wire(bytes), protocol.wire_share),
-        None => (Duration::ZERO, Fraction::ONE),
-    };
-    if let (false, Some(costs), Some(_)) = (desk.group.together(from, to), &desk.group.costs, protocol) {
-        (before, share) = (before + costs.network.step, costs.network.wire_share);
+) -> Handed {
+    let mut handed = Handed { sent: Vec::with_capacity(to.len()), copied: Vec::new() };
+    let group = desk.group;
+    let mut before = protocol.map_or(Duration::ZERO, |protocol| protocol.before_wire(bytes));
+    let mut ready = held.to_vec();
+    for near in [true, false] {
+        let mut receivers = to.iter().enumerate().filter(|&(_, &to)| group.together(from, to) == near).peekable();
+        if receivers.peek().is_none() {
+            continue;
+        }
+        let mut share = protocol.map_or(Fraction::ONE, |protocol| protocol.wire_share);
+        if let (false, Some(costs), Some(protocol)) = (near, &group.costs, protocol) {
+            (before, share) = (before + costs.network.step, costs.network.in_steps(protocol.line_share));
+        }
+        ready = desk.software((from, channel), before, &ready);
+        before = Duration::ZERO;
+        for (index, &to) in receivers {
+            let sent = match ahead {
+                [] => desk.send((from, to), bytes, share, &ready),
+                _ => desk.send((from, to), bytes, share, &[&ready, ahead].concat()),
+            };
+            handed.sent.push((index, sent));
+        }
     }
-    let ready = desk.software((from, channel), before, held);
-    let sent = match ahead {
-        [] => desk.send((from, to), bytes, share, &ready),
-        _ => desk.send((from, to), bytes, share, &[&ready, ahead].concat()),
-    };
-    received[to].push(sent);
     if let Some(protocol) = protocol {
-        received[from].extend(desk.software((from, channel), protocol.beside_wire(bytes), &ready));
+        handed.copied = desk.software((from, channel), protocol.beside_wire(bytes), &ready);
     }
-    sent
+    handed
 }
 
 /// Each member's own piece, copied to where the result goes.
@@ -84,13 +94,11 @@ pub(super) fn own_piece(
     (members, channel): (&[usize], usize),
     bytes: Bytes,
     protocol: Option<&ProtocolSpec>,
-    front: &Front,
-) -> Front {
-    let Some(protocol) = protocol else { return front.clone() };
-    let mut copied = front.clone();
+    front: &mut Front,
+) {
+    let Some(protocol) = protocol else { return };
     for (place, &rank) in members.iter().enumerate() {
         let time = piece(bytes, members.len(), place) / protocol.copy_rate;
-        copied[rank] = desk.software((rank, channel), time, &front[rank]);
+        front[rank] = desk.software((rank, channel), time, &front[rank]);
     }
-    copied
 }
