@@ -81,13 +81,15 @@ impl Levels {
             usize::MAX => 1,
             pieces => chunks(group, each(bytes, pieces), protocol),
         };
-        let affordable = HOPS / self.hops().max(1);
-        if most <= affordable.max(1) {
+        // A ring that is all there is has no more than hide what comes between its steps, as parts on the way at once share links.
+        let alone = matches!(self.stages[..], [Stage::Nodes { .. } | Stage::Rails { .. }]);
+        let affordable = if alone { 1 } else { (HOPS / self.hops().max(1)).max(1) };
+        if most <= affordable {
             return most;
         }
         let time = |parts: usize| self.predicted(group, (bytes, parts), protocol).as_ps();
         let unnoticed = time(most) / NOTICED;
-        (affordable.max(1)..most).find(|&parts| time(parts) <= time(most) + unnoticed).unwrap_or(most)
+        (affordable..most).find(|&parts| time(parts) <= time(most) + unnoticed).unwrap_or(most)
     }
 
     /// Transfers of one part.
