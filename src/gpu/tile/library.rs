@@ -67,6 +67,10 @@ fn cut(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
 /// Values of the largest tile: what the registers of two warp groups, or half of tensor memory, hold in FP32.
 const LARGEST: u64 = 256 * 128;
 
+/// The smaller of the two sides that a matrix instruction knows may be narrow, the other has as many rows at least (PTX ISA, wgmma and
+/// tcgen05.mma).
+const LEAST: u64 = 64;
+
 /// The best of a vendor library's tiles, with the splits of K that it offers. NVIDIA does not publish how cuBLAS chooses; its heuristic is
 /// trained to find the fastest, so the fastest is taken.
 fn fastest(machine: &Machine, product: &Product, layout: Layout, splits: &[u64]) -> Tiling {
@@ -77,8 +81,11 @@ fn fastest(machine: &Machine, product: &Product, layout: Layout, splits: &[u64])
     let indexed = matches!(layout, Layout::Indexed { .. });
     let epilogue = if machine.sm.epilogue_overlaps || indexed { Epilogue::Beside } else { Epilogue::Alone };
     let rows: &[u64] = match layout {
-        Layout::Even if wide => &[64, 128],
-        Layout::Even => &[64, 128, 256],
+        // Kernels for FP4 do not turn a product round.
+        Layout::Even if product.operands == Dtype::Fp4 => &[64, 128],
+        // Few rows take the side of the instruction that may be narrow; the outputs fill the other.
+        Layout::Even if wide => &[16, 32, 64, 128],
+        Layout::Even => &[16, 32, 64, 128, 256],
         uneven => row_choices(product, uneven),
     };
     let largest = if indexed { LARGEST / 2 } else { LARGEST };
@@ -90,7 +97,7 @@ fn fastest(machine: &Machine, product: &Product, layout: Layout, splits: &[u64])
             for share_columns in 1..=pairs {
                 for &split in splits {
                     let tiling = Tiling { rows, columns, split, share_rows: 1, share_columns, epilogue };
-                    if rows * columns > largest {
+                    if rows * columns > largest || (!indexed && rows.max(columns) < LEAST) {
                         continue;
                     }
                     let (class, rest) = blocks(machine, product, tiling, layout.row_tiles(product, rows));

@@ -225,3 +225,22 @@ fn more_rows_are_never_much_faster() {
         }
     }
 }
+
+/// GPUs that nothing was fitted to, beside those that something was: what a datasheet promises is reached as far as such GPUs
+/// reach it, and not further.
+#[test]
+fn sustained_rates_are_plausible_parts_of_datasheet_rates() {
+    for name in ["a100_sxm_80gb", "h20", "h100_sxm", "h800_sxm", "h200_sxm", "b200", "b300", "gb200", "gb300"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("hardware/gpus/{name}.toml"));
+        let spec: GpuSpec = load(&path, &[]).unwrap().value;
+        let gpu = Machine::new(&spec).unwrap();
+        let large = gemm(16384, 16384, 16384, Dtype::Bf16);
+        let rate = large.flops().as_f64() / (micros(&gpu, &large) / 1e6) / spec.tensor.peak(Dtype::Bf16).get() as f64;
+        assert!((0.55..0.95).contains(&rate), "{name}: {rate} of the dense peak");
+        // Few rows: weights of 1.9 GB are read once. Compute is no excuse, not even on an H20.
+        let weights = gemm(16, 28672, 32768, Dtype::Bf16);
+        let bandwidth =
+            weights.bytes().get() as f64 / (micros(&gpu, &weights) / 1e6) / spec.memory.bandwidth.get() as f64;
+        assert!((0.7..0.95).contains(&bandwidth), "{name}: {bandwidth} of the memory's bandwidth");
+    }
+}
