@@ -3,7 +3,7 @@
 use super::output::say;
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::metrics::{Explanation, explanations};
+use octoplane::metrics::{Explanation, explanations, metric_names};
 use octoplane::report::table::{Align, Table};
 use octoplane::scenario::UserError;
 
@@ -38,10 +38,7 @@ pub(super) fn main(args: &ExplainArgs) -> Ending {
 fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
     let found: Vec<&Explanation> = explanations().filter(|metric| metric.name == name).collect();
     if found.is_empty() {
-        let mut known: Vec<&str> = explanations().map(|metric| metric.name).collect();
-        known.sort_unstable();
-        known.dedup();
-        return Err(UserError::unknown("metric", name, &known));
+        return Err(UserError::unknown("metric", name, &metric_names()));
     }
     Ok(found)
 }

@@ -66,14 +66,23 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// The format at whose rate products of `dtype` run: a narrow one that the GPU lacks is widened.
+    pub fn runs_as(&self, dtype: Dtype) -> Dtype {
+        match dtype {
+            Dtype::Fp4 if self.fp4.is_none() => self.runs_as(Dtype::Fp8),
+            Dtype::Fp8 if self.fp8.is_none() => Dtype::Bf16,
+            other => other,
+        }
+    }
+
     /// The peak rate at which operands of `dtype` are multiplied: in the narrowest unit that holds them without loss.
     pub fn peak(&self, dtype: Dtype) -> FlopsPerSec {
-        match dtype {
+        match self.runs_as(dtype) {
             Dtype::Fp64 => self.fp64.unwrap_or(self.bf16),
             Dtype::Fp32 => self.tf32.unwrap_or(self.bf16),
             Dtype::Bf16 => self.bf16,
             Dtype::Fp8 => self.fp8.unwrap_or(self.bf16),
-            Dtype::Fp4 => self.fp4.or(self.fp8).unwrap_or(self.bf16),
+            Dtype::Fp4 => self.fp4.unwrap_or(self.bf16),
             // Weight-only integer formats are expanded to BF16 before they are multiplied.
             Dtype::Int8 | Dtype::Int4 => self.bf16,
         }

@@ -31,6 +31,14 @@ pub fn explanations() -> impl Iterator<Item = &'static Explanation> {
     [INFERENCE, SERVING, EXCHANGE, TRAINING, SHARED].into_iter().flatten()
 }
 
+/// The names of all metrics, each once, in alphabetical order.
+pub fn metric_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = explanations().map(|metric| metric.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// Metrics that all workloads have.
 const SHARED: &[Explanation] = &[
     Explanation {

@@ -26,7 +26,7 @@ pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
-pub use explain::{Explanation, explanations};
+pub use explain::{Explanation, explanations, metric_names};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};

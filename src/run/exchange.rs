@@ -1,5 +1,6 @@
 //! From a scenario to an exchange of tokens with experts.
 
+use super::build;
 use super::lower::Job;
 use super::seen::{Reach, seen_by};
 use crate::gpu::Taken;
@@ -32,7 +33,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
     let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();
     let fold = alike && scenario.symmetry == SymmetryChoice::Fold && members.len() > 1;
     let reach = if spec.kernels == ExchangeKernels::Normal { Reach::Rail } else { Reach::All };
-    let seen = if fold { seen_by(scenario, cluster, &members, 0, reach)? } else { None };
+    let seen = if fold { seen_by(&mut build::routes(scenario, cluster)?, cluster, &members, 0, reach) } else { None };
     let exchange = MoeExchange {
         spec: spec.clone(),
         group: Group::of(cluster, &members, Some(&software.collectives)),

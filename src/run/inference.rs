@@ -11,6 +11,7 @@ use crate::metrics::{Folding, Memory};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::parallelism::{InferenceLoad, Plan, inference_memory};
 use crate::rng::Seed;
+use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
@@ -74,12 +75,13 @@ impl<'a> Deployment<'a> {
         // A group of GPUs that share experts stands for all such groups; a dense model has one per tensor-parallel group.
         let members = ep.max(plan.tp() as usize);
         let gpus = cluster.gpus[..members].to_vec();
-        let orders = peer_orders(&mut build::routes(scenario, cluster)?, &gpus, ep);
+        let mut routes = build::routes(scenario, cluster)?;
+        let orders = peer_orders(&mut routes, &gpus, ep);
         let (simulated, folding) = simulated(scenario.symmetry, &orders);
         let folded = simulated.len() < members;
         // Where experts differ in load, the busiest GPU stands for all.
         let mixture = folded && self.model.moe.is_some();
-        let seen = if mixture && ep > 1 { self.seen(shape, ep, simulated[0])? } else { None };
+        let seen = if mixture && ep > 1 { self.seen(&mut routes, shape, ep, simulated[0]) } else { None };
         let folding = match (&shape.experts.gate, folding) {
             (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
             (_, Folding::Exact)
@@ -117,14 +119,14 @@ impl<'a> Deployment<'a> {
     }
 
     /// The cluster as the `one`th of `ep` GPUs sees it, whose tokens all go to the experts of all.
-    fn seen(&self, shape: &StepShape<'_>, ep: usize, one: usize) -> Result<Option<Cluster>, Invalid> {
+    fn seen(&self, routes: &mut Routes<'_>, shape: &StepShape<'_>, ep: usize, one: usize) -> Option<Cluster> {
         if shape.experts.reach == ReachChoice::AllReduce {
-            return Ok(None);
+            return None;
         }
         let members: Vec<usize> = (0..ep).collect();
         let by_rail = shape.experts.kernels == Some(ExchangeKernels::Normal);
         let reach = if by_rail { Reach::Rail } else { Reach::All };
-        seen_by(self.scenario, self.cluster, &members, one, reach)
+        seen_by(routes, self.cluster, &members, one, reach)
     }
 
     /// Whether an all-reduce over the tensor-parallel group adds up what experts yield.

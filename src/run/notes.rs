@@ -1,7 +1,6 @@
 //! What an answer says beside its figures, because a reader may not expect it: rates that something else limits, formats that a
 //! GPU lacks, costs that are not known.
 
-use crate::dtype::Dtype;
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::topology::ShapeSpec;
 
@@ -39,13 +38,10 @@ fn missing_format(scenario: &Scenario) -> Option<String> {
     scenario.model.as_ref()?;
     let tensor = &scenario.hardware.gpu.tensor;
     let wanted = scenario.precision.unwrap_or_default().operands;
-    let taken = match wanted {
-        Dtype::Fp8 if tensor.fp8.is_none() => "BF16",
-        Dtype::Fp4 if tensor.fp4.is_none() && tensor.fp8.is_some() => "FP8",
-        Dtype::Fp4 if tensor.fp4.is_none() => "BF16",
-        _ => return None,
-    };
-    let wanted = if wanted == Dtype::Fp8 { "FP8" } else { "FP4" };
+    let taken = tensor.runs_as(wanted);
+    if taken == wanted {
+        return None;
+    }
     let gpu = &scenario.hardware.gpu.name;
     Some(format!("{gpu} has no {wanted} rate (precision.operands): computed at that of {taken}"))
 }

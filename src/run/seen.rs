@@ -3,11 +3,8 @@
 //! The other GPUs of its node do the same at the same time. Where they send through the same ports, because there are fewer NICs than
 //! GPUs, or because data changes planes before it leaves the node, each has its part of these.
 
-use super::build;
 use crate::id::LinkId;
-use crate::invalid::Invalid;
 use crate::routing::Routes;
-use crate::scenario::Scenario;
 use crate::topology::Cluster;
 use std::collections::BTreeMap;
 
@@ -53,12 +50,11 @@ pub(super) fn with_parts(cluster: &Cluster, parts: &[(LinkId, f64)]) -> Option<C
 
 /// The cluster as the `one`th of the GPUs `members` sees it, all of which send alike; none where it has all its ports for itself.
 pub(super) fn seen_by(
-    scenario: &Scenario,
+    routes: &mut Routes<'_>,
     cluster: &Cluster,
     members: &[usize],
     one: usize,
     reach: Reach,
-) -> Result<Option<Cluster>, Invalid> {
-    let mut routes = build::routes(scenario, cluster)?;
-    Ok(with_parts(cluster, &shared_ports(&mut routes, cluster, members, one, reach)))
+) -> Option<Cluster> {
+    with_parts(cluster, &shared_ports(routes, cluster, members, one, reach))
 }

@@ -3,7 +3,7 @@
 
 use super::plan::{Plan, Point};
 use crate::invalid::Invalid;
-use crate::metrics::{Explanation, explanations};
+use crate::metrics::{Explanation, explanations, metric_names};
 use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, among, load_with};
 
 /// Points that are read for each value; a value that none of them takes is a mistake, for what other axes say may make it legal.
@@ -14,12 +14,9 @@ const TRIED: usize = 4;
 /// # Errors
 /// When no answer has such a metric.
 pub fn metric_known(name: &str, place: &str) -> Result<&'static Explanation, Invalid> {
-    explanations().find(|known| known.name == name).ok_or_else(|| {
-        let mut known: Vec<&str> = explanations().map(|metric| metric.name).collect();
-        known.sort_unstable();
-        known.dedup();
-        Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &known))
-    })
+    explanations()
+        .find(|known| known.name == name)
+        .ok_or_else(|| Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &metric_names())))
 }
 
 /// Reads scenarios of `plan`, so that every value of every axis is met.

@@ -155,11 +155,12 @@ impl<'a> Chunks<'a> {
     }
 
     /// The cluster as one GPU that stands for its group sees it, where that differs.
-    fn seen(&self, group: &[DeviceId], simulated: &[usize]) -> Result<Option<Cluster>, Invalid> {
-        let [one] = simulated[..] else { return Ok(None) };
+    fn seen(&mut self, group: &[DeviceId], simulated: &[usize]) -> Option<Cluster> {
+        let [one] = simulated[..] else { return None };
         let described = self.job.scenario.hardware.communication.is_some() && self.job.spec.communication_sms > 0;
         let reach = if described { Reach::Rail } else { Reach::All };
-        seen_by(self.job.scenario, self.cluster, &self.places(group), one, reach)
+        let members = self.places(group);
+        seen_by(&mut self.ways, self.cluster, &members, one, reach)
     }
 
     /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
@@ -301,7 +302,7 @@ impl<'a> Chunks<'a> {
     }
 
     fn run(
-        &self,
+        &mut self,
         work: ChunkWork,
         loads: Vec<Loads>,
         group: &[DeviceId],
@@ -349,7 +350,7 @@ impl<'a> Chunks<'a> {
         let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
         let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
-        let seen = self.seen(group, simulated)?;
+        let seen = self.seen(group, simulated);
         let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
         let mut workload = ChunkWorkload::new(chunk);
         Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
