@@ -16,12 +16,13 @@ pub struct FlashAttentionSpec {
     /// The part of the boost clock that is sustained in the main loop.
     #[serde(deserialize_with = "positive")]
     pub clock: Fraction,
-    /// Lane operations (one of 128 lanes of an SM, one cycle) of softmax per score: scale, mask, maximum, exponential, sum,
+    /// Lane operations (one of the lanes of an SM, one cycle) of softmax per score: scale, mask, maximum, exponential, sum,
     /// conversion.
     pub score_operations: Count,
     /// Lane operations per accumulated value when a new maximum rescales it.
     pub rescale_operations: Count,
-    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention.
+    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention; where warps widen keys and values
+    /// themselves, per value and warp group.
     pub cast_operations: Count,
     /// Bytes per cycle that one SM draws from L2.
     pub l2_bytes_per_cycle: Count,
@@ -53,4 +54,6 @@ pub enum Accumulators {
     Registers,
     /// In a memory of their own beside the registers, 128 rows of 512 values (Blackwell).
     TensorMemory,
+    /// In the registers of warps that wait for each of their products (Ampere, Ada).
+    Warps,
 }

@@ -156,7 +156,77 @@ fn an_fp8_cache_costs_a_conversion_on_hopper_and_saves_half_on_blackwell() {
     assert!(ratio("b200") < 0.7, "{}", ratio("b200"));
 }
 
-const GPUS: [&str; 8] = ["h100_sxm", "h800_sxm", "h200_sxm", "h20", "b200", "b300", "gb200", "gb300"];
+/// Two teams of warps on one SM: cycles of a tile for both, by products and softmax of one.
+fn taking_turns(products: f64, softmax: f64) -> f64 {
+    2.0 * (products * products + products * softmax + softmax * softmax) / (products + softmax)
+}
+
+#[test]
+fn warps_of_ampere_do_products_and_softmax_in_turn() {
+    // One head, 128 queries: one block alone on an SM, two tiles of 64 keys.
+    let ampere = Constants::of("a100_sxm_80gb");
+    let time = |requests| attention("a100_sxm_80gb").prefill(&full_128(requests, 128, 1)).time.as_secs();
+    let macs = 312e12 / (2.0 * 108.0 * 1.41e9);
+    let products = 128.0 * 64.0 * 256.0 / macs;
+    let softmax = (128.0 * 64.0 * ampere.score + 128.0 * 128.0 * ampere.rescale) / 64.0;
+    let hbm = gpu("a100_sxm_80gb").memory.achievable().get() as f64;
+    let block = |cycles: f64, port: f64, blocks: f64| {
+        let tile = hidden(cycles / ampere.clock, 64.0 * 256.0 * 2.0 / port);
+        let rows = 128.0 * 256.0 * 2.0;
+        ampere.prefill.1 + f64::max(rows / port, rows * blocks / hbm) + 2.0 * tile
+    };
+    close(time(1), ampere.launch + block(products + softmax, ampere.port, 1.0));
+    // Twice as many blocks as SMs: two on each, which share its port.
+    close(time(216), ampere.launch + block(taking_turns(products, softmax), ampere.port / 2.0, 216.0));
+    assert!(taking_turns(products, softmax) < 2.0 * (products + softmax));
+}
+
+/// Attention with 128 values per head, in training.
+fn full_128(requests: u64, queries: u64, heads: u64) -> PrefillAttention {
+    PrefillAttention { key_dim: 128, value_dim: 128, ..full(requests, queries, heads, Pass::Forward) }
+}
+
+#[test]
+fn long_sequences_reach_the_published_part_of_an_a100() {
+    // arXiv 2307.08691, figures 4 and 5, without mask: 61 and 73 % of 312 TFLOP/s for heads of 64 and 128 values; figure 6, gradients:
+    // up to 63 %. A causal mask costs one tile of 64 to 128 keys at the diagonal, which is 1 % of 16k.
+    let share = |dim, pass| {
+        let kernel = PrefillAttention { key_dim: dim, value_dim: dim, pass, ..full_128(1, 16384, 2048 / dim) };
+        let time = attention("a100_sxm_80gb").prefill(&kernel).time.as_secs();
+        Kernel::PrefillAttention(kernel).flops().as_f64() / time / 312e12
+    };
+    for (dim, pass, published) in [(64, Pass::Forward, 0.61), (128, Pass::Forward, 0.73), (128, Pass::Backward, 0.63)] {
+        let share = share(dim, pass);
+        assert!((share / published - 1.0).abs() < 0.06, "{dim} values, {pass:?}: {share:.3}, published {published}");
+    }
+}
+
+#[test]
+fn a_newer_gpu_is_not_slower_in_attention() {
+    for (older, newer) in [("a100_sxm_80gb", "h100_sxm"), ("rtx_4090", "h100_sxm"), ("h100_sxm", "h200_sxm")] {
+        let (older, newer) = (attention(older), attention(newer));
+        for (requests, context) in [(1, 1), (1, 32768), (32, 1024), (64, 8192), (512, 700)] {
+            let gqa = DecodeAttention {
+                key_dim: 128,
+                value_dim: 128,
+                cached_values: 2 * 8 * 128,
+                ..mla(requests, context, 64, Dtype::Bf16)
+            };
+            for kernel in [mla(requests, context, 128, Dtype::Bf16), mla(requests, context, 16, Dtype::Bf16), gqa] {
+                let (before, after) = (older.decode(&kernel).time, newer.decode(&kernel).time);
+                assert!(after.as_secs() < 1.03 * before.as_secs(), "{kernel:?}: {before:?} -> {after:?}");
+            }
+            for pass in [Pass::Serving, Pass::Forward, Pass::Backward] {
+                let kernel = full(requests.min(8), context.clamp(128, 8192), 128, pass);
+                let (before, after) = (older.prefill(&kernel).time, newer.prefill(&kernel).time);
+                assert!(after.as_secs() < 1.03 * before.as_secs(), "{kernel:?}: {before:?} -> {after:?}");
+            }
+        }
+    }
+}
+
+const GPUS: [&str; 10] =
+    ["a100_sxm_80gb", "rtx_4090", "h100_sxm", "h800_sxm", "h200_sxm", "h20", "b200", "b300", "gb200", "gb300"];
 const HEADS: [u64; 6] = [1, 8, 16, 32, 64, 128];
 
 /// Time is never below what arithmetic at the datasheet's peak or memory take.
@@ -176,6 +246,7 @@ fn decode_grows_with_requests_and_cache_without_jumps() {
                 let time = |requests, context| {
                     let kernel = mla(requests, context, heads, cache);
                     let time = attention.decode(&kernel).time.as_secs();
+                    // Only Blackwell multiplies the latent in FP8.
                     let operands = if spec.architecture == "Blackwell" { cache } else { Dtype::Bf16 };
                     let half = if operands == Dtype::Fp8 { 2.0 } else { 1.0 };
                     above_roofline(&spec, &Kernel::DecodeAttention(kernel), time * half);
@@ -189,7 +260,9 @@ fn decode_grows_with_requests_and_cache_without_jumps() {
                             [("requests", time(2 * requests, context)), ("cache", time(requests, 2 * context))]
                         {
                             // Another kernel for larger work may be a little faster, as measurements show too.
-                            assert!(there > 0.85 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                            let waits = ["Ampere", "Ada Lovelace"].contains(&spec.architecture.as_str());
+                            let least = if waits { 0.75 } else { 0.85 };
+                            assert!(there > least * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                             // Splits that filled one wave may become fewer and longer ones that need two: so the libraries choose.
                             assert!(there < 4.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                         }
@@ -235,7 +308,10 @@ fn prefill_grows_with_requests_queries_and_context_without_jumps() {
                         assert!(there < 4.5 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                     }
                     let next = time(requests, queries + 1, context);
-                    assert!(next < 2.1 * here && next > 0.9 * here, "{place}: a query more {here:e} -> {next:e} s");
+                    // Where tiles of keys are as small as those of queries, one of each more are three products more.
+                    let small = spec.architecture == "Ampere" || spec.architecture == "Ada Lovelace";
+                    let most = if small && shape.pass == Pass::Backward { 3.1 } else { 2.1 };
+                    assert!(next < most * here && next > 0.9 * here, "{place}: a query more {here:e} -> {next:e} s");
                 }
             }
         }

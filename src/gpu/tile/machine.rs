@@ -38,6 +38,8 @@ pub struct Machine {
     pub(super) power: f64,
     /// Peak operations per second of one SM, per format in the order of [`DTYPES`].
     peaks: [f64; DTYPES.len()],
+    /// In what format products of each of these run.
+    formats: [Dtype; DTYPES.len()],
 }
 
 /// Part of the memory bandwidth that kernels keep at least, whatever communication asks for: controllers share fairly.
@@ -65,6 +67,7 @@ impl Machine {
             library: Library::default(),
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
+            formats: DTYPES.map(|dtype| spec.tensor.runs_as(dtype)),
             attention: Attention::new(spec),
             roofline: Processor::gpu(spec),
             sm,
@@ -88,8 +91,13 @@ impl Machine {
 
     /// Peak operations per second of one SM.
     pub fn peak(&self, dtype: Dtype) -> f64 {
-        let index = DTYPES.iter().position(|&d| d == dtype).expect("every format is listed");
-        self.peaks[index]
+        self.peaks[index(dtype)]
+    }
+
+    /// The format in which products of `dtype` run: one that the tensor cores lack is widened first, so that everything that goes with the
+    /// narrow one (promotion, scales) goes with the wide one.
+    pub fn runs_as(&self, dtype: Dtype) -> Dtype {
+        self.formats[index(dtype)]
     }
 
     /// Seconds that the tensor cores of an SM take for `[rows, depth] x [depth, columns]`, operands in time.
@@ -142,4 +150,9 @@ impl Machine {
         }
         surge_time + (at_surge - surge_time) * at_limit / at_surge
     }
+}
+
+/// The place of a format in [`DTYPES`].
+fn index(dtype: Dtype) -> usize {
+    DTYPES.iter().position(|&listed| listed == dtype).expect("every format is listed")
 }

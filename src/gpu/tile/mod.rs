@@ -63,9 +63,9 @@ impl Timing {
 /// What `kernel` costs on `machine`.
 pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     match kernel {
-        Kernel::Gemm(gemm) => multiply(machine, &dense(gemm), Layout::Even),
+        Kernel::Gemm(gemm) => multiply(machine, &dense(machine, gemm), Layout::Even),
         Kernel::WeightGradient(gemm) => {
-            let product = Product { result_bytes: 4.0, accumulates: true, ..dense(gemm) };
+            let product = Product { result_bytes: 4.0, accumulates: true, ..dense(machine, gemm) };
             multiply(machine, &product, Layout::Even)
         }
         Kernel::GroupedGemm(gemm) => {
@@ -75,7 +75,7 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
                 most: gemm.most,
                 n: gemm.n,
                 k: gemm.k,
-                operands: gemm.operands,
+                operands: machine.runs_as(gemm.operands),
                 weight_bits: gemm.weights.bits(),
                 result_bytes: 2.0,
                 accumulates: false,
@@ -89,7 +89,8 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             multiply(machine, &product, layout)
         }
         Kernel::DecodeAttention(_) | Kernel::PrefillAttention(_) => {
-            let known = machine.attention.as_ref().map(|attention| attention.on(machine.sms));
+            let known =
+                machine.attention.as_ref().map(|attention| attention.on(machine.sms).with_memory(machine.memory));
             known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
         }
         Kernel::Rows(rows) => elementwise::rows(machine, rows).cost(),
@@ -97,14 +98,14 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
     }
 }
 
-fn dense(gemm: &Gemm) -> Product {
+fn dense(machine: &Machine, gemm: &Gemm) -> Product {
     Product {
         groups: gemm.groups,
         rows: gemm.rows,
         most: gemm.rows.div_ceil(gemm.groups),
         n: gemm.n,
         k: gemm.k,
-        operands: gemm.operands,
+        operands: machine.runs_as(gemm.operands),
         weight_bits: gemm.weights.bits(),
         result_bytes: 2.0,
         accumulates: false,

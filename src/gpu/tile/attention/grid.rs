@@ -1,8 +1,9 @@
 //! Thread blocks on SMs: equal blocks advance together, the next block goes to the SM that is free first.
 //!
-//! One block occupies an SM, as in every kernel modelled here: its tiles fill shared memory.
+//! A block occupies an SM, or a place on it: as many as find room in shared memory beside each other, which then share the SM's port into L2.
 
 use super::machine::Run;
+use crate::timeline::Bound;
 use std::collections::BTreeMap;
 
 /// More kinds of blocks than this are merged with their neighbours, so that a long context costs no more to simulate.
@@ -22,6 +23,8 @@ pub(super) struct Group {
 pub(super) struct Step {
     /// Seconds that the SM is busy.
     pub(super) seconds: f64,
+    /// The part of these in which tensor cores wait for arithmetic of the CUDA cores.
+    pub(super) waiting: f64,
     /// Bytes that come from or go to HBM; data that several blocks share is divided among them.
     pub(super) hbm: f64,
     /// Bytes that cross the port between the SM and L2.
@@ -36,46 +39,85 @@ pub(super) struct Grid {
     pub(super) ends: Step,
     /// One tile: loads of the next tile hide behind it.
     pub(super) tile: Step,
+    /// Blocks that an SM runs at once; seconds of steps are those of a block beside the others.
+    pub(super) resident: u64,
 }
 
 impl Grid {
     /// Time on `sms` SMs that share `hbm` bytes per second and draw up to `port` bytes per second each.
     ///
-    /// Blocks share HBM with as many others as run beside them: `sms`, or what is left for the last, partial round.
+    /// Blocks share HBM with as many others as run beside them: one for each place, or what is left for the last, partial round.
     pub(super) fn run(&self, sms: u64, hbm: f64, port: f64) -> Run {
+        let (sms, port) = (sms * self.resident, port / self.resident as f64);
         let blocks: u64 = self.groups.iter().map(|group| group.blocks).sum();
         let full = blocks / sms * sms;
         let mut left = full;
         let mut times = Vec::with_capacity(GROUPS_MAX + 1);
+        let mut spent = Spent::default();
         for group in merged(&self.groups) {
             let early = group.blocks.min(left);
             left -= early;
-            times.push((self.block(group.tiles, sms, hbm, port), early));
-            times.push((self.block(group.tiles, (blocks - full).max(1), hbm, port), group.blocks - early));
+            for (count, active) in [(early, sms), (group.blocks - early, (blocks - full).max(1))] {
+                times.push((self.block(group.tiles, active, hbm, port), count));
+                self.account(&mut spent, Group { blocks: count, ..group }, active as f64, hbm, port);
+            }
         }
-        let tiles: u64 = self.groups.iter().map(|group| group.blocks * group.tiles).sum();
-        let mean = tiles as f64 / blocks as f64;
-        let active = blocks.min(sms) as f64;
-        let moved = self.ends.traffic(active, hbm, port) + mean * self.tile.traffic(active, hbm, port);
-        Run {
-            seconds: makespan(&times, sms) as f64 / 1e12,
-            memory_bound: moved > self.ends.seconds + mean * self.tile.seconds,
-        }
+        let seconds = makespan(&times, sms) as f64 / 1e12;
+        let busy: f64 = spent.by.iter().sum();
+        spent.add(Bound::Tail, seconds * sms as f64 - busy);
+        Run { seconds, bound: spent.most() }
+    }
+
+    /// Notes what the SMs of `group` are busy with, beside `active` blocks.
+    fn account(&self, spent: &mut Spent, group: Group, active: f64, hbm: f64, port: f64) {
+        let (blocks, tiles) = (group.blocks as f64, (group.blocks * group.tiles) as f64);
+        spent.add(Bound::Launch, blocks * self.ends.seconds);
+        let (traffic, bound) = self.ends.traffic(active, hbm, port);
+        spent.add(bound, blocks * traffic);
+        let (traffic, bound) = self.tile.traffic(active, hbm, port);
+        let bound = match () {
+            () if traffic > self.tile.seconds => bound,
+            () if 2.0 * self.tile.waiting > self.tile.seconds => Bound::Cuda,
+            () => Bound::Tensor,
+        };
+        spent.add(bound, tiles * hidden(self.tile.seconds, traffic));
     }
 
     /// Picoseconds of a block of `tiles` tiles beside `active` blocks.
     fn block(&self, tiles: u64, active: u64, hbm: f64, port: f64) -> u64 {
         let active = active as f64;
-        let ends = self.ends.seconds + self.ends.traffic(active, hbm, port);
-        let tile = hidden(self.tile.seconds, self.tile.traffic(active, hbm, port));
+        let ends = self.ends.seconds + self.ends.traffic(active, hbm, port).0;
+        let tile = hidden(self.tile.seconds, self.tile.traffic(active, hbm, port).0);
         ((ends + tiles as f64 * tile) * 1e12).ceil() as u64
     }
 }
 
 impl Step {
-    /// Seconds that a block's traffic takes beside `active` blocks with the same.
-    fn traffic(&self, active: f64, hbm: f64, port: f64) -> f64 {
-        (self.hbm * active / hbm).max(self.port / port)
+    /// Seconds that a block's traffic takes beside `active` blocks with the same, and whose.
+    fn traffic(&self, active: f64, hbm: f64, port: f64) -> (f64, Bound) {
+        let (memory, l2) = (self.hbm * active / hbm, self.port / port);
+        if memory > l2 { (memory, Bound::Memory) } else { (l2, Bound::L2) }
+    }
+}
+
+const BOUNDS: [Bound; 6] = [Bound::Tensor, Bound::Cuda, Bound::L2, Bound::Memory, Bound::Launch, Bound::Tail];
+
+/// Seconds of all SMs together, by what they went to.
+#[derive(Default)]
+struct Spent {
+    by: [f64; BOUNDS.len()],
+}
+
+impl Spent {
+    fn add(&mut self, bound: Bound, seconds: f64) {
+        let index = BOUNDS.iter().position(|&known| known == bound).expect("every bound of a block is listed");
+        self.by[index] += seconds;
+    }
+
+    /// What most of them went to; the first of `BOUNDS` where several are equal.
+    fn most(&self) -> Bound {
+        let more = |a: usize, b: usize| if self.by[b] > self.by[a] { b } else { a };
+        BOUNDS[(0..BOUNDS.len()).reduce(more).expect("there are bounds")]
     }
 }
 
@@ -141,13 +183,43 @@ mod tests {
     fn a_block_pays_its_ends_once_and_every_tile_in_turn() {
         let grid = Grid {
             groups: vec![Group { blocks: 3, tiles: 5 }],
-            ends: Step { seconds: 2e-6, hbm: 1000.0, port: 0.0 },
-            tile: Step { seconds: 1e-6, hbm: 0.0, port: 0.0 },
+            ends: Step { seconds: 2e-6, waiting: 0.0, hbm: 1000.0, port: 0.0 },
+            tile: Step { seconds: 1e-6, waiting: 0.0, hbm: 0.0, port: 0.0 },
+            resident: 1,
         };
         // Two SMs share 1 GB/s: 2 us for the ends of both, then 2 us and 5 tiles of 1 us. The third block is alone: 1 us.
         let run = grid.run(2, 1e9, 1e12);
         assert!((run.seconds - (9e-6 + 8e-6)).abs() < 1e-11, "{run:?}");
-        assert!(!run.memory_bound);
+        assert_eq!(run.bound, Bound::Tensor);
+    }
+
+    #[test]
+    fn what_bounds_a_grid_is_what_most_of_its_sms_do() {
+        let bound = |blocks: u64, waiting: f64, hbm: f64, port: f64| {
+            let ends = Step { seconds: 1e-9, waiting: 0.0, hbm: 0.0, port: 0.0 };
+            let tile = Step { seconds: 1e-6, waiting, hbm, port };
+            Grid { groups: vec![Group { blocks, tiles: 10 }], ends, tile, resident: 1 }.run(8, 1e9, 1e9).bound
+        };
+        assert_eq!(bound(8, 0.0, 0.0, 0.0), Bound::Tensor);
+        // Tensor cores wait for the softmax most of the time.
+        assert_eq!(bound(8, 0.6e-6, 0.0, 0.0), Bound::Cuda);
+        // 4000 bytes through a port of 1 GB/s; 1000 bytes for each of eight blocks from a memory of 1 GB/s.
+        assert_eq!(bound(8, 0.0, 0.0, 4000.0), Bound::L2);
+        assert_eq!(bound(8, 0.0, 1000.0, 4000.0), Bound::Memory);
+        // Three of eight SMs have a block; of nine blocks the last one runs alone.
+        assert_eq!(bound(3, 0.0, 0.0, 0.0), Bound::Tail);
+        assert_eq!(bound(9, 0.0, 0.0, 0.0), Bound::Tensor);
+    }
+
+    #[test]
+    fn two_blocks_on_an_sm_share_its_port() {
+        let step = |port| Step { seconds: 0.0, waiting: 0.0, hbm: 0.0, port };
+        let run = |blocks, resident| {
+            let groups = vec![Group { blocks, tiles: 1 }];
+            Grid { groups, ends: step(0.0), tile: step(1000.0), resident }.run(3, 1e12, 1e9).seconds
+        };
+        assert!((run(3, 1) - 1e-6).abs() < 1e-11 && (run(6, 1) - 2e-6).abs() < 1e-11);
+        assert!((run(6, 2) - 2e-6).abs() < 1e-11 && (run(7, 2) - 4e-6).abs() < 1e-11);
     }
 
     #[test]

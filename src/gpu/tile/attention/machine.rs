@@ -3,9 +3,10 @@
 use super::grid::Grid;
 use crate::dtype::Dtype;
 use crate::hardware::{FlashAttentionSpec, GpuSpec, TensorSpec};
+use crate::timeline::Bound;
 use crate::units::Duration;
 
-/// Lanes of the four partitions of an SM together: one operation each per cycle (NVIDIA tuning guides).
+/// Lanes of the four partitions of an SM of Hopper and Blackwell together: one operation each per cycle (NVIDIA tuning guides).
 pub(super) const LANES: f64 = 128.0;
 
 /// A GPU as attention kernels see it.
@@ -20,18 +21,25 @@ pub(super) struct Machine {
     all_sms: f64,
     /// Bytes per second that HBM yields.
     pub(super) hbm: f64,
+    /// Lanes of an SM outside its tensor cores.
+    pub(super) lanes: f64,
+    /// Bytes of shared memory that the blocks of an SM can fill.
+    pub(super) shared_memory: u64,
     pub(super) spec: FlashAttentionSpec,
 }
 
 impl Machine {
-    /// The GPU; none where nothing is known of its attention kernels.
+    /// The GPU; none where nothing is known of its attention kernels or of its SMs.
     pub(super) fn new(gpu: &GpuSpec) -> Option<Machine> {
+        let sm = gpu.sm.as_ref()?;
         Some(Machine {
             sms: gpu.sms.wide(),
             boost: gpu.boost_clock.get() as f64,
             tensor: gpu.tensor.clone(),
             all_sms: gpu.sms.wide() as f64,
             hbm: gpu.memory.achievable().get() as f64,
+            lanes: f64::from(sm.lanes.get()),
+            shared_memory: sm.shared_memory.get(),
             spec: gpu.attention.clone()?,
         })
     }
@@ -50,6 +58,11 @@ impl Machine {
     pub(super) fn softmax(&self, scores: u64, values: u64, lanes: f64) -> f64 {
         let operations = scores * self.spec.score_operations.wide() + values * self.spec.rescale_operations.wide();
         operations as f64 / lanes
+    }
+
+    /// Cycles that an SM needs to widen `values` values in its registers.
+    pub(super) fn widening(&self, values: u64) -> f64 {
+        values as f64 * self.spec.cast_operations.wide() as f64 / self.lanes
     }
 
     /// Seconds of a main loop's cycles.
@@ -79,8 +92,8 @@ impl Machine {
 pub(super) struct Run {
     /// Seconds from the first block's start to the last one's end.
     pub(super) seconds: f64,
-    /// Whether traffic rather than arithmetic decides.
-    pub(super) memory_bound: bool,
+    /// What most of the SMs' time goes to.
+    pub(super) bound: Bound,
 }
 
 /// `seconds`, rounded up to the resolution of time.

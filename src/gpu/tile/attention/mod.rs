@@ -2,7 +2,7 @@
 //!
 //! A block holds some query rows and walks over tiles of keys. Its time is
 //! `start + rows in and out + tiles x tile`, where a tile is matrix products and the softmax between them (`registers`,
-//! `tensor_memory`: the two ways to build the kernel), with the loads of the next tile hidden behind it. Blocks share HBM
+//! `tensor_memory`, `warps`: the three ways to build the kernel), with the loads of the next tile hidden behind it. Blocks share HBM
 //! bandwidth and are handed to SMs as these fall free (`grid`). Causal masks make blocks of many lengths; long ones start
 //! first. Decode splits the cache of a request over SMs and combines what they found. A call in a serving engine brings
 //! small kernels with it, and on some architectures a kernel that converts an FP8 cache or FP8 queries.
@@ -14,6 +14,7 @@ mod machine;
 mod registers;
 mod shape;
 mod tensor_memory;
+mod warps;
 
 use crate::dtype::Dtype;
 use crate::gpu::Cost;
@@ -45,6 +46,14 @@ impl Attention {
         fewer
     }
 
+    /// The same GPU with `memory` bytes per second of memory bandwidth left to attention: communication takes the rest.
+    pub fn with_memory(&self, memory: f64) -> Attention {
+        assert!(memory > 0.0, "attention needs memory to read from");
+        let mut slower = self.clone();
+        slower.machine.hbm = memory;
+        slower
+    }
+
     /// What `kernel` costs; none if it is no attention.
     pub fn cost(&self, kernel: &Kernel) -> Option<Cost> {
         match kernel {
@@ -74,6 +83,7 @@ impl Attention {
         let (grid, splits) = match machine.spec.accumulators {
             Accumulators::Registers => registers::decode(machine, &shape),
             Accumulators::TensorMemory => tensor_memory::decode(machine, &shape),
+            Accumulators::Warps => warps::decode(machine, &shape),
         };
         let results = (kernel.requests * kernel.queries * kernel.heads * kernel.value_dim) as f64;
         let combine = if splits > 1 {
@@ -83,7 +93,7 @@ impl Attention {
             0.0
         };
         let fixed = machine.spec.decode.call.as_secs();
-        self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, cast + combine)
+        self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine })
     }
 
     /// Attention of many queries per request, causal.
@@ -95,6 +105,7 @@ impl Attention {
                 let grid = match machine.spec.accumulators {
                     Accumulators::Registers => registers::backward(machine, &shape),
                     Accumulators::TensorMemory => tensor_memory::backward(machine, &shape),
+                    Accumulators::Warps => warps::backward(machine, &shape),
                 };
                 (grid, self.launch.as_secs(), 0.0)
             }
@@ -105,7 +116,7 @@ impl Attention {
                 (grid, machine.spec.prefill.call.as_secs(), cast)
             }
         };
-        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, cast)
+        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine: 0.0 })
     }
 
     fn forward(&self, kernel: &PrefillAttention) -> grid::Grid {
@@ -113,6 +124,7 @@ impl Attention {
         match self.machine.spec.accumulators {
             Accumulators::Registers => registers::prefill(&self.machine, &shape),
             Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape),
+            Accumulators::Warps => warps::prefill(&self.machine, &shape),
         }
     }
 
@@ -121,6 +133,8 @@ impl Attention {
         let machine = &self.machine;
         let keys = kernel.requests * (kernel.context + kernel.queries);
         match (machine.spec.accumulators, kernel.operands) {
+            // Keys and values are widened where they are used.
+            (Accumulators::Warps, operands) => (operands, 0.0),
             (Accumulators::Registers, Dtype::Fp8) if kernel.latent => {
                 (Dtype::Bf16, machine.cast(keys * kernel.key_heads * kernel.key_dim))
             }
@@ -133,13 +147,24 @@ impl Attention {
     }
 
     /// Everything added up, and never less than the roofline at the rates that the main loop sustains.
-    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: f64) -> Cost {
+    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: Around) -> Cost {
+        let Around { cast, combine } = around;
         let floor = kernel.bytes().get() as f64 / self.machine.hbm;
+        let main = run.seconds.max(floor);
         let bound = match () {
-            () if fixed > run.seconds + around => Bound::Launch,
-            () if around > run.seconds || run.memory_bound || floor > run.seconds => Bound::Memory,
-            () => Bound::Tensor,
+            () if fixed > main + cast + combine => Bound::Launch,
+            () if cast > main.max(combine) => Bound::Cuda,
+            () if combine > main || floor > run.seconds => Bound::Memory,
+            () => run.bound,
         };
-        Cost { time: duration(fixed + around + run.seconds.max(floor)), bound }
+        Cost { time: duration(fixed + cast + combine + main), bound }
     }
+}
+
+/// Seconds of kernels before and after the main one.
+struct Around {
+    /// Conversion of operands.
+    cast: f64,
+    /// Joining what several blocks found for the same queries.
+    combine: f64,
 }

@@ -41,12 +41,13 @@ fn tiling(shape: &Shape) -> Tiling {
     Tiling { groups, keys, value_lanes: LANES }
 }
 
-/// Cycles of one tile.
-fn tile_cycles(machine: &Machine, shape: &Shape, tiling: &Tiling) -> f64 {
+/// Cycles of one tile, and how many of these the tensor cores wait.
+fn tile_cycles(machine: &Machine, shape: &Shape, tiling: &Tiling) -> (f64, f64) {
     let products = machine.product(ROWS, tiling.keys, shape.key_dim + shape.value_dim, shape.operands);
     let softmax =
         machine.softmax(ROWS * tiling.keys, 0, LANES) + machine.softmax(0, ROWS * shape.value_dim, tiling.value_lanes);
-    (tiling.groups as f64 * products).max(products + softmax)
+    let (all, one) = (tiling.groups as f64 * products, products + softmax);
+    (all.max(one), (one - all).max(0.0))
 }
 
 /// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first.
@@ -54,15 +55,18 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
     let tiling = tiling(shape);
     let rows = tiling.groups * ROWS;
     let groups = shape.causal_groups(rows, tiling.keys);
+    let (cycles, waiting) = tile_cycles(machine, shape, &tiling);
     Grid {
         groups,
         ends: ends(machine.spec.prefill.block.as_secs(), shape, rows, Dtype::Bf16),
         tile: Step {
-            seconds: machine.seconds(tile_cycles(machine, shape, &tiling)),
+            seconds: machine.seconds(cycles),
+            waiting: machine.seconds(waiting),
             // Blocks of one head follow each other: its keys and values stay in L2.
             hbm: 0.0,
             port: shape.tile_bytes(tiling.keys),
         },
+        resident: 1,
     }
 }
 
@@ -71,7 +75,7 @@ fn ends(seconds: f64, shape: &Shape, rows: u64, result: Dtype) -> Step {
     let rows = rows.min(shape.rows) as f64;
     let bits = shape.key_dim * shape.operands.bits() + shape.value_dim * result.bits();
     let bytes = rows * bits as f64 / 8.0;
-    Step { seconds, hbm: bytes, port: bytes }
+    Step { seconds, waiting: 0.0, hbm: bytes, port: bytes }
 }
 
 /// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number
@@ -88,6 +92,7 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
     // Results of a split are kept in FP32 until they are combined.
     let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
     let load = shape.mean_tile_bytes(tiles);
+    let (cycles, waiting) = tile_cycles(machine, shape, &tiling);
     let grid = Grid {
         groups: vec![
             Group { blocks: blocks * (splits - 1), tiles: per_split },
@@ -95,11 +100,13 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
         ],
         ends: ends(machine.spec.decode.block.as_secs(), shape, rows, result),
         tile: Step {
-            seconds: machine.seconds(tile_cycles(machine, shape, &tiling)),
+            seconds: machine.seconds(cycles),
+            waiting: machine.seconds(waiting),
             // Blocks of the same keys run side by side: one of them fetches a tile into L2 for all.
             hbm: load / row_blocks as f64,
             port: load,
         },
+        resident: 1,
     };
     (grid, splits)
 }
@@ -130,25 +137,25 @@ fn splits(sms: u64, shape: &Shape, row_blocks: u64, tiles: u64) -> u64 {
 pub(super) fn backward(machine: &Machine, shape: &Backward) -> Grid {
     const KEYS: u64 = 128;
     let depth = 3 * shape.key_dim + 2 * shape.value_dim;
-    let cycles = machine.product(ROWS, KEYS, depth, shape.operands) + machine.softmax(ROWS * KEYS, 0, LANES);
+    let softmax = machine.softmax(ROWS * KEYS, 0, LANES);
+    let cycles = machine.product(ROWS, KEYS, depth, shape.operands) + softmax;
     let bytes = shape.operands.bits() / 8;
-    let (both, queries) = (shape.key_dim + shape.value_dim, shape.queries.div_ceil(ROWS));
+    let both = shape.key_dim + shape.value_dim;
     let keys = shape.context + shape.queries;
-    // Earlier keys are seen by all queries.
-    let unseen = |block: u64| (block * KEYS).saturating_sub(shape.context) / ROWS;
-    let blocks = (0..keys.div_ceil(KEYS))
-        .map(|block| Group { blocks: shape.requests * shape.heads, tiles: queries - unseen(block) });
     Grid {
-        groups: blocks.collect(),
+        groups: shape.blocks(KEYS, ROWS),
         ends: Step {
             seconds: machine.spec.prefill.block.as_secs(),
+            waiting: 0.0,
             hbm: (2 * KEYS.min(keys) * both * bytes) as f64,
             port: (2 * KEYS * both * bytes) as f64,
         },
         tile: Step {
             seconds: machine.seconds(cycles),
+            waiting: machine.seconds(softmax),
             hbm: 0.0,
             port: (ROWS * (both * bytes + shape.key_dim * 4)) as f64,
         },
+        resident: 1,
     }
 }

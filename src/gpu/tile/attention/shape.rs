@@ -114,4 +114,12 @@ impl Backward {
         let PrefillAttention { requests, heads, queries, context, key_dim, value_dim, .. } = *kernel;
         Backward { requests, heads, queries, context, key_dim, value_dim, operands: Dtype::Bf16 }
     }
+
+    /// Blocks of `keys` keys by the number of tiles of `rows` queries that see them, longest first: earlier keys are seen by all.
+    pub(super) fn blocks(&self, keys: u64, rows: u64) -> Vec<Group> {
+        let unseen = |block: u64| (block * keys).saturating_sub(self.context) / rows;
+        let tiles = self.queries.div_ceil(rows);
+        let blocks = 0..(self.context + self.queries).div_ceil(keys);
+        blocks.map(|block| Group { blocks: self.requests * self.heads, tiles: tiles - unseen(block) }).collect()
+    }
 }

@@ -28,14 +28,17 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
     let rows = 2 * ROWS;
     let bits = shape.key_dim * shape.operands.bits() + shape.value_dim * 16;
     let bytes = (rows.min(shape.rows) * bits) as f64 / 8.0;
+    let (all, one) = (2.0 * products, products + softmax);
     Grid {
         groups: shape.causal_groups(rows, KEYS),
-        ends: Step { seconds: machine.spec.prefill.block.as_secs(), hbm: bytes, port: bytes },
+        ends: Step { seconds: machine.spec.prefill.block.as_secs(), waiting: 0.0, hbm: bytes, port: bytes },
         tile: Step {
-            seconds: machine.seconds((2.0 * products).max(products + softmax)),
+            seconds: machine.seconds(all.max(one)),
+            waiting: machine.seconds((one - all).max(0.0)),
             hbm: 0.0,
             port: shape.tile_bytes(KEYS),
         },
+        resident: 1,
     }
 }
 
@@ -52,14 +55,14 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
     let row_blocks = shape.rows.div_ceil(rows);
     // SMs that work on the same keys at the same time.
     let team = row_blocks * shape.value_dim.div_ceil(columns);
-    let cycles = if low_latency {
-        machine.product(KEYS, FEW_ROWS, shape.key_dim + columns, shape.operands)
-            + machine.softmax(FEW_ROWS * KEYS, 0, 2.0 * LANES)
-            + machine.softmax(0, FEW_ROWS * columns, LANES)
+    let (cycles, waiting) = if low_latency {
+        let softmax = machine.softmax(FEW_ROWS * KEYS, 0, 2.0 * LANES) + machine.softmax(0, FEW_ROWS * columns, LANES);
+        (machine.product(KEYS, FEW_ROWS, shape.key_dim + columns, shape.operands) + softmax, softmax)
     } else {
         let softmax = machine.softmax(ROWS * KEYS, 0, 2.0 * LANES) + machine.softmax(0, ROWS * columns, LANES);
         let scores = machine.product(ROWS, KEYS, shape.key_dim, shape.operands);
-        scores.max(softmax) + machine.product(ROWS, KEYS, columns, shape.operands)
+        let values = machine.product(ROWS, KEYS, columns, shape.operands);
+        (scores.max(softmax) + values, (softmax - scores).max(0.0))
     };
     let teams = shape.requests * shape.key_heads;
     let per_split = tiles.div_ceil((machine.sms / (teams * team)).clamp(1, tiles));
@@ -79,10 +82,17 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
         ],
         ends: Step {
             seconds: machine.spec.decode.block.as_secs(),
+            waiting: 0.0,
             hbm: unique as f64 / 8.0 / team as f64,
             port: own as f64 / 8.0,
         },
-        tile: Step { seconds: machine.seconds(cycles), hbm: load / team as f64, port },
+        tile: Step {
+            seconds: machine.seconds(cycles),
+            waiting: machine.seconds(waiting),
+            hbm: load / team as f64,
+            port,
+        },
+        resident: 1,
     };
     (grid, splits)
 }
