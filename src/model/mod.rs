@@ -13,7 +13,7 @@ mod spec;
 mod work;
 
 pub use parameters::Parameters;
-pub use precision::PrecisionSpec;
+pub use precision::{Coding, PrecisionSpec};
 pub use projection::{Division, Projection};
 pub use spec::{AttentionSpec, GqaSpec, MlaSpec, ModelSpec, MoeSpec};
 pub use work::{AttentionForm, CountedAttention, CountedWeights, FlopConvention};

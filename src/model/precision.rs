@@ -28,8 +28,24 @@ pub struct PrecisionSpec {
     pub dispatch: Dtype,
     /// Expert outputs on their way back.
     pub combine: Dtype,
+    /// How results get into a format narrower than BF16 for their way back, and out of it.
+    pub combine_coding: Coding,
     /// Values that share one FP32 scale factor on their way to experts; without it, none is sent.
     pub dispatch_scale_group: Option<Count>,
+}
+
+/// Who turns results into a narrow format for their way back from experts, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Coding {
+    /// A NIC or the network (arXiv 2505.09343, section 3.2.2): nobody waits for it.
+    Hardware,
+    /// SMs: a scale for a group of values, as FP8 needs it.
+    #[default]
+    Scaled,
+    /// SMs: LogFMT, steps of equal ratio between the smallest and the largest of a group of values (arXiv 2505.09343, section 3.2).
+    #[serde(rename = "logfmt")]
+    LogFmt,
 }
 
 impl PrecisionSpec {
@@ -45,6 +61,7 @@ impl PrecisionSpec {
             operands: dtype,
             dispatch: dtype,
             combine: dtype,
+            combine_coding: Coding::Scaled,
             dispatch_scale_group: None,
         }
     }

@@ -9,7 +9,9 @@ use crate::metrics::{Folding, MoeExchangeFacts};
 use crate::rng::Seed;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
 use crate::topology::Cluster;
-use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload};
+use crate::workload::{
+    Copies, ExchangeKernels, GateChoice, Group, Lanes, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload,
+};
 
 const PLACE: &str = "workload.moe_exchange";
 
@@ -41,6 +43,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         per_node,
         copies,
         costs: software.experts.clone(),
+        lanes: Lanes::of(&scenario.hardware.gpu),
         folded: fold.then_some(0),
     };
     Ok(Job {

@@ -17,7 +17,7 @@ use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
     Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep,
-    InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
+    InferenceWorkload, Lanes, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
     ScheduleChoice, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
@@ -191,7 +191,7 @@ impl<'a> Deployment<'a> {
                 groups_per_token: moe.groups_per_token,
                 gate: spec.gate.clone(),
                 dispatch: RowFormat { scale_group: precision.dispatch_scale_group, ..plain(precision.dispatch) },
-                combine: plain(precision.combine),
+                combine: RowFormat::combine(precision),
                 sms: spec.sms,
                 scale_up: true,
             },
@@ -200,6 +200,7 @@ impl<'a> Deployment<'a> {
             per_node: self.cluster.gpus_per_node as usize,
             copies: traffic.copies.clone(),
             costs: software.experts.clone(),
+            lanes: Lanes::of(&self.scenario.hardware.gpu),
             folded,
         })
     }

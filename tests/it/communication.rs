@@ -378,3 +378,33 @@ fn low_latency_between_nodes_is_bound_by_the_nic() {
     let rate = nic_bytes / metrics.combine.as_secs();
     assert!((40e9..=47.5e9).contains(&rate), "{rate}");
 }
+
+#[test]
+fn results_that_sms_encode_take_as_long_as_their_operations_on_the_lanes() {
+    let time = |coding: &str, dtype: &str| {
+        let set = format!("workload.moe_exchange.combine={{dtype=\"{dtype}\", scale_group=128, coding=\"{coding}\"}}");
+        exchange("deepep_low_latency_h100.toml", &[&set]).combine.as_secs()
+    };
+    // 128 tokens visit 8 experts: 16 operations per value for LogFMT where it leaves and 13 where it arrives, 4 and 3 for a scale, on
+    // 132 SMs with 128 lanes at 1.83 GHz.
+    let values = 128.0 * 8.0 * 7168.0;
+    let lanes = 132.0 * 128.0 * 1.83e9;
+    let free = time("hardware", "fp8");
+    for (coding, operations) in [("logfmt", 29.0), ("scaled", 7.0)] {
+        let more = time(coding, "fp8") - free;
+        assert!((more / (values * operations / lanes) - 1.0).abs() < 1e-3, "{coding}: {more:e} s more");
+    }
+    // What is not narrowed is not encoded.
+    assert_eq!(time("logfmt", "bf16"), time("hardware", "bf16"));
+}
+
+#[test]
+fn twenty_sms_that_encode_and_decode_hold_up_a_combine() {
+    let time = |coding: &str, sms: &str| {
+        let format = format!("workload.moe_exchange.combine={{dtype=\"fp8\", scale_group=128, coding=\"{coding}\"}}");
+        exchange("deepep_normal_h800.toml", &[&format, &format!("workload.moe_exchange.sms={sms}")]).combine.as_secs()
+    };
+    let (free, scaled, logfmt) = (time("hardware", "20"), time("scaled", "20"), time("logfmt", "20"));
+    assert!(free <= scaled && scaled < logfmt, "{free} {scaled} {logfmt}");
+    assert!(time("logfmt", "40") < 0.8 * logfmt && time("logfmt", "10") > 1.5 * logfmt);
+}

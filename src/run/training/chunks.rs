@@ -1,7 +1,6 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
-use crate::dtype::Dtype;
 use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::hardware::NormalCosts;
@@ -18,7 +17,7 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Lanes, Loads, MoeExchange,
     MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
 use std::collections::BTreeMap;
@@ -169,7 +168,7 @@ impl<'a> Chunks<'a> {
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let sms = Count::new(spec.communication_sms)?;
         let precision = scenario.precision.unwrap_or_default();
-        let format = |dtype, scale_group| RowFormat { dtype, scale_group, scale: Dtype::Fp32 };
+        let format = |dtype, scale_group| RowFormat { dtype, scale_group, ..RowFormat::BF16 };
         let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp() * plan.cp());
         let spec = MoeExchangeSpec {
             kernels: ExchangeKernels::Normal,
@@ -181,7 +180,7 @@ impl<'a> Chunks<'a> {
             groups_per_token: moe.groups_per_token,
             gate: GateChoice::default(),
             dispatch: format(precision.dispatch, precision.dispatch_scale_group),
-            combine: format(precision.combine, None),
+            combine: RowFormat::combine(&precision),
             sms,
             scale_up: true,
         };
@@ -195,6 +194,7 @@ impl<'a> Chunks<'a> {
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
             costs: software.experts.clone(),
+            lanes: Lanes::of(&scenario.hardware.gpu),
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
     }

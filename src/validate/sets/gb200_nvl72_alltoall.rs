@@ -65,8 +65,10 @@ impl Row {
     fn row(&self) -> Result<RowFormat, Skip> {
         match self.moe_dtype.as_str() {
             "bfloat16" => Ok(RowFormat::BF16),
-            "fp8" => Ok(RowFormat { dtype: Dtype::Fp8, scale_group: None, scale: Dtype::Fp32 }),
-            "nvfp4" => Ok(RowFormat { dtype: Dtype::Fp4, scale_group: Count::new(16), scale: Dtype::Fp8 }),
+            "fp8" => Ok(RowFormat { dtype: Dtype::Fp8, ..RowFormat::BF16 }),
+            "nvfp4" => {
+                Ok(RowFormat { dtype: Dtype::Fp4, scale_group: Count::new(16), scale: Dtype::Fp8, ..RowFormat::BF16 })
+            }
             other => Err(Skip::because(format!("unsupported number format `{other}`"))),
         }
     }

@@ -5,7 +5,7 @@ use crate::dtype::Dtype;
 use crate::units::{Bytes, Count};
 use crate::workload::collective::desk::Desk;
 use crate::workload::collective::{Collective, choose_in_engine, expand};
-use crate::workload::moe::{Direction, MoeExchange};
+use crate::workload::moe::{Direction, MoeExchange, RowFormat};
 use crate::workload::op::Label;
 
 impl Lowering<'_> {
@@ -33,7 +33,7 @@ impl Lowering<'_> {
                 let scales = precision.dispatch_scale_group.map_or(0, |group| hidden.div_ceil(group.wide()));
                 values_per_row(hidden, precision.dispatch) + values_per_row(scales, Dtype::Fp32)
             }
-            Direction::Combine => values_per_row(hidden, precision.combine),
+            Direction::Combine => RowFormat::combine(precision).bytes(self.step.model.hidden),
         }
     }
 

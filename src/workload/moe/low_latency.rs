@@ -1,6 +1,7 @@
 //! Low-latency kernels: every copy of a token is written straight into the memory of its expert's GPU, over the scale-up domain
 //! where that reaches and over the NIC elsewhere. What comes back is added up where it arrives.
 
+use super::coding::Turn;
 use super::copies::amount;
 use super::{Direction, MoeExchange};
 use crate::units::Duration;
@@ -17,7 +18,10 @@ pub(super) fn pass(exchange: &MoeExchange, desk: &mut Desk<'_>, direction: Direc
     let n = exchange.group.len();
     let mut received: Front = vec![Vec::new(); n];
     for from in exchange.simulated() {
-        let begun = desk.software((from, 0), costs.start, &front[from]);
+        // The kernel runs on all SMs, and so does what it does to values.
+        let results = exchange.copies.to_experts[from] * (tokens * n as u64) as f64;
+        let encoded = exchange.coding(direction, Turn::Encoded, results, None);
+        let begun = desk.software((from, 0), costs.start + encoded, &front[from]);
         let leaves = exchange.nodes() > 1 || !exchange.spec.scale_up;
         let posted = if leaves { desk.software((from, 1), post, &begun) } else { Vec::new() };
         for offset in 1..n {
@@ -41,6 +45,7 @@ pub(super) fn pass(exchange: &MoeExchange, desk: &mut Desk<'_>, direction: Direc
         Direction::Dispatch => Duration::ZERO,
         Direction::Combine => amount(visits, tokens, row) / costs.reduce_rate,
     };
+    let summed = summed + exchange.coding(direction, Turn::Decoded, visits * tokens as f64, None);
     for gpu in exchange.simulated() {
         received[gpu] = desk.software((gpu, 0), summed, &received[gpu]);
     }

@@ -4,12 +4,14 @@
 //! copy per expert, and kernels inside one scale-up domain. Each becomes sends and software; how long software takes is read
 //! from the hardware's description.
 
+mod coding;
 mod copies;
 mod low_latency;
 mod normal;
 mod scale_up;
 mod spec;
 
+pub use coding::Lanes;
 pub use copies::Copies;
 pub use spec::{ExchangeKernels, MoeExchangeSpec, RowFormat};
 
@@ -36,6 +38,8 @@ pub struct MoeExchange {
     pub copies: Copies,
     /// What the kernels cost beside the wire.
     pub costs: ExpertCosts,
+    /// What turns results into a narrow format, where that is known.
+    pub lanes: Option<Lanes>,
     /// The GPU that stands for all, where they all do the same at the same time: what it sends stands for what it receives.
     pub folded: Option<usize>,
 }

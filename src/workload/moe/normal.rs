@@ -4,11 +4,12 @@
 //! Half of the SMs send and receive, the other half forward (in one node: half send, half receive). The first tokens pass all
 //! stages one after the other; then all stages work at once, and the slowest decides.
 
+use super::coding::Turn;
 use super::copies::amount;
 use super::{Direction, MoeExchange};
 use crate::hardware::by_sms;
 use crate::id::OpId;
-use crate::units::{Bytes, BytesPerSec};
+use crate::units::{Bytes, BytesPerSec, Duration};
 use crate::workload::collective::desk::{Desk, Front};
 
 /// A stage that tokens pass.
@@ -97,7 +98,7 @@ impl Pass<'_> {
             match stage {
                 Stage::Copy(half, share) => {
                     let bytes = amount(self.copies(gpu, share), tokens, exchange.row(self.direction));
-                    let time = by_sms(bytes, self.rate(), exchange.spec.sms);
+                    let time = by_sms(bytes, self.rate(), exchange.spec.sms) + self.coding(gpu, share, tokens);
                     done[gpu].extend(desk.software((gpu, half as usize), time, &held[gpu]));
                 }
                 Stage::Nic => {
@@ -136,6 +137,22 @@ impl Pass<'_> {
         let share = if near { costs.scale_up_share } else { costs.scale_out_share };
         let bytes: Bytes = amount(copies, tokens, self.exchange.row(self.direction));
         desk.send(way, bytes, share, after)
+    }
+
+    /// What values that come back cost the SMs of a stage beside copying: they are encoded where they leave, decoded where they are
+    /// added up, and sums that go on are encoded again.
+    fn coding(&self, gpu: usize, share: Share, tokens: u64) -> Duration {
+        let (exchange, half) = (self.exchange, self.exchange.spec.sms.wide() / 2);
+        let turn = |turn, copies: f64| exchange.coding(self.direction, turn, copies * tokens as f64, Some(half));
+        let copies = self.copies(gpu, share);
+        match share {
+            Share::Arriving => turn(Turn::Encoded, copies),
+            Share::OwnByNode | Share::OwnByGpu => turn(Turn::Decoded, copies),
+            Share::Forwarded => {
+                let sums = exchange.copies.to_node[exchange.node(gpu)] * exchange.nodes() as f64;
+                turn(Turn::Decoded, copies) + turn(Turn::Encoded, sums)
+            }
+        }
     }
 
     /// Copies that `gpu` handles for every token of a GPU.

@@ -1,6 +1,7 @@
 //! One exchange of tokens with experts as a scenario describes it.
 
 use crate::dtype::Dtype;
+use crate::model::{Coding, PrecisionSpec};
 use crate::units::{Bytes, Count};
 use crate::workload::gate::GateChoice;
 use schemars::JsonSchema;
@@ -68,6 +69,9 @@ pub struct RowFormat {
     /// Format of a scale factor.
     #[serde(default = "fp32")]
     pub scale: Dtype,
+    /// How results get into a format narrower than BF16 and back.
+    #[serde(default)]
+    pub coding: Coding,
 }
 
 impl MoeExchangeSpec {
@@ -80,9 +84,21 @@ impl MoeExchangeSpec {
 
 impl RowFormat {
     /// FP8 with a scale for every 128 values, as DeepSeek-V3 dispatches.
-    pub const FP8: RowFormat = RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), scale: Dtype::Fp32 };
+    pub const FP8: RowFormat = RowFormat { dtype: Dtype::Fp8, scale_group: Count::new(128), ..RowFormat::BF16 };
     /// Plain BF16, as it combines.
-    pub const BF16: RowFormat = RowFormat { dtype: Dtype::Bf16, scale_group: None, scale: Dtype::Fp32 };
+    pub const BF16: RowFormat =
+        RowFormat { dtype: Dtype::Bf16, scale_group: None, scale: Dtype::Fp32, coding: Coding::Scaled };
+
+    /// Results on their way back; a narrow format has two numbers of 16 bits, or one of 32, for each 128 values.
+    pub fn combine(precision: &PrecisionSpec) -> RowFormat {
+        let plain = RowFormat { dtype: precision.combine, coding: precision.combine_coding, ..RowFormat::BF16 };
+        if plain.is_narrow() { RowFormat { scale_group: RowFormat::FP8.scale_group, ..plain } } else { plain }
+    }
+
+    /// Whether values have to be turned into it.
+    pub fn is_narrow(&self) -> bool {
+        self.dtype.bits() < Dtype::Bf16.bits()
+    }
 
     /// What one copy of a token occupies.
     pub fn bytes(&self, hidden: Count) -> Bytes {
