@@ -3,6 +3,7 @@
 //! One block occupies an SM, as in every kernel modelled here: its tiles fill shared memory.
 
 use super::machine::Run;
+use crate::gpu::course::Part;
 use std::collections::BTreeMap;
 
 /// More kinds of blocks than this are merged with their neighbours, so that a long context costs no more to simulate.
@@ -57,9 +58,14 @@ impl Grid {
         let mean = tiles as f64 / blocks as f64;
         let active = blocks.min(sms) as f64;
         let moved = self.ends.traffic(active, hbm, port) + mean * self.tile.traffic(active, hbm, port);
+        let made = makespan(&times, sms);
+        let bytes = self.ends.hbm * blocks as f64 + self.tile.hbm * tiles as f64;
+        let (rounds, last) = made.parts(sms, bytes);
         Run {
-            seconds: makespan(&times, sms) as f64 / 1e12,
+            seconds: made.end as f64 / 1e12,
             memory_bound: moved > self.ends.seconds + mean * self.tile.seconds,
+            rounds,
+            last,
         }
     }
 
@@ -97,8 +103,32 @@ fn merged(groups: &[Group]) -> Vec<Group> {
     joined.filter(|group| group.blocks > 0).collect()
 }
 
-/// When the last SM is done: list scheduling of `(picoseconds, blocks)` in the given order, exactly.
-fn makespan(groups: &[(u64, u64)], sms: u64) -> u64 {
+/// When SMs are done, in picoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Makespan {
+    /// The last one.
+    end: u64,
+    /// The first one, for which no block was left.
+    idle: u64,
+    /// What SMs still do after that, all of them together.
+    after: u64,
+}
+
+impl Makespan {
+    /// While all SMs have a block, and afterwards; `bytes` move in proportion to SMs that have one.
+    fn parts(&self, sms: u64, bytes: f64) -> (Part, Part) {
+        let seconds = |ps: u64| ps as f64 / 1e12;
+        let (full, rest) = (seconds(self.idle) * sms as f64, seconds(self.after));
+        let part = |time: u64, sm_seconds: f64| {
+            let share = if sm_seconds > 0.0 { sm_seconds / (full + rest) } else { 0.0 };
+            Part { seconds: seconds(time), sm_seconds, bytes: bytes * share }
+        };
+        (part(self.idle, full), part(self.end - self.idle, rest))
+    }
+}
+
+/// When SMs are done: list scheduling of `(picoseconds, blocks)` in the given order, exactly.
+fn makespan(groups: &[(u64, u64)], sms: u64) -> Makespan {
     // SMs by when they are free, all of it later by `shift`.
     let mut free: BTreeMap<u64, u64> = BTreeMap::from([(0, sms)]);
     let mut shift = 0;
@@ -121,7 +151,9 @@ fn makespan(groups: &[(u64, u64)], sms: u64) -> u64 {
             left -= taken;
         }
     }
-    shift + free.last_key_value().map_or(0, |(&at, _)| at)
+    let first = free.first_key_value().map_or(0, |(&at, _)| at);
+    let after = free.iter().map(|(&at, &sms)| (at - first) * sms).sum();
+    Makespan { end: shift + free.last_key_value().map_or(0, |(&at, _)| at), idle: shift + first, after }
 }
 
 #[cfg(test)]
@@ -130,11 +162,13 @@ mod tests {
 
     #[test]
     fn a_wave_takes_as_long_as_a_block_and_one_block_more_starts_another_wave() {
-        assert_eq!(makespan(&[(10, 4)], 4), 10);
-        assert_eq!(makespan(&[(10, 5)], 4), 20);
-        assert_eq!(makespan(&[(10, 1)], 4), 10);
+        let end = |groups, sms| makespan(groups, sms).end;
+        assert_eq!(end(&[(10, 4)], 4), 10);
+        assert_eq!(end(&[(10, 5)], 4), 20);
+        assert_eq!(end(&[(10, 1)], 4), 10);
         // Long blocks first: 8 and 8, then 3, 3, 3 beside and behind them.
-        assert_eq!(makespan(&[(8, 2), (3, 3)], 3), 9);
+        let uneven = makespan(&[(8, 2), (3, 3)], 3);
+        assert_eq!((uneven.end, uneven.idle, uneven.after), (9, 8, 1));
     }
 
     #[test]
