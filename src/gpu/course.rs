@@ -13,17 +13,16 @@ pub struct Capacity {
     pub memory: BytesPerSec,
 }
 
-/// A kernel from launch to end: launch, full rounds of blocks, last round. The three add up to its cost.
+/// A kernel from launch to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Course {
     /// How long in all, and why.
     pub cost: Cost,
-    /// Launch and all else that does not grow with the work: it occupies neither SMs nor memory.
+    /// Before its first block is placed: it occupies nothing.
     pub launch: Duration,
-    /// While blocks wait for SMs.
-    pub rounds: Stretch,
-    /// While the last blocks run and none waits.
-    pub last: Stretch,
+    /// From then to its end: filling and draining of pipelines, which draws little; blocks while others wait for SMs; and the last
+    /// blocks, when none waits.
+    pub stretches: [Stretch; 3],
 }
 
 /// A part of a kernel's time, and what it occupies meanwhile.
@@ -42,8 +41,7 @@ impl Course {
     pub const NOTHING: Course = Course {
         cost: Cost { time: Duration::ZERO, bound: Bound::Nothing },
         launch: Duration::ZERO,
-        rounds: Stretch { time: Duration::ZERO, sms: 0, memory: BytesPerSec::new(0) },
-        last: Stretch { time: Duration::ZERO, sms: 0, memory: BytesPerSec::new(0) },
+        stretches: [Stretch { time: Duration::ZERO, sms: 0, memory: BytesPerSec::new(0) }; 3],
     };
 
     /// Time of its blocks.
@@ -51,17 +49,18 @@ impl Course {
         self.cost.time - self.launch
     }
 
-    /// The part of its blocks' time after which none waits for an SM.
-    pub fn full(&self) -> f64 {
-        let blocks = self.blocks();
-        if blocks == Duration::ZERO { 0.0 } else { self.rounds.time / blocks }
-    }
-
-    /// What it occupies when a part `done` of its blocks' time is over.
-    pub fn at(&self, done: f64) -> &Stretch {
+    /// What it occupies when a part `done` of its blocks' time is over, and at which part that changes: 1 is the end.
+    pub fn at(&self, done: f64) -> (&Stretch, f64) {
         // Parts are sums of rounded ones.
         const NEAR: f64 = 1e-9;
-        if done + NEAR < self.full() { &self.rounds } else { &self.last }
+        let mut until = Duration::ZERO;
+        for stretch in &self.stretches[..2] {
+            until += stretch.time;
+            if stretch.time > Duration::ZERO && done + NEAR < until / self.blocks() {
+                return (stretch, until / self.blocks());
+            }
+        }
+        (&self.stretches[2], 1.0)
     }
 }
 
@@ -90,12 +89,16 @@ impl Part {
 }
 
 impl Course {
-    /// A kernel that costs `cost`, of which `fixed` seconds are launch and the rest its blocks' `rounds` and `last` parts.
-    pub(super) fn of(cost: Cost, fixed: f64, rounds: &Part, last: &Part) -> Course {
-        let launch = super::picoseconds(fixed).min(cost.time);
-        let blocks = cost.time - launch;
+    /// A kernel that costs `cost`, of which `launch` seconds are launch, `ends` seconds go to filling and draining, and the rest is its
+    /// blocks' `rounds` and `last` parts.
+    pub(super) fn of(cost: Cost, (launch, ends): (f64, f64), rounds: &Part, last: &Part) -> Course {
+        let launch = super::picoseconds(launch).min(cost.time);
+        let ends = super::picoseconds(ends).min(cost.time - launch);
+        let blocks = cost.time - launch - ends;
         let all = rounds.seconds + last.seconds;
         let full = if all > 0.0 { blocks.scaled(rounds.seconds / all).min(blocks) } else { Duration::ZERO };
-        Course { cost, launch, rounds: rounds.within(full), last: last.within(blocks - full) }
+        let (rounds, last) = (rounds.within(full), last.within(blocks - full));
+        let ends = Stretch { time: ends, sms: rounds.sms.max(last.sms), memory: BytesPerSec::default() };
+        Course { cost, launch, stretches: [ends, rounds, last] }
     }
 }

@@ -65,7 +65,7 @@ impl Processor {
             if longer == Duration::ZERO { 0 } else { (used / longer * all as f64).ceil() as u64 }
         };
         let last = Stretch { time: longer, sms: part(compute, free), memory: BytesPerSec::new(part(memory, left)) };
-        Course { cost, launch: self.launch, rounds: Stretch::default(), last }
+        Course { cost, launch: self.launch, stretches: [Stretch::default(), Stretch::default(), last] }
     }
 
     pub(super) fn capacity(&self) -> Capacity {

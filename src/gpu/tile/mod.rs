@@ -29,6 +29,8 @@ use std::collections::BTreeMap;
 /// What simulating a kernel found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Timing {
+    /// Seconds before the first block is placed.
+    launch: f64,
     /// Seconds before the first block and after the last: launch, first latency, reductions.
     fixed: f64,
     /// Seconds of the blocks.
@@ -46,6 +48,7 @@ impl Timing {
     fn of(machine: &Machine, classes: &[Class], rest: f64) -> Timing {
         let spent = run_in(machine, classes, machine.left);
         Timing {
+            launch: machine.launch,
             fixed: machine.launch + machine.latency + rest,
             blocks: spent.seconds,
             limit: spent.limit(),
@@ -66,7 +69,12 @@ impl Timing {
             Limit::Start => Bound::Launch,
             Limit::Tail => Bound::Tail,
         };
-        Course::of(Cost { time: picoseconds(seconds), bound }, self.fixed, &self.rounds, &self.last)
+        Course::of(
+            Cost { time: picoseconds(seconds), bound },
+            (self.launch, self.fixed - self.launch),
+            &self.rounds,
+            &self.last,
+        )
     }
 }
 

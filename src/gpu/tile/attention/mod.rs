@@ -38,11 +38,19 @@ impl Attention {
         Some(Attention { machine: Machine::new(gpu)?, launch: gpu.kernel_launch })
     }
 
+    /// The same GPU with `sms` SMs left to attention: the others communicate.
+    pub fn on(&self, sms: u64) -> Attention {
+        assert!(sms > 0, "attention needs an SM to run on");
+        let mut fewer = self.clone();
+        (fewer.machine.sms, fewer.machine.free) = (sms, sms);
+        fewer
+    }
+
     /// The same GPU as `machine` leaves it: kernels are made for the SMs that do not communicate, and run on what other kernels
     /// leave of these and of the memory.
     pub(super) fn left_by(&self, machine: &super::Machine) -> Attention {
-        let mut less = self.clone();
-        (less.machine.sms, less.machine.free) = (machine.sms, machine.left.sms);
+        let mut less = self.on(machine.sms);
+        less.machine.free = machine.left.sms;
         less.machine.hbm *= machine.left.memory / machine.memory;
         less
     }
@@ -163,6 +171,6 @@ impl Attention {
             sm_seconds: run.last.sm_seconds * stretched,
             bytes: run.last.bytes,
         };
-        Course::of(cost, fixed, &rounds, &last)
+        Course::of(cost, (fixed, 0.0), &rounds, &last)
     }
 }
