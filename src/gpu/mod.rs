@@ -5,11 +5,13 @@
 mod course;
 mod least;
 mod roofline;
+mod share;
 pub mod tile;
 
 pub use course::{Capacity, Course, Stretch};
 pub use least::least_seconds;
 pub use roofline::{Instant, Processor, Roofline};
+pub use share::{Contender, Share, share};
 pub use tile::Attention;
 
 use crate::id::DeviceId;
