@@ -1,13 +1,14 @@
 //! The event loop.
 
+use super::beside::Beside;
 use super::events::Events;
-use crate::gpu::{Cost, KernelModel};
-use crate::id::{FlowId, LinkId, OpId, StreamId};
+use crate::gpu::{Conditions, Cost, KernelModel};
+use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
 use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
 use crate::units::Time;
-use crate::workload::{Op, OpGraph, Work, Workload};
+use crate::workload::{Kernel, Op, OpGraph, Work, Workload};
 use std::collections::VecDeque;
 
 /// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
@@ -31,6 +32,8 @@ pub fn run(
         flows: Vec::new(),
         touched: Vec::new(),
         ready: Vec::new(),
+        devices: Vec::new(),
+        changed: Vec::new(),
     };
     let mut arrived = Vec::new();
     let mut done = Vec::new();
@@ -48,11 +51,16 @@ pub fn run(
         }
         if done.is_empty() {
             while let Some(op) = engine.events.pop_due(now) {
-                done.push(op);
+                if engine.is_over(now, op) {
+                    done.push(op);
+                }
             }
         }
         engine.complete(now, &done);
-        engine.ask(workload, now, &done);
+        // Where kernels only got other shares, there is nothing to tell.
+        if !done.is_empty() || workload.next_arrival().is_some_and(|at| at <= now) {
+            engine.ask(workload, now, &done);
+        }
     }
     engine.finish(topology)
 }
@@ -73,6 +81,10 @@ struct Engine<'a> {
     touched: Vec<StreamId>,
     /// Operations that have just become ready; kept for its memory.
     ready: Vec<OpId>,
+    /// The kernels that run on each device.
+    devices: Vec<Beside>,
+    /// Devices on which kernels get other shares now; kept for its memory.
+    changed: Vec<DeviceId>,
 }
 
 #[derive(Default)]
@@ -121,6 +133,54 @@ impl Engine<'_> {
         touched.dedup();
         touched.drain(..).for_each(|stream| self.start_head(now, stream));
         self.touched = touched;
+        self.reshare(now);
+    }
+
+    /// Gives kernels their shares on devices where that has changed, in order of device.
+    fn reshare(&mut self, now: Time) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for device in changed.drain(..) {
+            for moved in self.devices[device.index()].reshare(now, device, self.kernels) {
+                self.events.withdraw(moved.before, moved.op);
+                self.events.push(moved.due, moved.op);
+            }
+        }
+        self.changed = changed;
+    }
+
+    /// Whether the change that was planned for `op` is its end; else kernels get other shares.
+    fn is_over(&mut self, now: Time, op: OpId) -> bool {
+        let Some((device, _)) = self.kernel(op) else { return true };
+        let over = self.devices[device.index()].is_over(now, op);
+        if !over {
+            self.changed.push(device);
+        }
+        over
+    }
+
+    /// The kernel that `op` runs, and where.
+    fn kernel(&self, op: OpId) -> Option<(DeviceId, Kernel)> {
+        let Op { work, stream, .. } = *self.graph.op(op);
+        let kernel = match work {
+            Work::Compute(kernel) => kernel,
+            Work::Copy(bytes) => Kernel::Elementwise { read: bytes, written: bytes },
+            Work::HostDelay(_) | Work::Known(_) | Work::Software(_) | Work::Send { .. } => return None,
+        };
+        Some((self.graph.streams()[stream?.index()].device, kernel))
+    }
+
+    /// Notes that the kernel of `op` has ended on `device`, and what bounded it.
+    fn finish_kernel(&mut self, now: Time, op: OpId, device: DeviceId) {
+        let (running, others) = self.devices[device.index()].finish(op);
+        if others {
+            self.changed.push(device);
+        }
+        if let Some(bound) = running.bound(now) {
+            let span = self.spans[op.index()].as_mut().expect("an operation that runs has a span");
+            (span.released, span.end, span.bound) = (now, now, bound);
+        }
     }
 
     /// Remembers when `id` became ready, in a span that is completed when it starts.
@@ -151,6 +211,9 @@ impl Engine<'_> {
                 queue.last = Some(id);
                 self.touched.push(stream);
             }
+            if let Some((device, _)) = self.kernel(id) {
+                self.finish_kernel(now, id, device);
+            }
             ready.clear();
             self.graph.finish(id, &mut ready);
             for &next in &ready {
@@ -178,13 +241,8 @@ impl Engine<'_> {
         queue.waiting.pop_front();
         queue.running = Some(id);
         let before = queue.last;
-        let device = self.graph.streams()[stream.index()].device;
         let cost = match self.graph.op(id).work {
-            Work::Compute(kernel) => self.kernels.cost(device, &kernel),
-            Work::Copy(bytes) => {
-                let kernel = crate::workload::Kernel::Elementwise { read: bytes, written: bytes };
-                self.kernels.cost(device, &kernel)
-            }
+            Work::Compute(_) | Work::Copy(_) => self.start_kernel(now, id),
             Work::HostDelay(time) => Cost { time, bound: Bound::Host },
             Work::Known(time) => Cost { time, bound: Bound::Chunk },
             Work::Software(time) => Cost { time, bound: Bound::Software },
@@ -196,6 +254,19 @@ impl Engine<'_> {
         span.cause = if now > span.ready { before } else { span.cause };
         (span.start, span.released, span.end, span.bound) = (now, end, end, cost.bound);
         self.events.push(end, id);
+    }
+
+    /// Starts the kernel of `op`. What it costs if it stays alone.
+    fn start_kernel(&mut self, now: Time, op: OpId) -> Cost {
+        let (device, kernel) = self.kernel(op).expect("a kernel is started");
+        let course = self.kernels.course_under(&Conditions::default(), device, &kernel);
+        if self.devices.len() <= device.index() {
+            self.devices.resize_with(device.index() + 1, Beside::default);
+        }
+        if !self.devices[device.index()].start(now, op, kernel, course) {
+            self.changed.push(device);
+        }
+        course.cost
     }
 
     fn send(&mut self, now: Time, id: OpId, op: Op, by: Option<OpId>) {

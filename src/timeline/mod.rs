@@ -35,6 +35,8 @@ pub enum Bound {
     Memory,
     /// Streaming multiprocessors without work, because blocks do not fill the last wave.
     Tail,
+    /// Streaming multiprocessors that other kernels hold.
+    Held,
     /// Time to launch, and other parts of a kernel that do not grow with its work.
     Launch,
     /// Bandwidth of the narrowest link.
@@ -61,6 +63,7 @@ impl Bound {
             Bound::L2 => "L2",
             Bound::Memory => "memory",
             Bound::Tail => "tail",
+            Bound::Held => "held SMs",
             Bound::Launch => "launch",
             Bound::Link => "link",
             Bound::Latency => "latency",

@@ -23,6 +23,7 @@ mod pictures;
 mod routing;
 mod search;
 mod serving;
+mod streams;
 mod sweep;
 mod texts;
 mod tidy;

@@ -5,7 +5,8 @@
 //! SM's port into L2, its share of memory bandwidth, and latency over the buffers that hide it (Little's law). Blocks
 //! are handed to SMs in order as these fall free. This module must not know any kernel.
 
-use super::machine::Machine;
+use super::machine::{Machine, Room};
+use crate::gpu::course::Part;
 
 /// One loop of a block. Times are seconds per step, amounts are bytes per step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,6 +63,10 @@ const LIMITS: [Limit; 7] =
 pub struct Spent {
     /// From the first block to the last.
     pub seconds: f64,
+    /// While every SM has a block.
+    pub rounds: Part,
+    /// While some have none, because none is left.
+    pub last: Part,
     by: [f64; LIMITS.len()],
 }
 
@@ -90,8 +95,13 @@ struct Group {
     limit: Limit,
 }
 
-/// Runs the blocks of `classes`, in that order, on `sms` SMs.
+/// Runs the blocks of `classes`, in that order, on `sms` SMs that have the memory for themselves.
 pub fn run(machine: &Machine, classes: &[Class], sms: u64) -> Spent {
+    run_in(machine, classes, Room { sms, memory: machine.memory })
+}
+
+/// The same in what is left of the machine.
+pub(super) fn run_in(machine: &Machine, classes: &[Class], Room { sms, memory }: Room) -> Spent {
     assert!(sms > 0, "blocks need an SM to run on");
     let mut spent = Spent::default();
     let mut waiting: Vec<u64> = classes.iter().map(|class| class.blocks).collect();
@@ -110,14 +120,14 @@ pub fn run(machine: &Machine, classes: &[Class], sms: u64) -> Spent {
                 let stages = 0..classes[group.class].stages.len();
                 for stage in stages {
                     let mut one = [Group { stage, left: 1.0, ..group }];
-                    share(machine, classes, &mut one);
-                    account(&mut spent, &one, rounds as f64 / one[0].rate, sms);
+                    share(machine, memory, classes, &mut one);
+                    account(&mut spent, classes, &one, (rounds as f64 / one[0].rate, sms));
                 }
             }
         }
-        share(machine, classes, &mut groups);
+        share(machine, memory, classes, &mut groups);
         let next = groups.iter().map(|group| group.left / group.rate).fold(f64::INFINITY, f64::min);
-        account(&mut spent, &groups, next, sms);
+        account(&mut spent, classes, &groups, (next, sms));
         advance(classes, &mut groups, next);
     }
 }
@@ -134,8 +144,8 @@ fn fill(classes: &[Class], waiting: &mut [u64], groups: &mut Vec<Group>, mut fre
     }
 }
 
-/// How fast each group goes when memory bandwidth is shared fairly among all blocks in flight.
-fn share(machine: &Machine, classes: &[Class], groups: &mut [Group]) {
+/// How fast each group goes when `memory` bytes per second are shared fairly among all blocks in flight.
+fn share(machine: &Machine, memory: f64, classes: &[Class], groups: &mut [Group]) {
     let mut order: Vec<(f64, usize)> = Vec::with_capacity(groups.len());
     for (index, group) in groups.iter_mut().enumerate() {
         let stage = &classes[group.class].stages[group.stage];
@@ -148,7 +158,7 @@ fn share(machine: &Machine, classes: &[Class], groups: &mut [Group]) {
     }
     // Max-min fairness: who wants less than an equal part gets it, the others share what is left.
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut rest = machine.memory;
+    let mut rest = memory;
     let mut blocks: u64 = order.iter().map(|&(_, index)| groups[index].blocks).sum();
     for (wanted, index) in order {
         let group = &mut groups[index];
@@ -179,14 +189,21 @@ fn alone(machine: &Machine, stage: &Stage) -> (f64, Limit) {
 }
 
 /// Notes what `seconds` with these groups went to: idle SMs are tail, the others what limits them.
-fn account(spent: &mut Spent, groups: &[Group], seconds: f64, sms: u64) {
+fn account(spent: &mut Spent, classes: &[Class], groups: &[Group], (seconds, sms): (f64, u64)) {
     spent.seconds += seconds;
     let mut idle = sms;
+    let mut bytes = 0.0;
     for group in groups {
         spent.add(group.limit, seconds * group.blocks as f64 / sms as f64);
         idle -= group.blocks;
+        let stage = &classes[group.class].stages[group.stage];
+        bytes += stage.hbm * stage.steps * group.rate * seconds * group.blocks as f64;
     }
     spent.add(Limit::Tail, seconds * idle as f64 / sms as f64);
+    let part = if idle == 0 { &mut spent.rounds } else { &mut spent.last };
+    part.seconds += seconds;
+    part.sm_seconds += seconds * (sms - idle) as f64;
+    part.bytes += bytes;
 }
 
 /// Lets `seconds` pass; groups that end a stage go on to the next or leave.

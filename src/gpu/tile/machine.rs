@@ -2,14 +2,17 @@
 
 use super::attention::Attention;
 use crate::dtype::Dtype;
-use crate::gpu::{Conditions, Library, Processor};
+use crate::gpu::{Capacity, Conditions, Library, Processor, Taken};
 use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
+use crate::units::BytesPerSec;
 
 /// One GPU.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// SMs that kernels may use.
+    /// SMs that kernels are made for.
     pub sms: u64,
+    /// What kernels that are in flight at the same time leave of those and of the memory.
+    pub left: Room,
     /// Clock cycles per second of an SM.
     pub clock: f64,
     /// Bytes per second from or to memory, all SMs together.
@@ -42,6 +45,15 @@ pub struct Machine {
     formats: [Dtype; DTYPES.len()],
 }
 
+/// What a kernel may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Room {
+    /// SMs.
+    pub sms: u64,
+    /// Bytes per second from or to memory, all SMs together.
+    pub memory: f64,
+}
+
 /// Part of the memory bandwidth that kernels keep at least, whatever communication asks for: controllers share fairly.
 const LEFT: f64 = 0.5;
 
@@ -54,10 +66,12 @@ impl Machine {
         let sms = spec.sms.wide();
         let clock = spec.boost_clock.get() as f64;
         let latency = sm.memory_latency.as_secs();
+        let memory = spec.memory.achievable().get() as f64;
         Some(Machine {
             sms,
+            left: Room { sms, memory },
             clock,
-            memory: spec.memory.achievable().get() as f64,
+            memory,
             sm_memory: sm.in_flight.get() as f64 / latency,
             port: sm.l2_per_cycle.get() as f64 * clock,
             latency,
@@ -80,7 +94,20 @@ impl Machine {
         let memory = (self.memory - conditions.taken.memory.get() as f64).max(self.memory * LEFT);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         let latency = self.latency * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
-        Machine { sms, memory, warm, latency, library: conditions.library, ..self.clone() }
+        let Taken { sms: held, memory: drawn } = conditions.beside;
+        let left = Room { sms: sms.saturating_sub(held).max(1), memory: (memory - drawn.get() as f64).max(1.0) };
+        Machine { sms, left, memory, warm, latency, library: conditions.library, ..self.clone() }
+    }
+
+    /// What kernels in flight at the same time hold of it.
+    pub(super) fn held(&self) -> Taken {
+        let memory = BytesPerSec::new((self.memory - self.left.memory) as u64);
+        Taken { sms: self.sms - self.left.sms, memory }
+    }
+
+    /// What it has to hand out to kernels that know nothing of each other.
+    pub fn capacity(&self) -> Capacity {
+        Capacity { sms: self.sms, memory: BytesPerSec::new(self.memory as u64) }
     }
 
     /// The part of its operands that a kernel finds in L2 when `bytes` are touched between two uses: all while that fits, none

@@ -14,37 +14,50 @@ mod machine;
 mod tests;
 
 pub use attention::Attention;
-pub use machine::Machine;
+pub use machine::{Machine, Room};
 
-use super::{Conditions, Cost, KernelModel, Processor};
+use super::course::Part;
+use super::{Capacity, Conditions, Cost, Course, KernelModel, Processor, Taken, picoseconds};
 use crate::id::DeviceId;
 use crate::timeline::Bound;
-use crate::units::{Duration, PS_PER_SEC};
 use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
 use gemm::Product;
-use grid::{Class, Limit, run};
+use grid::{Class, Limit, run_in};
 use library::Layout;
 use std::collections::BTreeMap;
 
 /// What simulating a kernel found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Timing {
+    /// Seconds before the first block is placed.
+    launch: f64,
     /// Seconds before the first block and after the last: launch, first latency, reductions.
     fixed: f64,
     /// Seconds of the blocks.
     blocks: f64,
     /// What most of those went to.
     limit: Limit,
+    /// The blocks while all SMs have one.
+    rounds: Part,
+    /// The blocks afterwards.
+    last: Part,
 }
 
 impl Timing {
     /// A launch, the first loads, `classes` of blocks, and `rest` seconds.
     fn of(machine: &Machine, classes: &[Class], rest: f64) -> Timing {
-        let spent = run(machine, classes, machine.sms);
-        Timing { fixed: machine.launch + machine.latency + rest, blocks: spent.seconds, limit: spent.limit() }
+        let spent = run_in(machine, classes, machine.left);
+        Timing {
+            launch: machine.launch,
+            fixed: machine.launch + machine.latency + rest,
+            blocks: spent.seconds,
+            limit: spent.limit(),
+            rounds: spent.rounds,
+            last: spent.last,
+        }
     }
 
-    fn cost(&self) -> Cost {
+    fn course(&self) -> Course {
         let seconds = self.fixed + self.blocks;
         let bound = match self.limit {
             _ if self.fixed > self.blocks => Bound::Launch,
@@ -56,12 +69,22 @@ impl Timing {
             Limit::Start => Bound::Launch,
             Limit::Tail => Bound::Tail,
         };
-        Cost { time: Duration::from_ps((seconds * PS_PER_SEC as f64).ceil() as u64), bound }
+        Course::of(
+            Cost { time: picoseconds(seconds), bound },
+            (self.launch, self.fixed - self.launch),
+            &self.rounds,
+            &self.last,
+        )
     }
 }
 
 /// What `kernel` costs on `machine`.
 pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
+    course(machine, kernel).cost
+}
+
+/// How `kernel` runs on `machine`.
+pub fn course(machine: &Machine, kernel: &Kernel) -> Course {
     match kernel {
         Kernel::Gemm(gemm) => multiply(machine, &dense(machine, gemm), Layout::Even),
         Kernel::WeightGradient(gemm) => {
@@ -89,12 +112,12 @@ pub fn simulate(machine: &Machine, kernel: &Kernel) -> Cost {
             multiply(machine, &product, layout)
         }
         Kernel::DecodeAttention(_) | Kernel::PrefillAttention(_) => {
-            let known =
-                machine.attention.as_ref().map(|attention| attention.on(machine.sms).with_memory(machine.memory));
-            known.and_then(|attention| attention.cost(kernel)).unwrap_or_else(|| machine.roofline.cost(kernel))
+            let known = machine.attention.as_ref().map(|attention| attention.left_by(machine));
+            let known = known.and_then(|attention| attention.course(kernel));
+            known.unwrap_or_else(|| machine.roofline.course(machine.held(), kernel))
         }
-        Kernel::Rows(rows) => elementwise::rows(machine, rows).cost(),
-        Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).cost(),
+        Kernel::Rows(rows) => elementwise::rows(machine, rows).course(),
+        Kernel::Elementwise { read, written } => elementwise::pass(machine, *read, *written).course(),
     }
 }
 
@@ -112,7 +135,7 @@ fn dense(machine: &Machine, gemm: &Gemm) -> Product {
     }
 }
 
-fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
+fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
     let tiling = library::tiling(machine, product, layout);
     let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
     // Every block looks up the rows of one group after the other to find its tiles.
@@ -126,14 +149,14 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Cost {
         timing.limit = Limit::Tensor;
     }
     timing.blocks = limited;
-    timing.cost()
+    timing.course()
 }
 
 /// The cycle-level model of the GPUs of a cluster; CPUs stay with the roofline.
 pub struct Tile {
     machine: Machine,
     others: BTreeMap<DeviceId, Processor>,
-    known: BTreeMap<(Conditions, Kernel), Cost>,
+    known: BTreeMap<(Conditions, Kernel), Course>,
 }
 
 impl Tile {
@@ -144,11 +167,16 @@ impl Tile {
 }
 
 impl KernelModel for Tile {
-    fn cost_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Cost {
+    fn course_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Course {
         if let Some(processor) = self.others.get(&device) {
-            return processor.cost(kernel);
+            return processor.course(conditions.beside, kernel);
         }
         let Tile { machine, known, .. } = self;
-        *known.entry((*conditions, *kernel)).or_insert_with(|| simulate(&machine.under(conditions), kernel))
+        *known.entry((*conditions, *kernel)).or_insert_with(|| course(&machine.under(conditions), kernel))
+    }
+
+    fn capacity_beside(&self, taken: &Taken, device: DeviceId) -> Capacity {
+        let conditions = Conditions { taken: *taken, ..Conditions::default() };
+        self.others.get(&device).map_or_else(|| self.machine.under(&conditions).capacity(), Processor::capacity)
     }
 }

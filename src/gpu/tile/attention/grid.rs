@@ -3,6 +3,7 @@
 //! A block occupies an SM, or a place on it: as many as find room in shared memory beside each other, which then share the SM's port into L2.
 
 use super::machine::Run;
+use crate::gpu::course::Part;
 use crate::timeline::Bound;
 use std::collections::BTreeMap;
 
@@ -62,10 +63,16 @@ impl Grid {
                 self.account(&mut spent, Group { blocks: count, ..group }, active as f64, hbm, port);
             }
         }
-        let seconds = makespan(&times, sms) as f64 / 1e12;
+        let tiles: u64 = self.groups.iter().map(|group| group.blocks * group.tiles).sum();
+        let made = makespan(&times, sms);
+        let bytes = self.ends.hbm * blocks as f64 + self.tile.hbm * tiles as f64;
+        let (rounds, last) = made.parts(sms, bytes);
+        let seconds = made.end as f64 / 1e12;
         let busy: f64 = spent.by.iter().sum();
         spent.add(Bound::Tail, seconds * sms as f64 - busy);
-        Run { seconds, bound: spent.most() }
+        // Places of an SM are busy one by one.
+        let on_sms = |part: Part| Part { sm_seconds: part.sm_seconds / self.resident as f64, ..part };
+        Run { seconds, bound: spent.most(), rounds: on_sms(rounds), last: on_sms(last) }
     }
 
     /// Notes what the SMs of `group` are busy with, beside `active` blocks.
@@ -139,8 +146,32 @@ fn merged(groups: &[Group]) -> Vec<Group> {
     joined.filter(|group| group.blocks > 0).collect()
 }
 
-/// When the last SM is done: list scheduling of `(picoseconds, blocks)` in the given order, exactly.
-fn makespan(groups: &[(u64, u64)], sms: u64) -> u64 {
+/// When SMs are done, in picoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Makespan {
+    /// The last one.
+    end: u64,
+    /// The first one, for which no block was left.
+    idle: u64,
+    /// What SMs still do after that, all of them together.
+    after: u64,
+}
+
+impl Makespan {
+    /// While all SMs have a block, and afterwards; `bytes` move in proportion to SMs that have one.
+    fn parts(&self, sms: u64, bytes: f64) -> (Part, Part) {
+        let seconds = |ps: u64| ps as f64 / 1e12;
+        let (full, rest) = (seconds(self.idle) * sms as f64, seconds(self.after));
+        let part = |time: u64, sm_seconds: f64| {
+            let share = if sm_seconds > 0.0 { sm_seconds / (full + rest) } else { 0.0 };
+            Part { seconds: seconds(time), sm_seconds, bytes: bytes * share }
+        };
+        (part(self.idle, full), part(self.end - self.idle, rest))
+    }
+}
+
+/// When SMs are done: list scheduling of `(picoseconds, blocks)` in the given order, exactly.
+fn makespan(groups: &[(u64, u64)], sms: u64) -> Makespan {
     // SMs by when they are free, all of it later by `shift`.
     let mut free: BTreeMap<u64, u64> = BTreeMap::from([(0, sms)]);
     let mut shift = 0;
@@ -163,7 +194,9 @@ fn makespan(groups: &[(u64, u64)], sms: u64) -> u64 {
             left -= taken;
         }
     }
-    shift + free.last_key_value().map_or(0, |(&at, _)| at)
+    let first = free.first_key_value().map_or(0, |(&at, _)| at);
+    let after = free.iter().map(|(&at, &sms)| (at - first) * sms).sum();
+    Makespan { end: shift + free.last_key_value().map_or(0, |(&at, _)| at), idle: shift + first, after }
 }
 
 #[cfg(test)]
@@ -172,11 +205,13 @@ mod tests {
 
     #[test]
     fn a_wave_takes_as_long_as_a_block_and_one_block_more_starts_another_wave() {
-        assert_eq!(makespan(&[(10, 4)], 4), 10);
-        assert_eq!(makespan(&[(10, 5)], 4), 20);
-        assert_eq!(makespan(&[(10, 1)], 4), 10);
+        let end = |groups, sms| makespan(groups, sms).end;
+        assert_eq!(end(&[(10, 4)], 4), 10);
+        assert_eq!(end(&[(10, 5)], 4), 20);
+        assert_eq!(end(&[(10, 1)], 4), 10);
         // Long blocks first: 8 and 8, then 3, 3, 3 beside and behind them.
-        assert_eq!(makespan(&[(8, 2), (3, 3)], 3), 9);
+        let uneven = makespan(&[(8, 2), (3, 3)], 3);
+        assert_eq!((uneven.end, uneven.idle, uneven.after), (9, 8, 1));
     }
 
     #[test]

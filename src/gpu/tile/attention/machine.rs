@@ -2,6 +2,7 @@
 
 use super::grid::Grid;
 use crate::dtype::Dtype;
+use crate::gpu::course::Part;
 use crate::hardware::{FlashAttentionSpec, GpuSpec, TensorSpec};
 use crate::timeline::Bound;
 use crate::units::Duration;
@@ -12,8 +13,10 @@ pub(super) const LANES: f64 = 128.0;
 /// A GPU as attention kernels see it.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
-    /// SMs that run the kernel.
+    /// SMs that the kernel is made for.
     pub(super) sms: u64,
+    /// SMs that run it: those of them that no other kernel holds.
+    pub(super) free: u64,
     /// Cycles per second that the datasheet's rates refer to.
     boost: f64,
     tensor: TensorSpec,
@@ -34,6 +37,7 @@ impl Machine {
         let sm = gpu.sm.as_ref()?;
         Some(Machine {
             sms: gpu.sms.wide(),
+            free: gpu.sms.wide(),
             boost: gpu.boost_clock.get() as f64,
             tensor: gpu.tensor.clone(),
             all_sms: gpu.sms.wide() as f64,
@@ -78,12 +82,12 @@ impl Machine {
     /// Seconds of a kernel that converts `values` values, launch included: it is limited by the conversion's instructions.
     pub(super) fn cast(&self, values: u64) -> f64 {
         let operations = values as f64 * self.spec.cast_operations.wide() as f64;
-        self.spec.cast_call.as_secs() + operations / (LANES * self.sms as f64 * self.boost)
+        self.spec.cast_call.as_secs() + operations / (LANES * self.free as f64 * self.boost)
     }
 
     /// Seconds of a grid of blocks.
     pub(super) fn run(&self, grid: &Grid) -> Run {
-        grid.run(self.sms, self.hbm, self.l2_per_sm())
+        grid.run(self.free, self.hbm, self.l2_per_sm())
     }
 }
 
@@ -94,6 +98,10 @@ pub(super) struct Run {
     pub(super) seconds: f64,
     /// What most of the SMs' time goes to.
     pub(super) bound: Bound,
+    /// While every SM has a block.
+    pub(super) rounds: Part,
+    /// Afterwards.
+    pub(super) last: Part,
 }
 
 /// `seconds`, rounded up to the resolution of time.

@@ -17,7 +17,8 @@ mod tensor_memory;
 mod warps;
 
 use crate::dtype::Dtype;
-use crate::gpu::Cost;
+use crate::gpu::course::Part;
+use crate::gpu::{Cost, Course};
 use crate::hardware::{Accumulators, GpuSpec};
 use crate::timeline::Bound;
 use crate::units::Duration;
@@ -42,23 +43,24 @@ impl Attention {
     pub fn on(&self, sms: u64) -> Attention {
         assert!(sms > 0, "attention needs an SM to run on");
         let mut fewer = self.clone();
-        fewer.machine.sms = sms;
+        (fewer.machine.sms, fewer.machine.free) = (sms, sms);
         fewer
     }
 
-    /// The same GPU with `memory` bytes per second of memory bandwidth left to attention: communication takes the rest.
-    pub fn with_memory(&self, memory: f64) -> Attention {
-        assert!(memory > 0.0, "attention needs memory to read from");
-        let mut slower = self.clone();
-        slower.machine.hbm = memory;
-        slower
+    /// The same GPU as `machine` leaves it: kernels are made for the SMs that do not communicate, and run on what other kernels
+    /// leave of these and of the memory.
+    pub(super) fn left_by(&self, machine: &super::Machine) -> Attention {
+        let mut less = self.on(machine.sms);
+        less.machine.free = machine.left.sms;
+        less.machine.hbm = machine.left.memory;
+        less
     }
 
-    /// What `kernel` costs; none if it is no attention.
-    pub fn cost(&self, kernel: &Kernel) -> Option<Cost> {
+    /// How `kernel` runs; none if it is no attention.
+    pub fn course(&self, kernel: &Kernel) -> Option<Course> {
         match kernel {
-            Kernel::DecodeAttention(kernel) => Some(self.decode(kernel)),
-            Kernel::PrefillAttention(kernel) => Some(self.prefill(kernel)),
+            Kernel::DecodeAttention(kernel) => Some(self.decode_course(kernel)),
+            Kernel::PrefillAttention(kernel) => Some(self.prefill_course(kernel)),
             Kernel::Gemm(_)
             | Kernel::WeightGradient(_)
             | Kernel::GroupedGemm(_)
@@ -67,8 +69,17 @@ impl Attention {
         }
     }
 
-    /// One decode step of a layer: a call to the engine's attention, with what belongs to it.
+    /// What one decode step of a layer costs: a call to the engine's attention, with what belongs to it.
     pub fn decode(&self, kernel: &DecodeAttention) -> Cost {
+        self.decode_course(kernel).cost
+    }
+
+    /// What attention of many queries per request costs, causal.
+    pub fn prefill(&self, kernel: &PrefillAttention) -> Cost {
+        self.prefill_course(kernel).cost
+    }
+
+    fn decode_course(&self, kernel: &DecodeAttention) -> Course {
         let machine = &self.machine;
         let wide = kernel.key_dim.max(kernel.value_dim) > 256;
         let (operands, cast) = match (machine.spec.accumulators, kernel.cache) {
@@ -96,8 +107,7 @@ impl Attention {
         self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine })
     }
 
-    /// Attention of many queries per request, causal.
-    pub fn prefill(&self, kernel: &PrefillAttention) -> Cost {
+    fn prefill_course(&self, kernel: &PrefillAttention) -> Course {
         let machine = &self.machine;
         let (grid, fixed, cast) = match kernel.pass {
             Pass::Backward => {
@@ -147,7 +157,7 @@ impl Attention {
     }
 
     /// Everything added up, and never less than the roofline at the rates that the main loop sustains.
-    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: Around) -> Cost {
+    fn finish(&self, kernel: &Kernel, run: Run, fixed: f64, around: Around) -> Course {
         let Around { cast, combine } = around;
         let floor = kernel.bytes().get() as f64 / self.machine.hbm;
         let main = run.seconds.max(floor);
@@ -157,7 +167,21 @@ impl Attention {
             () if combine > main || floor > run.seconds => Bound::Memory,
             () => run.bound,
         };
-        Cost { time: duration(fixed + cast + combine + main), bound }
+        let around = cast + combine;
+        let cost = Cost { time: duration(fixed + around + main), bound };
+        // The small kernels around fill the machine.
+        let stretched = if run.seconds > 0.0 { main / run.seconds } else { 1.0 };
+        let rounds = Part {
+            seconds: around + run.rounds.seconds * stretched,
+            sm_seconds: around * self.machine.free as f64 + run.rounds.sm_seconds * stretched,
+            bytes: run.rounds.bytes,
+        };
+        let last = Part {
+            seconds: run.last.seconds * stretched,
+            sm_seconds: run.last.sm_seconds * stretched,
+            bytes: run.last.bytes,
+        };
+        Course::of(cost, (fixed, 0.0), &rounds, &last)
     }
 }
 

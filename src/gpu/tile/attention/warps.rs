@@ -63,7 +63,7 @@ fn grid(machine: &Machine, shape: &Shape, tiling: Tiling, groups: Vec<Group>, en
     let blocks: u64 = groups.iter().map(|group| group.blocks).sum();
     let [alone, beside] = cycles(machine, shape, tiling);
     // Blocks of one team each spread over the SMs before two of them meet on one.
-    let resident = if tiling.teams == 1 && blocks > machine.sms { 2 } else { 1 };
+    let resident = if tiling.teams == 1 && blocks > machine.free { 2 } else { 1 };
     let (cycles, waiting) = if resident * tiling.teams == 2 { beside } else { alone };
     let [hbm, port] = bytes;
     let tile = Step { seconds: machine.seconds(cycles), waiting: machine.seconds(waiting), hbm, port };
