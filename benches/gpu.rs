@@ -6,8 +6,10 @@ use octoplane::gpu::KernelModel;
 use octoplane::gpu::tile::{Machine, Tile, simulate};
 use octoplane::hardware::GpuSpec;
 use octoplane::id::DeviceId;
-use octoplane::scenario::load;
-use octoplane::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
+use octoplane::run::simulate as simulate_scenario;
+use octoplane::scenario::{Scenario, load};
+use octoplane::timeline::Span;
+use octoplane::workload::{Gemm, GroupedGemm, Kernel, RowLayout, Work};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
@@ -43,5 +45,34 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, kernels);
+/// The kernels of a layer in the middle of a decode step, both micro-batches.
+fn layer(scenario: &str) -> Vec<Kernel> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
+    let scenario = load::<Scenario>(&path, &[]).expect("a shipped scenario loads").value;
+    let outcome = simulate_scenario(&scenario).expect("a shipped scenario runs");
+    let layer = outcome.timeline.spans.iter().map(|span| span.label.layer).max().expect("a step has layers") / 2;
+    let kernel = |span: &Span| match span.work {
+        Work::Compute(kernel) if span.label.layer == layer => Some(kernel),
+        _ => None,
+    };
+    outcome.timeline.spans.iter().filter_map(kernel).collect()
+}
+
+fn layers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("layer");
+    let h800 = machine("h800_sxm");
+    let kernels = layer("h800_ep128_decode.toml");
+    let all = |model: &mut Tile| {
+        for kernel in &kernels {
+            black_box(model.cost(DeviceId::new(0), black_box(kernel)));
+        }
+    };
+    let named = |what: &str| format!("{what} DeepSeek-V3 decode layer of {} kernels on H800", kernels.len());
+    group.bench_function(named("cold"), |b| b.iter(|| all(&mut Tile::new(h800.clone(), BTreeMap::new()))));
+    let mut model = Tile::new(h800.clone(), BTreeMap::new());
+    group.bench_function(named("remembered"), |b| b.iter(|| all(&mut model)));
+    group.finish();
+}
+
+criterion_group!(benches, kernels, layers);
 criterion_main!(benches);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Breakdown {
     /// Time that each phase occupied its stream or port, on the busiest GPU that has it.
     pub phases: Vec<PhaseTime>,
-    /// Time during which rank 0 computed.
+    /// Time during which rank 0 computed, on whatever stream.
     pub computing: Duration,
     /// Time during which transfers of rank 0 were under way.
     pub communicating: Duration,
@@ -62,11 +62,16 @@ pub struct PortUse {
 
 /// Works out where the time of a run went.
 pub fn breakdown(timeline: &Timeline) -> Breakdown {
-    // The first GPU stands for all: its stream, and the transfers that it takes part in.
+    // The first GPU stands for all: its streams, and the transfers that it takes part in.
     let device = timeline.streams.first().map(|stream| stream.device);
     let ours = |id| device.is_none_or(|device| device == id);
     let software = |span: &Span| matches!(span.work, Work::Software(_));
-    let stream = |span: &&Span| !software(span) && matches!(span.place, Place::Stream(stream) if stream.index() == 0);
+    let kernel = |span: &Span| matches!(span.work, Work::Compute(_) | Work::Copy(_));
+    let stream = |span: &&Span| match span.place {
+        Place::Stream(stream) if kernel(span) => ours(timeline.streams[stream.index()].device),
+        Place::Stream(stream) => !software(span) && stream.index() == 0,
+        Place::Port(_) => false,
+    };
     let sent = |span: &&Span| match span.work {
         Work::Send { from, to, .. } => ours(from) || ours(to),
         Work::Software(_) => match span.place {

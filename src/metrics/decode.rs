@@ -68,9 +68,12 @@ pub fn decode_metrics(timeline: &Timeline, facts: &DecodeFacts) -> DecodeMetrics
 
 /// Work of all kernels per second of the run and per processor that computes.
 pub(super) fn flops_per_sec(timeline: &Timeline) -> f64 {
-    let computes = |span: &&Span| matches!(span.work, Work::Compute(_));
-    let places: BTreeSet<Place> = timeline.spans.iter().filter(computes).map(|span| span.place).collect();
-    timeline.flops().as_f64() / places.len().max(1) as f64 / (timeline.end() - Time::ZERO).as_secs()
+    let computer = |span: &Span| match (span.work, span.place) {
+        (Work::Compute(_), Place::Stream(stream)) => Some(timeline.streams[stream.index()].device),
+        _ => None,
+    };
+    let computers: BTreeSet<DeviceId> = timeline.spans.iter().filter_map(computer).collect();
+    timeline.flops().as_f64() / computers.len().max(1) as f64 / (timeline.end() - Time::ZERO).as_secs()
 }
 
 /// Time that dispatch and combine of the first layer with experts occupy the port of the first GPU (or of the CPU that

@@ -1,7 +1,7 @@
 //! Which kernels took the time of a GPU, and what bounds each of them.
 
 use super::table::{Align, Table};
-use crate::timeline::{Bound, Span, Timeline};
+use crate::timeline::{Bound, Place, Span, Timeline};
 use crate::units::Duration;
 use crate::workload::{Kernel, Work};
 use std::cmp::Reverse;
@@ -10,12 +10,15 @@ use std::collections::BTreeMap;
 /// Kernels that are worth reading.
 const ROWS_MAX: usize = 12;
 
-/// The kernels of the stream that computes first, by the time they take together; none where nothing was timed kernel by kernel.
+/// The kernels of the device that computes first, by the time they take together; none where nothing was timed kernel by kernel.
 pub(super) fn kernels(timeline: &Timeline) -> Option<String> {
-    let is_kernel = |span: &&Span| matches!(span.work, Work::Compute(_));
-    let place = timeline.spans.iter().find(is_kernel)?.place;
+    let device = |span: &Span| match (span.work, span.place) {
+        (Work::Compute(_), Place::Stream(stream)) => Some(timeline.streams[stream.index()].device),
+        _ => None,
+    };
+    let first = timeline.spans.iter().find_map(device)?;
     let mut found: BTreeMap<(Kernel, Bound), (u64, Duration)> = BTreeMap::new();
-    for span in timeline.spans.iter().filter(|span| span.place == place) {
+    for span in timeline.spans.iter().filter(|span| device(span) == Some(first)) {
         if let Work::Compute(kernel) = span.work {
             let (runs, time) = found.entry((kernel, span.bound)).or_default();
             *runs += 1;

@@ -18,7 +18,7 @@ use crate::units::Count;
 use crate::workload::{
     Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep,
     InferenceWorkload, Lanes, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
-    ScheduleChoice, expert_traffic, parts,
+    ScheduleChoice, SharedOn, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
 
@@ -109,6 +109,7 @@ impl<'a> Deployment<'a> {
             cpu: on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten(),
             peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
             experts_reduced: self.reduced(shape.experts),
+            shared_on: shape.experts.shared_on,
             exchanges: exchanges.collect(),
             tensor_groups: simulated.iter().map(|&rank| self.tensor_group(rank)).collect(),
             simulated,
@@ -228,6 +229,12 @@ impl<'a> Deployment<'a> {
                 let message = format!("the node `{}` describes no CPU", hardware.name);
                 return at("run_on", message, "add a [hardware.cpu] table");
             }
+        }
+        let shared = self.model.moe.as_ref().is_some_and(|moe| moe.shared_experts > 0);
+        if shape.experts.shared_on == SharedOn::OwnStream && !(shared && self.plan.shared_everywhere()) {
+            let message =
+                format!("a stream for the shared expert of {}, of which not every GPU has one", self.model.name);
+            return at("shared_on", message, "leave it out, or leave out `parallelism.shared_copies`");
         }
         let (tp, ep, cut) = (self.plan.tp(), self.plan.ep(), self.plan.expert_tp());
         if cut > 1 && shape.experts.reach != ReachChoice::AllReduce {

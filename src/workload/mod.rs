@@ -19,7 +19,7 @@ pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, samp
 pub use inference::{
     BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
     InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice,
-    expert_traffic, parts,
+    SharedOn, expert_traffic, parts,
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, Lanes, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};

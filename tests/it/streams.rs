@@ -7,8 +7,10 @@ use octoplane::gpu::tile::{Machine, Tile};
 use octoplane::gpu::{Conditions, Course, KernelModel, Processor, Roofline, Taken};
 use octoplane::hardware::{GpuSpec, NodeSpec};
 use octoplane::id::{DeviceId, OpId};
+use octoplane::metrics::{Metrics, Outcome};
 use octoplane::network::Analytic;
-use octoplane::scenario::load;
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
 use octoplane::timeline::{Bound, Timeline, critical_path};
 use octoplane::topology::{Cluster, build_cluster};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
@@ -251,4 +253,50 @@ fn a_stream_alone_is_not_touched_and_which_comes_first_is_the_older() {
         spans(run(&cluster, &mut model, &both)),
         "memory changes nothing"
     );
+}
+
+fn decode(scenario: &str, sets: &[&str]) -> Outcome {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let loaded =
+        load::<Scenario>(&root().join("scenarios").join(scenario), &sets).unwrap_or_else(|error| panic!("{error}"));
+    simulate(&loaded.value).unwrap_or_else(|invalid| panic!("{}", loaded.error(&invalid)))
+}
+
+const OWN: &str = "workload.decode.experts.shared_on=own_stream";
+
+#[test]
+fn a_shared_expert_that_dispatch_hides_gains_nothing_from_a_stream_of_its_own() {
+    let one = ["model.layers=6", "workload.decode.micro_batches=1"];
+    let step = |sets: &[&str]| decode("h800_ep128_decode.toml", &[&one[..], sets].concat());
+    let (with, without) = (step(&[OWN]), step(&[]));
+    let streams = |outcome: &Outcome| outcome.timeline.streams.iter().filter(|s| s.name == "shared expert").count();
+    assert_eq!((streams(&with), streams(&without)), (1, 0));
+    assert_eq!(with.timeline.end(), without.timeline.end());
+    let busy = |outcome: &Outcome| match &outcome.metrics {
+        Metrics::Decode(metrics) => metrics.breakdown.clone(),
+        other => panic!("{other:?} are not of a decode step"),
+    };
+    assert_eq!(busy(&with).computing, busy(&without).computing, "what is computed on either stream counts");
+}
+
+#[test]
+fn where_memory_decides_two_streams_hide_no_more_than_launches() {
+    // All eight GPUs have all tokens: shared and routed experts begin together, and both wait for their weights.
+    let one = ["model.layers=6", "kernel=roofline", "parallelism.tp=8", "workload.decode.experts.reach=all_reduce"];
+    let end = |sets: &[&str]| decode("h200_node_decode.toml", &[&one[..], sets].concat()).timeline.end() - Time::ZERO;
+    let (with, without) = (end(&[OWN]), end(&[]));
+    let gain = without.saturating_sub(with);
+    let gpu: GpuSpec = load(&root().join("hardware/gpus/h200_sxm.toml"), &[]).unwrap().value;
+    // Three layers with experts; norm, two products and the activation between them on either stream at most.
+    let launches = gpu.kernel_launch * (3 * 4);
+    assert!(gain > Duration::ZERO && gain <= launches, "{with} beside, {without} in turn, {launches} of launches");
+    assert_eq!(end(&[OWN, "kernel=instant"]), end(&["kernel=instant"]));
+}
+
+#[test]
+fn a_stream_for_a_shared_expert_that_is_not_there_is_refused() {
+    let sets = ["parallelism.shared_copies=32".to_owned(), OWN.to_owned()];
+    let loaded = load::<Scenario>(&root().join("scenarios/h800_ep320_decode.toml"), &sets).unwrap();
+    let invalid = simulate(&loaded.value).map(|_| ()).unwrap_err();
+    assert!(loaded.error(&invalid).to_string().contains("workload.decode.experts.shared_on"), "{invalid:?}");
 }

@@ -1,7 +1,7 @@
 //! The kernels that no GPU of a deployment is spared in a step, whatever the gate picks. It draws no samples and knows no peers.
 
 use super::kernels::Shapes;
-use super::{Batch, ExpertsSpec, ReachChoice, RunOn};
+use super::{Batch, ExpertsSpec, ReachChoice, RunOn, SharedOn};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::Plan;
 use crate::workload::Kernel;
@@ -67,7 +67,9 @@ impl LeastStep<'_> {
         if self.experts.reach == ReachChoice::AllReduce {
             return;
         }
-        if moe.shared_experts > 0 && self.plan.shared_everywhere() {
+        // On a stream of its own it may hide behind the others.
+        let in_turn = self.experts.shared_on == SharedOn::Compute;
+        if moe.shared_experts > 0 && self.plan.shared_everywhere() && in_turn {
             let width = u64::from(moe.shared_experts) * moe.intermediate.wide();
             times(shapes.shared_experts(tokens, width), sparse);
         }

@@ -1,7 +1,7 @@
 //! From a step to operations: stages of layers, in the order of the schedule.
 
 use super::kernels::Shapes;
-use super::{Batch, InferenceStep, LaunchChoice, ScheduleChoice};
+use super::{Batch, InferenceStep, LaunchChoice, ScheduleChoice, SharedOn};
 use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
 use crate::model::MoeSpec;
 use crate::units::Bytes;
@@ -28,6 +28,8 @@ pub(super) struct Lowering<'a> {
     streams: Vec<StreamId>,
     /// The thread of the host that launches kernels, for each simulated GPU, where it does so one by one.
     hosts: Vec<StreamId>,
+    /// The stream of the shared expert of each simulated GPU, where it has one of its own.
+    shared: Vec<StreamId>,
     pub(super) cpu: Option<StreamId>,
     /// Streams of communication software, by micro-batch and direction.
     pub(super) software: BTreeMap<(u32, Direction), Streams>,
@@ -36,6 +38,8 @@ pub(super) struct Lowering<'a> {
     /// Per micro-batch: the sum of the copies that come back from experts, which opens the next thing that it computes.
     /// Queued any earlier, it would keep the other micro-batch waiting for this one's combine.
     owed: Vec<Option<(Label, Kernel)>>,
+    /// Per micro-batch: the end of the shared expert where it computes beside the routed ones, which the sum of all waits for.
+    apart: Vec<Option<Front>>,
 }
 
 impl<'a> Lowering<'a> {
@@ -46,12 +50,17 @@ impl<'a> Lowering<'a> {
             LaunchChoice::Graph => Vec::new(),
             LaunchChoice::Stream { .. } => step.simulated.iter().map(|&rank| stream("launch", rank)).collect(),
         };
+        let shared = match step.shared_on {
+            SharedOn::Compute => Vec::new(),
+            SharedOn::OwnStream => step.simulated.iter().map(|&rank| stream("shared expert", rank)).collect(),
+        };
         let cpu = step.cpu.map(|device| graph.stream(Stream { device, rank: 0, name: "experts" }));
         let shapes = Shapes { model: &step.model, precision: &step.precision, tp: u64::from(step.plan.tp()) };
         let parts = step.batches.len();
         let fronts = vec![vec![Vec::new(); step.simulated.len()]; parts];
         let software = BTreeMap::new();
-        Lowering { step, shapes, graph, streams, hosts, cpu, software, fronts, owed: vec![None; parts] }
+        let (owed, apart) = (vec![None; parts], vec![None; parts]);
+        Lowering { step, shapes, graph, streams, hosts, shared, cpu, software, fronts, owed, apart }
     }
 
     /// The whole step: embedding, layers, head, and the draft of the next tokens.
@@ -142,7 +151,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Dispatch; the replicated shared expert computes while tokens travel.
+    /// Dispatch; the replicated shared expert computes while tokens travel, or longer where it has a stream of its own.
     fn dispatch(&mut self, label: Label, moe: &MoeSpec, batch: Batch) {
         let tokens = batch.tokens().div_ceil(self.shapes.tp);
         let routed = self.fronts[label.micro_batch as usize].clone();
@@ -150,9 +159,10 @@ impl<'a> Lowering<'a> {
         if moe.shared_experts > 0 && self.step.plan.shared_everywhere() {
             let width = u64::from(moe.shared_experts) * moe.intermediate.wide();
             let kernels = self.shapes.shared_experts(tokens, width);
-            self.compute(Label { phase: Phase::SharedExpert, ..label }, &kernels);
-            let done = &self.fronts[label.micro_batch as usize];
-            received.iter_mut().zip(done).for_each(|(received, done)| received.extend(done));
+            self.shared_expert(Label { phase: Phase::SharedExpert, ..label }, &kernels);
+            if self.shared.is_empty() {
+                join(&mut received, &self.fronts[label.micro_batch as usize]);
+            }
         }
         self.fronts[label.micro_batch as usize] = received;
     }
@@ -191,6 +201,28 @@ impl<'a> Lowering<'a> {
         let done = self.fronts[micro_batch].clone();
         let label = Label { phase: Phase::Combine, ..label };
         self.fronts[micro_batch] = self.exchange(label, Direction::Combine, tokens, &done);
+        self.join_shared_expert(micro_batch);
+    }
+
+    /// The shared expert, on the stream of all kernels or on its own.
+    fn shared_expert(&mut self, label: Label, kernels: &[Kernel]) {
+        if self.shared.is_empty() {
+            return self.compute(label, kernels);
+        }
+        let micro_batch = label.micro_batch as usize;
+        let mut ends = self.fronts[micro_batch].clone();
+        for (place, end) in ends.iter_mut().enumerate() {
+            let on = (self.shared[place], self.hosts.get(place).copied());
+            *end = self.chain(on, label, kernels, end);
+        }
+        self.apart[micro_batch] = Some(ends);
+    }
+
+    /// What follows waits for the shared expert too, where that computes beside.
+    fn join_shared_expert(&mut self, micro_batch: usize) {
+        if let Some(ends) = self.apart[micro_batch].take() {
+            join(&mut self.fronts[micro_batch], &ends);
+        }
     }
 
     /// Kernels of the experts of a GPU; where their rows lie one after the other, received tokens are copied to their places first.
@@ -209,7 +241,7 @@ impl<'a> Lowering<'a> {
             let width = u64::from(moe.shared_experts) * moe.intermediate.wide() / tp;
             if width > 0 {
                 let kernels = self.shapes.shared_experts(tokens, width);
-                self.compute(label(Phase::SharedExpert), &kernels);
+                self.shared_expert(label(Phase::SharedExpert), &kernels);
             }
             return;
         }
@@ -227,6 +259,7 @@ impl<'a> Lowering<'a> {
         };
         let kernels: Vec<Vec<Kernel>> = step.simulated.iter().map(kernels).collect();
         self.compute_each(label(Phase::Experts), &kernels);
+        self.join_shared_expert(micro_batch);
         self.reduce_over_tp(label(Phase::TensorParallel), tokens);
     }
 
@@ -288,4 +321,9 @@ impl<'a> Lowering<'a> {
             self.fronts[label.micro_batch as usize] = self.all_reduce(label, tokens, &front);
         }
     }
+}
+
+/// Lets what waits for `front` wait for `others` too.
+fn join(front: &mut Front, others: &Front) {
+    front.iter_mut().zip(others).for_each(|(front, other)| front.extend(other));
 }

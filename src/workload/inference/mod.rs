@@ -18,7 +18,7 @@ pub use batch::{Batch, Decoding, Prompts};
 pub use least::LeastStep;
 pub use spec::{
     BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn,
-    ScheduleChoice, parts,
+    ScheduleChoice, SharedOn, parts,
 };
 pub use traffic::{Exchange, ExpertTraffic, expert_traffic};
 
@@ -62,6 +62,8 @@ pub struct InferenceStep {
     pub traffic: Vec<Option<ExpertTraffic>>,
     /// Whether experts work on tokens that are everywhere in their group, and an all-reduce adds up their results.
     pub experts_reduced: bool,
+    /// Where a shared expert computes that every GPU holds.
+    pub shared_on: SharedOn,
     /// For each micro-batch, the kernels that exchange tokens; without them, transfers cost the wire alone.
     pub exchanges: Vec<Option<MoeExchange>>,
     /// The tensor-parallel group of each simulated GPU, where the software of its collectives is known.

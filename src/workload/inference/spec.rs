@@ -99,6 +99,9 @@ pub struct ExpertsSpec {
     /// What runs the routed experts.
     #[serde(default)]
     pub run_on: RunOn,
+    /// Where a shared expert computes that every GPU holds.
+    #[serde(default)]
+    pub shared_on: SharedOn,
     /// What the gate prefers.
     #[serde(default)]
     pub gate: GateChoice,
@@ -115,6 +118,7 @@ impl Default for ExpertsSpec {
             sms: twenty(),
             one_copy_per: CopyPer::Expert,
             run_on: RunOn::Gpu,
+            shared_on: SharedOn::Compute,
             gate: GateChoice::Uniform,
             balance: BalanceChoice::InOrder,
         }
@@ -164,6 +168,18 @@ pub enum RunOn {
     Gpu,
     /// The node's CPUs, from their own memory.
     Cpu,
+}
+
+/// Where a shared expert computes that every GPU holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedOn {
+    /// On the stream of all other kernels, while tokens travel to routed experts: these begin when it has ended.
+    #[default]
+    Compute,
+    /// On a stream of its own, beside dispatch, routed experts and combine; the sum of all waits for it. Kernels of both streams
+    /// share the GPU: it takes what the others leave of SMs and memory bandwidth.
+    OwnStream,
 }
 
 /// Speculative decoding with the model's own multi-token-prediction modules.

@@ -154,14 +154,14 @@ struct Makespan {
     /// The first one, for which no block was left.
     idle: u64,
     /// What SMs still do after that, all of them together.
-    after: u64,
+    after: f64,
 }
 
 impl Makespan {
     /// While all SMs have a block, and afterwards; `bytes` move in proportion to SMs that have one.
     fn parts(&self, sms: u64, bytes: f64) -> (Part, Part) {
         let seconds = |ps: u64| ps as f64 / 1e12;
-        let (full, rest) = (seconds(self.idle) * sms as f64, seconds(self.after));
+        let (full, rest) = (seconds(self.idle) * sms as f64, self.after / 1e12);
         let part = |time: u64, sm_seconds: f64| {
             let share = if sm_seconds > 0.0 { sm_seconds / (full + rest) } else { 0.0 };
             Part { seconds: seconds(time), sm_seconds, bytes: bytes * share }
@@ -195,7 +195,7 @@ fn makespan(groups: &[(u64, u64)], sms: u64) -> Makespan {
         }
     }
     let first = free.first_key_value().map_or(0, |(&at, _)| at);
-    let after = free.iter().map(|(&at, &sms)| (at - first) * sms).sum();
+    let after = free.iter().map(|(&at, &sms)| (at - first) as f64 * sms as f64).sum();
     Makespan { end: shift + free.last_key_value().map_or(0, |(&at, _)| at), idle: shift + first, after }
 }
 
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(end(&[(10, 1)], 4), 10);
         // Long blocks first: 8 and 8, then 3, 3, 3 beside and behind them.
         let uneven = makespan(&[(8, 2), (3, 3)], 3);
-        assert_eq!((uneven.end, uneven.idle, uneven.after), (9, 8, 1));
+        assert_eq!((uneven.end, uneven.idle, uneven.after), (9, 8, 1.0));
     }
 
     #[test]
