@@ -35,19 +35,21 @@ const fn constant(key: &'static str, meaning: &'static str, low: f64, high: f64,
 }
 
 const PRODUCTS_HOPPER: &[Constant] = &[
-    constant("kernel_launch", "end of a kernel to start of the next in a graph", 0.5, 4.0, 0.01),
-    // Free fits choose up to 1.06 us on Hopper, more than HBM takes even under load: it would stand for something else.
-    constant("sm.memory_latency", "first operands of a tile from HBM", 0.3, 0.65, 0.01),
+    constant("kernel_launch", "end of a kernel to start of the next in a graph", 0.3, 4.0, 0.01),
+    constant("memory.efficiency", "part of peak HBM bandwidth that streams reach", 0.6, 0.95, 0.01),
+    // Under load: HBM alone answers in 0.65 us, and a block first fetches descriptors and waits at barriers.
+    constant("sm.memory_latency", "first operands of a tile from HBM", 0.3, 1.2, 0.01),
     constant("sm.in_flight", "bytes that one SM has requested", 16.0, 226.0, 1.0),
     constant("sm.l2_per_cycle", "port of an SM into L2", 16.0, 128.0, 1.0),
     constant("sm.l2_latency", "one of several dependent look-ups in L2", 100.0, 600.0, 5.0),
+    constant("l2.shared", "part of L2 that holds what all SMs read", 0.4, 1.0, 0.01),
     constant("sm.block_start", "between the starts of two blocks of a grid", 0.1, 4.0, 0.05),
     constant("sm.epilogue", "last results on their way, beside the traffic", 0.1, 4.0, 0.01),
     constant("sm.handover", "tensor cores idle between two tiles", 0.02, 4.0, 0.01),
-    constant("sm.reduction", "meeting of blocks that split K", 0.5, 10.0, 0.02),
+    constant("sm.reduction", "meeting of blocks that split K", 0.5, 10.0, 0.01),
     constant("sm.mma.bf16", "part of the peak BF16 rate in the main loop", 0.5, 1.0, 0.01),
     constant("sm.mma.fp8", "part of the peak FP8 rate in the main loop", 0.5, 1.0, 0.01),
-    constant("sm.mma.step", "barriers and issue per 128 bytes of K", 1.0, 60.0, 0.5),
+    constant("sm.mma.step", "barriers and issue per 128 bytes of K", 1.0, 60.0, 1.0),
     constant("sm.mma.promotion_drain", "tensor cores idle per promotion", 10.0, 300.0, 1.0),
     constant("sm.energy.bf16", "energy per BF16 operation", 0.2, 2.0, 0.01),
     constant("sm.energy.fp8", "energy per FP8 operation", 0.1, 1.0, 0.01),
@@ -55,22 +57,24 @@ const PRODUCTS_HOPPER: &[Constant] = &[
 
 const PRODUCTS_BLACKWELL: &[Constant] = &[
     constant("kernel_launch", "end of a kernel to start of the next in a graph", 0.4, 4.0, 0.01),
-    constant("memory.efficiency", "part of peak HBM bandwidth that streams reach", 0.6, 1.0, 0.01),
+    constant("dependent_launch", "the same where the next one is launched early", 0.2, 4.0, 0.01),
+    constant("memory.efficiency", "part of peak HBM bandwidth that streams reach", 0.6, 0.95, 0.01),
     constant("sm.memory_latency", "first operands of a tile from HBM", 0.3, 1.5, 0.01),
     constant("sm.in_flight", "bytes that one SM has requested", 16.0, 226.0, 1.0),
     constant("sm.l2_per_cycle", "port of an SM into L2", 16.0, 128.0, 1.0),
     constant("sm.l2_latency", "one of several dependent look-ups in L2", 100.0, 600.0, 5.0),
+    constant("l2.shared", "part of L2 that holds what all SMs read", 0.4, 1.0, 0.01),
     constant("sm.block_start", "between the starts of two blocks of a grid", 0.1, 4.0, 0.05),
     constant("sm.epilogue", "tensor memory to shared memory, beside the traffic", 0.1, 4.0, 0.01),
-    constant("sm.reduction", "meeting of blocks that split K", 0.5, 10.0, 0.02),
+    constant("sm.reduction", "meeting of blocks that split K", 0.5, 10.0, 0.01),
     constant("sm.mma.bf16", "part of the peak BF16 rate in the main loop", 0.5, 1.0, 0.01),
-    constant("sm.mma.fp8", "part of the peak FP8 rate in the main loop", 0.5, 1.0, 0.01),
     constant("sm.mma.fp4", "part of the peak FP4 rate in the main loop", 0.3, 1.0, 0.01),
-    constant("sm.mma.step", "barriers and issue per 128 bytes of K", 1.0, 60.0, 0.5),
-    constant("sm.mma.scale_load", "scale factors into tensor memory per step", 5.0, 300.0, 1.0),
+    constant("sm.mma.alone", "part of the rate that an SM without a partner keeps", 0.3, 1.0, 0.01),
+    constant("sm.mma.step", "barriers and issue per 128 bytes of K", 1.0, 100.0, 1.0),
+    constant("sm.mma.scale_load", "FP4 scale factors per step and 256 rows", 5.0, 300.0, 1.0),
     constant("sm.energy.bf16", "energy per BF16 operation", 0.2, 2.0, 0.01),
     constant("sm.energy.fp8", "energy per FP8 operation", 0.1, 1.0, 0.01),
-    constant("sm.energy.fp4", "energy per FP4 operation", 0.05, 1.0, 0.01),
+    constant("sm.energy.fp4", "energy per FP4 operation", 0.05, 1.0, 0.005),
 ];
 
 const ATTENTION: &[Constant] = &[

@@ -37,6 +37,8 @@ pub struct Conditions {
     pub beside: Taken,
     /// Data touched since the kernel's operands were last used, where that is little enough to be still in cache.
     pub reused_after: Option<Bytes>,
+    /// Data touched since the kernel's activations were written or read by the kernel before, where that is less.
+    pub fresh_after: Option<Bytes>,
     /// Which kernels the software has.
     pub library: Library,
 }
@@ -44,7 +46,7 @@ pub struct Conditions {
 /// The generation of matrix kernels for FP8 with block scales on Hopper.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Library {
-    /// DeepGEMM as of 2026: tiles that fit the shape.
+    /// DeepGEMM and FlashInfer as of 2026: tiles that fit the shape.
     #[default]
     Current,
     /// What DeepSeek-V3 was trained with: tiles of 128 x 128.

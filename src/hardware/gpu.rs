@@ -35,6 +35,8 @@ pub struct GpuSpec {
     pub host: PortSpec,
     /// Time from the end of a kernel to the start of the next dependent one in the same stream, launched from a graph.
     pub kernel_launch: Duration,
+    /// The same where the next kernel is launched early and waits for its operands itself (programmatic dependent launch).
+    pub dependent_launch: Duration,
     /// Maximum board power.
     pub power: Watts,
     /// What renting one costs.
@@ -95,6 +97,10 @@ impl TensorSpec {
 pub struct CacheSpec {
     /// Capacity.
     pub capacity: Bytes,
+    /// The part of it that holds data which all SMs read, once: halves of a cache that serve one half of the SMs each keep a copy of
+    /// their own.
+    #[serde(deserialize_with = "positive")]
+    pub shared: Fraction,
 }
 
 /// A port of a device into an interconnect.

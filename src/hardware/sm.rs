@@ -59,7 +59,11 @@ pub struct MmaSpec {
     /// The same in FP4.
     #[serde(deserialize_with = "positive")]
     pub fp4: Fraction,
-    /// What a step of the main loop (128 bytes of K) costs beyond arithmetic: barriers and issue.
+    /// The part of these rates, in formats other than FP4, that is left where an SM does not multiply together with a neighbour, each
+    /// with one half of the narrower operand: it has to fetch all of that from its own shared memory. One where SMs never pair up.
+    #[serde(deserialize_with = "positive")]
+    pub alone: Fraction,
+    /// What a step of the main loop (128 bytes of K) costs beyond arithmetic: barriers and issue. Not charged in FP4.
     pub step: Duration,
     /// Where scale factors of groups of FP8 or FP4 values are applied.
     pub group_scaling: GroupScaling,
@@ -71,7 +75,8 @@ pub struct MmaSpec {
     pub promotion_drain: Duration,
     /// Accumulators that are scaled and added per clock cycle.
     pub promotion_per_cycle: Count,
-    /// What loading scale factors into tensor memory adds to a step.
+    /// What a step in FP4 costs for each 256 rows of scale factors that it takes into tensor memory (one factor for 16 values), barriers and
+    /// issue included; the 128 rows of an instruction count twice. Factors of 128 FP8 values cost nothing that can be told apart.
     pub scale_load: Duration,
 }
 

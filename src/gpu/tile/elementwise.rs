@@ -25,11 +25,13 @@ pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
     let threads = rows.threads.clamp(1, THREADS);
     let at_once = (THREADS / threads).min(rows.per_sm).min(rows.rows.div_ceil(machine.left.sms)).max(1);
     let pieces = (rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) * rows.passes.max(1)) as f64;
-    let bytes = (rows.read.get() as f64 * (1.0 - machine.warm) + rows.written.get() as f64) * at_once as f64;
+    let (read, written) = (rows.read.get() as f64, rows.written.get() as f64);
+    let each = |bytes: f64| bytes * at_once as f64;
+    let cold = each(read * (1.0 - machine.warm) + written);
     let start = machine.sm.block_start.as_secs();
     let (waits, spread) = (pieces * machine.latency, (at_once * machine.left.sms) as f64 * start);
     let wait = Stage { steps: 1.0, cuda: (waits - spread).max(0.0), ..Stage::default() };
-    let transfer = Stage { steps: 1.0, l2: bytes, hbm: bytes, ..Stage::default() };
+    let transfer = Stage { steps: 1.0, l2: each(read + written), hbm: cold, ..Stage::default() };
     let class = Class { blocks: rows.rows.div_ceil(at_once), stages: vec![wait, transfer] };
     // What is written still has to arrive.
     let mut timing = Timing::of(machine, &[class], machine.latency);
@@ -42,10 +44,12 @@ pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
 
 /// Reads and writes the given amounts.
 pub(super) fn pass(machine: &Machine, read: Bytes, written: Bytes) -> Timing {
-    let bytes = read.get() as f64 * (1.0 - machine.warm) + written.get() as f64;
-    let share = bytes / machine.left.sms as f64;
-    let stage = Stage { steps: (share / STEP).max(1.0), l2: share.min(STEP), hbm: share.min(STEP), ..Stage::default() };
+    let (read, written) = (read.get() as f64, written.get() as f64);
+    let share = |bytes: f64| bytes / machine.left.sms as f64;
+    let steps = (share(read + written) / STEP).max(1.0);
+    let (l2, hbm) = (share(read + written) / steps, share(read * (1.0 - machine.warm) + written) / steps);
+    let stage = Stage { steps, l2, hbm, ..Stage::default() };
     let class = Class { blocks: machine.left.sms, stages: vec![stage] };
     // What is written still has to arrive.
-    Timing::of(machine, &[class], if written == Bytes::ZERO { 0.0 } else { machine.latency })
+    Timing::of(machine, &[class], if written == 0.0 { 0.0 } else { machine.latency })
 }

@@ -54,6 +54,8 @@ pub(super) struct Tiling {
     pub share_columns: u64,
     /// When the tile's results leave.
     pub epilogue: Epilogue,
+    /// Whether the sums of the tile are more than registers hold.
+    pub spills: bool,
 }
 
 /// What the tensor cores of an SM do while the results of a tile are converted and leave.
@@ -71,7 +73,12 @@ pub(super) enum Epilogue {
 impl Tiling {
     /// A tile that one block computes alone.
     pub(super) const fn new(rows: u64, columns: u64) -> Tiling {
-        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1, epilogue: Epilogue::Between }
+        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1, epilogue: Epilogue::Between, spills: false }
+    }
+
+    /// Whether two SMs that can compute a tile together do.
+    fn pairs_up(self) -> bool {
+        self.share_rows * self.share_columns == 2
     }
 }
 
@@ -81,18 +88,11 @@ impl Product {
         2.0 * self.rows as f64 * self.n as f64 * self.k as f64
     }
 
-    /// Bytes of operands, each counted once, with the scales of block formats.
-    pub(super) fn operand_bytes(&self) -> f64 {
-        // FP8: an FP32 scale per 128 values. FP4: an FP8 scale per 16 values.
-        let scales = |bits: u64| match bits {
-            8 => 32.0 / GROUP as f64,
-            4 => 8.0 / 16.0,
-            _ => 0.0,
-        };
-        let bits = |bits: u64| bits as f64 + scales(bits);
-        let weights = (self.groups * self.n * self.k) as f64 * bits(self.weight_bits);
-        let activations = (self.rows * self.k) as f64 * bits(self.operands.bits());
-        (weights + activations) / 8.0
+    /// Bytes of operands that come from memory, each counted once, with the scales of block formats.
+    fn cold_bytes(&self, machine: &Machine) -> f64 {
+        let weights = (self.groups * self.n * self.k) as f64 * with_scales(self.weight_bits);
+        let activations = (self.rows * self.k) as f64 * with_scales(self.operands.bits());
+        (weights * (1.0 - machine.warm) + activations * (1.0 - machine.warm_activations)) / 8.0
     }
 
     /// Blocks of `tiling`, where `row_tiles` is the number of row tiles over all groups.
@@ -101,14 +101,28 @@ impl Product {
     }
 }
 
+/// Bits of a value of `bits` bits, with its part of a scale: FP32 for 128 values of FP8, FP8 for 16 of FP4.
+fn with_scales(bits: u64) -> f64 {
+    let scale = match bits {
+        8 => 32.0 / GROUP as f64,
+        4 => 8.0 / 16.0,
+        _ => 0.0,
+    };
+    bits as f64 + scale
+}
+
 /// The blocks of `product` cut by `tiling`, and what adding up split sums takes, in seconds.
 pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_tiles: u64) -> (Class, f64) {
     let depth = STEP_BYTES * 8.0 / product.operands.bits() as f64;
     let steps = ((product.k as f64 / depth).ceil() / tiling.split as f64).ceil();
     let blocks = product.blocks(tiling, row_tiles);
     let (rows, columns) = (tiling.rows as f64, tiling.columns as f64);
-    let loaded = (rows / tiling.share_rows as f64 + columns / tiling.share_columns as f64) * STEP_BYTES;
-    let written = (rows.min(product.most as f64)) * columns.min(product.n as f64) * product.result_bytes;
+    // Rows that are not there are filled with zeros on the way.
+    let (present, wanted) = (rows.min(product.most as f64), columns.min(product.n as f64));
+    let bits = product.operands.bits();
+    let loaded = (present / tiling.share_rows as f64 + wanted / tiling.share_columns as f64)
+        * (STEP_BYTES * with_scales(bits) / bits as f64);
+    let written = present * wanted * product.result_bytes;
     // Results leave through shared memory.
     let convert = rows * columns * 2.0 / (SHARED_BYTES * machine.clock);
     let handover = if tiling.epilogue == Epilogue::Beside { 0.0 } else { machine.sm.handover.as_secs() + convert };
@@ -116,13 +130,13 @@ pub(super) fn blocks(machine: &Machine, product: &Product, tiling: Tiling, row_t
     let main = Stage {
         steps,
         buffers: buffers(machine, tiling).min(steps),
-        tensor: machine.multiply(product.operands, rows, columns, depth)
-            + machine.step(product.operands)
+        tensor: machine.multiply(product.operands, [rows, columns, depth], tiling.pairs_up())
+            + machine.step(product.operands, columns)
             + within / steps,
         promotion: promotion(machine, product, tiling, depth),
         // The results of one tile are on their way while the next one's operands come; the last tile's are waited for.
         l2: loaded + written / steps,
-        hbm: product.operand_bytes() * (1.0 - machine.warm) / (blocks as f64 * steps) + written / steps,
+        hbm: product.cold_bytes(machine) / (blocks as f64 * steps) + written / steps,
         ..Stage::default()
     };
     let reduction = if tiling.split > 1 {
@@ -162,5 +176,6 @@ fn promotion(machine: &Machine, product: &Product, tiling: Tiling, depth: f64) -
     let passes = if GROUP.is_multiple_of(tiling.columns) || product.accumulates { 1.0 } else { 2.0 };
     // Columns with scales of their own: a thread fetches one (4 bytes) for each two accumulators of a column.
     let fetched = if product.accumulates { rows * columns / 2.0 * 4.0 / (SHARED_BYTES * machine.clock) } else { 0.0 };
-    (machine.promote(rows, columns, passes) + fetched) * depth / interval
+    let spilled = if tiling.spills { machine.spill(rows, columns) } else { 0.0 };
+    (machine.promote(rows, columns, passes) + fetched + spilled) * depth / interval
 }

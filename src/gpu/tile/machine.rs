@@ -25,10 +25,14 @@ pub struct Machine {
     pub latency: f64,
     /// Seconds between dependent kernels of a stream.
     pub launch: f64,
-    /// Bytes of the L2 cache.
+    /// The same where the second one is launched early.
+    pub dependent_launch: f64,
+    /// Bytes of the L2 cache that hold what all SMs read.
     pub l2: f64,
     /// The part of a kernel's operands that L2 still holds when it starts.
     pub warm: f64,
+    /// The same of its activations.
+    pub warm_activations: f64,
     /// The kernels that there are.
     pub library: Library,
     /// The SM.
@@ -76,8 +80,10 @@ impl Machine {
             port: sm.l2_per_cycle.get() as f64 * clock,
             latency,
             launch: spec.kernel_launch.as_secs(),
-            l2: spec.l2.capacity.get() as f64,
+            dependent_launch: spec.dependent_launch.as_secs(),
+            l2: spec.l2.capacity.get() as f64 * spec.l2.shared.get(),
             warm: 0.0,
+            warm_activations: 0.0,
             library: Library::default(),
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
@@ -93,10 +99,12 @@ impl Machine {
         let sms = self.sms.saturating_sub(conditions.taken.sms).max(1);
         let memory = (self.memory - conditions.taken.memory.get() as f64).max(self.memory * LEFT);
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
+        let fresh = conditions.fresh_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
+        let warm_activations = warm.max(fresh);
         let latency = self.latency * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
         let Taken { sms: held, memory: drawn } = conditions.beside;
         let left = Room { sms: sms.saturating_sub(held).max(1), memory: (memory - drawn.get() as f64).max(1.0) };
-        Machine { sms, left, memory, warm, latency, library: conditions.library, ..self.clone() }
+        Machine { sms, left, memory, warm, warm_activations, latency, library: conditions.library, ..self.clone() }
     }
 
     /// What kernels in flight at the same time hold of it.
@@ -127,13 +135,16 @@ impl Machine {
         self.formats[index(dtype)]
     }
 
-    /// Seconds that the tensor cores of an SM take for `[rows, depth] x [depth, columns]`, operands in time.
+    /// Seconds that the tensor cores of an SM take for `[rows, depth] x [depth, columns]`, operands in time, together with a neighbour
+    /// if `paired`.
     ///
     /// The smaller side pays for the rows of the smallest instruction.
-    pub fn multiply(&self, dtype: Dtype, rows: f64, columns: f64, depth: f64) -> f64 {
-        let least = f64::from(self.sm.mma.rows.get());
+    pub fn multiply(&self, dtype: Dtype, [rows, columns, depth]: [f64; 3], paired: bool) -> f64 {
+        let mma = &self.sm.mma;
+        let least = f64::from(mma.rows.get());
         let area = (rows.max(least) * columns).min(rows * columns.max(least));
-        2.0 * area * depth / (self.peak(dtype) * self.sm.mma.efficiency(dtype).get())
+        let alone = if paired || dtype == Dtype::Fp4 { 1.0 } else { mma.alone.get() };
+        2.0 * area * depth / (self.peak(dtype) * mma.efficiency(dtype).get() * alone)
     }
 
     /// Values along K between promotions of `dtype`; none where the tensor cores need no help.
@@ -154,12 +165,20 @@ impl Machine {
         mma.promotion_drain.as_secs() + additions
     }
 
-    /// Seconds that a step of a main loop costs beside arithmetic.
-    pub fn step(&self, dtype: Dtype) -> f64 {
+    /// Seconds that a step of a main loop over tiles of so many columns costs beside arithmetic.
+    pub fn step(&self, dtype: Dtype, columns: f64) -> f64 {
         let mma = &self.sm.mma;
-        let scaled = matches!(dtype, Dtype::Fp8 | Dtype::Fp4) && mma.group_scaling == GroupScaling::TensorCores;
-        let scales = if scaled { mma.scale_load.as_secs() } else { 0.0 };
-        mma.step.as_secs() + scales
+        if dtype == Dtype::Fp4 && mma.group_scaling == GroupScaling::TensorCores {
+            return mma.scale_load.as_secs() * (1.0 + columns / 256.0);
+        }
+        mma.step.as_secs()
+    }
+
+    /// Seconds per promotion that a `rows x columns` tile takes whose sums do not fit into registers: each is stored and loaded again, through
+    /// the first-level cache at 64 bytes per cycle.
+    pub fn spill(&self, rows: f64, columns: f64) -> f64 {
+        const SPILL_BYTES: f64 = 64.0;
+        rows * columns * 2.0 * 4.0 / (SPILL_BYTES * self.clock)
     }
 
     /// What `seconds` of tensor work become under the power limit.

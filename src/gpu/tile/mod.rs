@@ -136,6 +136,7 @@ fn dense(machine: &Machine, gemm: &Gemm) -> Product {
 }
 
 fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
+    let launch = if library::launches_early(product) { machine.dependent_launch } else { machine.launch };
     let tiling = library::tiling(machine, product, layout);
     let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
     // Every block looks up the rows of one group after the other to find its tiles.
@@ -144,6 +145,7 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
         Layout::Even | Layout::Contiguous { .. } | Layout::Indexed { .. } => 0.0,
     };
     let mut timing = Timing::of(machine, &[class], rest + search);
+    (timing.launch, timing.fixed) = (launch, timing.fixed - machine.launch + launch);
     let limited = machine.under_power(timing.blocks, product.operations(), product.operands);
     if limited > 1.5 * timing.blocks {
         timing.limit = Limit::Tensor;

@@ -4,7 +4,8 @@
 //! weights; `nvfp4`, with one scale per 16 values. The output is BF16. `time_us` is what the linear layer of an inference engine
 //! takes: activations come in BF16, so that FP8 and FP4 begin with a kernel that quantises them. On GPUs whose tensor cores
 //! apply scales, FP8 weights come with FP32 scales that are expanded and packed in each call, in four small kernels. Six layers
-//! take turns in one CUDA graph, so that small ones find their operands in L2.
+//! take turns in one CUDA graph, each with operands and results of its own (those of BF16 share one room for results, and quantised
+//! activations another), so that small ones find their operands in L2; what was just quantised is there as well.
 
 use super::{Context, Measured, Point, Skip, dtype};
 use crate::dtype::Dtype;
@@ -54,12 +55,16 @@ impl Row {
         let (rows, n, k) = (u64::from(self.m), u64::from(self.n), u64::from(self.k));
         let matrix = |rows: u64, columns: u64, dtype: Dtype| Bytes::new(rows * columns * dtype.bits() / 8);
         let quantised = operands != Dtype::Bf16;
-        let wide = if quantised { matrix(rows, k, Dtype::Bf16) } else { Bytes::ZERO };
-        let narrow = matrix(rows, k, operands);
-        let touched = wide + narrow + matrix(n, k, operands) + matrix(rows, n, Dtype::Bf16);
-        let conditions = Conditions { reused_after: Some(touched * LAYERS), ..Conditions::default() };
+        let wide = matrix(rows, k, Dtype::Bf16);
+        let (weights, results) = (matrix(n, k, operands), matrix(rows, n, Dtype::Bf16));
+        let narrow = if quantised { matrix(rows, k, operands) } else { Bytes::ZERO };
+        let round =
+            if quantised { (wide + weights + results) * LAYERS + narrow } else { (wide + weights) * LAYERS + results };
+        let conditions = Conditions { reused_after: Some(round), ..Conditions::default() };
+        let after_cast = Conditions { fresh_after: quantised.then_some(wide + narrow), ..conditions };
         let run = |kernel: Kernel| context.kernel_under(&conditions, system, &kernel);
-        let mut time = run(Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights: operands }))?;
+        let product = Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights: operands });
+        let mut time = context.kernel_under(&after_cast, system, &product)?;
         if operands == Dtype::Fp8 {
             time += run(quantise(rows, k))?;
         } else if quantised {
