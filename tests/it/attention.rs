@@ -119,6 +119,41 @@ fn two_warp_groups_of_hopper_hide_products_behind_softmax() {
 }
 
 #[test]
+fn a_few_queries_on_a_long_cache_are_split_over_the_sms_in_serving() {
+    for name in GPUS {
+        let (spec, attention) = (gpu(name), attention(name));
+        // 64 new positions after 32k, two heads: two blocks.
+        let time = |queries, pass| {
+            let kernel = PrefillAttention { context: 32768, ..full(1, queries, 2, pass) };
+            attention.prefill(&kernel).time.as_secs()
+        };
+        assert!(time(64, Pass::Serving) < 0.2 * time(64, Pass::Forward), "{name}: {:e}", time(64, Pass::Serving));
+        // As long as SMs are idle, more blocks cost little; kernels for more than 64 rows do not split on older GPUs.
+        let splits = !["Ampere", "Ada Lovelace"].contains(&spec.architecture.as_str());
+        assert!(!splits || time(256, Pass::Serving) < 3.0 * time(64, Pass::Serving), "{name}");
+        let floor = 2.0 * 32768.0 * 320.0 * 2.0 / spec.memory.achievable().get() as f64;
+        assert!(time(64, Pass::Serving) > floor, "{name}");
+    }
+}
+
+#[test]
+fn heads_are_packed_where_that_fills_blocks() {
+    // 128 queries of 64 heads on 8 heads of keys: a block of 256 rows on Blackwell takes two heads.
+    let blackwell = attention("b200");
+    let time = |queries| {
+        let kernel = PrefillAttention {
+            context: 32768,
+            key_heads: 8,
+            key_dim: 128,
+            value_dim: 128,
+            ..full(64, queries, 64, Pass::Serving)
+        };
+        blackwell.prefill(&kernel).time.as_secs()
+    };
+    assert!(time(128) < 1.01 * time(129) && time(64) < 0.6 * time(128), "{:e} {:e}", time(128), time(129));
+}
+
+#[test]
 fn decode_on_blackwell_halves_the_value_columns_between_two_sms() {
     // 148 requests of 128 heads and one tile of keys each: two blocks per request, two waves.
     let time = attention("b200").decode(&mla(148, 128, 128, Dtype::Bf16)).time.as_secs();
@@ -303,15 +338,21 @@ fn prefill_grows_with_requests_queries_and_context_without_jumps() {
                         ("queries", time(requests, 2 * queries, context)),
                         ("context", time(requests, queries, 2 * context + 1)),
                     ];
+                    // In serving, keys are split over idle SMs: larger work may be split less, and so join less.
+                    let split = shape.pass == Pass::Serving;
+                    let [least, least_next, doubled] = if split { [0.6, 0.6, 6.0] } else { [0.99, 0.9, 4.5] };
                     for (what, there) in more {
-                        assert!(there >= 0.99 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
-                        assert!(there < 4.5 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                        assert!(there >= least * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
+                        assert!(there < doubled * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                     }
                     let next = time(requests, queries + 1, context);
                     // Where tiles of keys are as small as those of queries, one of each more are three products more.
                     let small = spec.architecture == "Ampere" || spec.architecture == "Ada Lovelace";
                     let most = if small && shape.pass == Pass::Backward { 3.1 } else { 2.1 };
-                    assert!(next < most * here && next > 0.9 * here, "{place}: a query more {here:e} -> {next:e} s");
+                    assert!(
+                        next < most * here && next > least_next * here,
+                        "{place}: a query more {here:e} -> {next:e} s"
+                    );
                 }
             }
         }

@@ -96,20 +96,14 @@ impl Attention {
             Accumulators::TensorMemory => tensor_memory::decode(machine, &shape),
             Accumulators::Warps => warps::decode(machine, &shape),
         };
-        let results = (kernel.requests * kernel.queries * kernel.heads * kernel.value_dim) as f64;
-        let combine = if splits > 1 {
-            // FP32 results of every split, written by its block, are read again.
-            machine.spec.combine.as_secs() + splits as f64 * results * 4.0 / machine.hbm
-        } else {
-            0.0
-        };
+        let combine = self.combine(splits, kernel.requests * kernel.queries * kernel.heads * kernel.value_dim);
         let fixed = machine.spec.decode.call.as_secs();
         self.finish(&Kernel::DecodeAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine })
     }
 
     fn prefill_course(&self, kernel: &PrefillAttention) -> Course {
         let machine = &self.machine;
-        let (grid, fixed, cast) = match kernel.pass {
+        let ((grid, splits), fixed, cast) = match kernel.pass {
             Pass::Backward => {
                 let shape = Backward::new(kernel);
                 let grid = match machine.spec.accumulators {
@@ -117,25 +111,40 @@ impl Attention {
                     Accumulators::TensorMemory => tensor_memory::backward(machine, &shape),
                     Accumulators::Warps => warps::backward(machine, &shape),
                 };
-                (grid, self.launch.as_secs(), 0.0)
+                ((grid, 1), self.launch.as_secs(), 0.0)
             }
-            Pass::Forward => (self.forward(kernel), self.launch.as_secs(), 0.0),
+            Pass::Forward => (self.forward(kernel, false), self.launch.as_secs(), 0.0),
             Pass::Serving => {
                 let (operands, cast) = self.served(kernel);
-                let grid = self.forward(&PrefillAttention { operands, ..*kernel });
+                let grid = self.forward(&PrefillAttention { operands, ..*kernel }, true);
                 (grid, machine.spec.prefill.call.as_secs(), cast)
             }
         };
-        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine: 0.0 })
+        let combine = self.combine(splits, kernel.requests * kernel.queries * kernel.heads * kernel.value_dim);
+        self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine })
     }
 
-    fn forward(&self, kernel: &PrefillAttention) -> grid::Grid {
-        let shape = Shape::prefill(kernel, kernel.operands);
+    /// The grid of a forward pass, and the number of parts that the keys of a request are split into, where they may be.
+    fn forward(&self, kernel: &PrefillAttention, split: bool) -> (grid::Grid, u64) {
+        let rows = match self.machine.spec.accumulators {
+            Accumulators::Registers => registers::block_rows(kernel),
+            Accumulators::TensorMemory => tensor_memory::BLOCK_ROWS,
+            Accumulators::Warps => warps::BLOCK_ROWS,
+        };
+        let shape = Shape::prefill(kernel, kernel.operands, rows);
         match self.machine.spec.accumulators {
-            Accumulators::Registers => registers::prefill(&self.machine, &shape),
-            Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape),
-            Accumulators::Warps => warps::prefill(&self.machine, &shape),
+            Accumulators::Registers => registers::prefill(&self.machine, &shape, split),
+            Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape, split),
+            Accumulators::Warps => warps::prefill(&self.machine, &shape, split),
         }
+    }
+
+    /// Seconds of joining `splits` parts of `values` results: in FP32, written by the block of each, they are read again.
+    fn combine(&self, splits: u64, values: u64) -> f64 {
+        if splits == 1 {
+            return 0.0;
+        }
+        self.machine.spec.combine.as_secs() + splits as f64 * values as f64 * 4.0 / self.machine.hbm
     }
 
     /// The operands that a serving engine multiplies when it asks for FP8, and the seconds of converting them.

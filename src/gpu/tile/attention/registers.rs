@@ -9,9 +9,15 @@ use super::grid::{Grid, Group, Step};
 use super::machine::{LANES, Machine};
 use super::shape::{Backward, Shape};
 use crate::dtype::Dtype;
+use crate::workload::PrefillAttention;
 
 /// Rows of one matrix instruction, and of one warp group (PTX ISA, wgmma).
 const ROWS: u64 = 64;
+
+/// Rows of a block with as many warp groups as its values per head allow.
+pub(super) fn block_rows(kernel: &PrefillAttention) -> u64 {
+    widest(kernel.key_dim.max(kernel.value_dim), kernel.operands.bits() < 16).0 * ROWS
+}
 
 /// How a block is cut.
 struct Tiling {
@@ -24,10 +30,9 @@ struct Tiling {
 }
 
 /// The tile sizes that FlashAttention-3 chooses by head dimension to fill registers and shared memory
-/// (`hopper/tile_size.h` of github.com/Dao-AILab/flash-attention): few rows for few queries or wide values.
-fn tiling(shape: &Shape) -> Tiling {
-    let narrow = shape.operands.bits() < 16;
-    let (groups, keys) = match (shape.key_dim.max(shape.value_dim), narrow) {
+/// (`hopper/tile_size.h` of github.com/Dao-AILab/flash-attention): warp groups and keys. Wide values leave room for few rows.
+fn widest(dim: u64, narrow: bool) -> (u64, u64) {
+    match (dim, narrow) {
         (..=64, _) => (3, 128),
         (65..=128, false) => (2, 128),
         (65..=128, true) => (2, 224),
@@ -35,10 +40,17 @@ fn tiling(shape: &Shape) -> Tiling {
         (129..=192, true) => (2, 160),
         (193..=256, false) => (2, 80),
         (193..=256, true) => (2, 128),
-        _ => return Tiling { groups: 1, keys: 64, value_lanes: 2.0 * LANES },
-    };
-    let groups = groups.min(shape.rows.div_ceil(ROWS));
-    Tiling { groups, keys, value_lanes: LANES }
+        _ => (1, 64),
+    }
+}
+
+/// The tile of `shape`.
+fn tiling(shape: &Shape) -> Tiling {
+    let dim = shape.key_dim.max(shape.value_dim);
+    let (groups, keys) = widest(dim, shape.operands.bits() < 16);
+    // Two warp groups halve the columns of the latent.
+    let value_lanes = if dim > 256 { 2.0 * LANES } else { LANES };
+    Tiling { groups: groups.min(shape.rows.div_ceil(ROWS)), keys, value_lanes }
 }
 
 /// Cycles of one tile, and how many of these the tensor cores wait.
@@ -50,15 +62,19 @@ fn tile_cycles(machine: &Machine, shape: &Shape, tiling: &Tiling) -> (f64, f64) 
     (all.max(one), (one - all).max(0.0))
 }
 
-/// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first.
-pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
+/// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first. Where these are few, keys may
+/// be split as for decoding. The grid, and the number of splits.
+pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u64) {
     let tiling = tiling(shape);
     let rows = tiling.groups * ROWS;
-    let groups = shape.causal_groups(rows, tiling.keys);
+    let tiles = shape.keys.div_ceil(tiling.keys);
+    let splits = if split { splits(machine.sms, shape, shape.rows.div_ceil(rows), tiles) } else { 1 };
+    let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
+    let groups = shape.causal_groups(rows, tiling.keys, splits);
     let (cycles, waiting) = tile_cycles(machine, shape, &tiling);
-    Grid {
+    let grid = Grid {
         groups,
-        ends: ends(machine.spec.prefill.block.as_secs(), shape, rows, Dtype::Bf16),
+        ends: ends(machine.spec.prefill.block.as_secs(), shape, rows, result),
         tile: Step {
             seconds: machine.seconds(cycles),
             waiting: machine.seconds(waiting),
@@ -67,7 +83,8 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
             port: shape.tile_bytes(tiling.keys),
         },
         resident: 1,
-    }
+    };
+    (grid, splits)
 }
 
 /// Queries in, results out, of one block of `rows` rows.

@@ -46,11 +46,11 @@ impl Shape {
         }
     }
 
-    /// Prefill: heads are packed where that fills rows better (`should_pack_gqa` of FlashAttention-3), and always over a
-    /// latent, which all heads share.
-    pub(super) fn prefill(kernel: &PrefillAttention, operands: Dtype) -> Shape {
+    /// Prefill: heads are packed where that fills blocks of `block` rows better (`should_pack_gqa` of FlashAttention-3), and always over
+    /// a latent, which all heads share.
+    pub(super) fn prefill(kernel: &PrefillAttention, operands: Dtype, block: u64) -> Shape {
         let group = kernel.heads.div_ceil(kernel.key_heads);
-        let filled = |rows: u64| rows as f64 / (rows.div_ceil(128) * 128) as f64;
+        let filled = |rows: u64| rows as f64 / rows.next_multiple_of(block) as f64;
         let pack = kernel.latent || filled(kernel.queries) < 0.9 * filled(kernel.queries * group);
         let packed = if pack { group } else { 1 };
         Shape {
@@ -76,17 +76,18 @@ impl Shape {
         (keys * self.loaded * self.operands.bits()) as f64 / 8.0
     }
 
-    /// Blocks of `rows` rows by the number of tiles of `keys` keys that their last row sees, longest first.
-    pub(super) fn causal_groups(&self, rows: u64, keys: u64) -> Vec<Group> {
+    /// Blocks of `rows` rows by the number of tiles of `keys` keys that their last row sees, longest first, where each is split into
+    /// `splits` blocks.
+    pub(super) fn causal_groups(&self, rows: u64, keys: u64, splits: u64) -> Vec<Group> {
         let earlier = self.keys - self.rows / self.rows_per_position;
         let blocks = self.rows.div_ceil(rows);
         let tiles = |block: u64| {
             let last_row = ((block + 1) * rows).min(self.rows) - 1;
-            (earlier + last_row / self.rows_per_position + 1).div_ceil(keys)
+            (earlier + last_row / self.rows_per_position + 1).div_ceil(keys).div_ceil(splits)
         };
         let mut groups: Vec<Group> = Vec::new();
         for block in (0..blocks).rev() {
-            let (tiles, same) = (tiles(block), self.requests * self.key_heads);
+            let (tiles, same) = (tiles(block), self.requests * self.key_heads * splits);
             match groups.last_mut() {
                 Some(group) if group.tiles == tiles => group.blocks += same,
                 _ => groups.push(Group { blocks: same, tiles }),

@@ -16,21 +16,30 @@ use super::shape::{Backward, Shape};
 /// Rows of one matrix instruction (PTX ISA, tcgen05.mma), and keys of a tile.
 const ROWS: u64 = 128;
 const KEYS: u64 = 128;
+/// Rows of a block of prefill: two instructions.
+pub(super) const BLOCK_ROWS: u64 = 2 * ROWS;
 /// Rows of a block of a low-latency kernel.
 const FEW_ROWS: u64 = 16;
 /// Value columns that one SM can accumulate beside the scores of two tiles.
 const VALUES_MAX: u64 = 256;
 
-/// Many queries per request: two row tiles per block, causal, longest first.
-pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
+/// Many queries per request: two row tiles per block where there are as many rows, causal, longest first. Blocks that would leave SMs idle
+/// are split into as many as find one, if there are more than four tiles (`num_splits_heuristic` in `flash_attn/cute/interface.py` of
+/// github.com/Dao-AILab/flash-attention). The grid, and the number of splits.
+pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u64) {
     let products = machine.product(ROWS, KEYS, shape.key_dim + shape.value_dim, shape.operands);
     let softmax = machine.softmax(ROWS * KEYS, ROWS * shape.value_dim, LANES);
-    let rows = 2 * ROWS;
-    let bits = shape.key_dim * shape.operands.bits() + shape.value_dim * 16;
+    let row_tiles = shape.rows.div_ceil(ROWS).min(2);
+    let rows = row_tiles * ROWS;
+    let blocks = shape.requests * shape.key_heads * shape.rows.div_ceil(rows);
+    let tiles = shape.keys.div_ceil(KEYS);
+    let splits = if split && tiles > 4 { (machine.sms / blocks).clamp(1, tiles) } else { 1 };
+    let result_bits = if splits > 1 { 32 } else { 16 };
+    let bits = shape.key_dim * shape.operands.bits() + shape.value_dim * result_bits;
     let bytes = (rows.min(shape.rows) * bits) as f64 / 8.0;
-    let (all, one) = (2.0 * products, products + softmax);
-    Grid {
-        groups: shape.causal_groups(rows, KEYS),
+    let (all, one) = (row_tiles as f64 * products, products + softmax);
+    let grid = Grid {
+        groups: shape.causal_groups(rows, KEYS, splits),
         ends: Step { seconds: machine.spec.prefill.block.as_secs(), waiting: 0.0, hbm: bytes, port: bytes },
         tile: Step {
             seconds: machine.seconds(all.max(one)),
@@ -39,7 +48,8 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
             port: shape.tile_bytes(KEYS),
         },
         resident: 1,
-    }
+    };
+    (grid, splits)
 }
 
 /// Few queries per request. The grid, and the number of splits.

@@ -11,6 +11,10 @@ use super::machine::Machine;
 use super::shape::{Backward, Shape};
 use crate::dtype::Dtype;
 
+/// Rows of a block of prefill, and of one of decoding.
+pub(super) const BLOCK_ROWS: u64 = 128;
+const FEW_ROWS: u64 = 64;
+
 /// How a block is cut.
 #[derive(Clone, Copy)]
 struct Tiling {
@@ -77,14 +81,19 @@ fn ends(seconds: f64, shape: &Shape, rows: u64, result: Dtype) -> Step {
     Step { seconds, waiting: 0.0, hbm: bytes, port: bytes }
 }
 
-/// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first.
-pub(super) fn prefill(machine: &Machine, shape: &Shape) -> Grid {
-    // Few rows take the kernel of decoding.
-    let tiling = choose(machine, shape, shape.rows > 64);
-    let groups = shape.causal_groups(tiling.rows, tiling.keys);
-    let ends = ends(machine.spec.prefill.block.as_secs(), shape, tiling.rows, Dtype::Bf16);
+/// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first. The grid, and the number of splits.
+pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u64) {
+    // Few rows take the kernel of decoding, the only one that splits keys (`mha_varlen_fwd` of FlashAttention-2).
+    let few = shape.rows <= FEW_ROWS;
+    let tiling = choose(machine, shape, !few);
+    let blocks = shape.requests * shape.key_heads * shape.rows.div_ceil(tiling.rows);
+    let tiles = shape.keys.div_ceil(tiling.keys);
+    let splits = if split && few { tiles.div_ceil(per_split(machine, shape, tiling, blocks)) } else { 1 };
+    let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
+    let groups = shape.causal_groups(tiling.rows, tiling.keys, splits);
+    let ends = ends(machine.spec.prefill.block.as_secs(), shape, tiling.rows, result);
     // Blocks of one head follow each other: its keys and values stay in L2.
-    grid(machine, shape, tiling, groups, ends, [0.0, shape.tile_bytes(tiling.keys)])
+    (grid(machine, shape, tiling, groups, ends, [0.0, shape.tile_bytes(tiling.keys)]), splits)
 }
 
 /// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number of splits.
@@ -93,11 +102,7 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
     let row_blocks = shape.rows.div_ceil(tiling.rows);
     let tiles = shape.keys.div_ceil(tiling.keys);
     let blocks = shape.requests * shape.key_heads * row_blocks;
-    let per_split = if shape.loaded == shape.key_dim {
-        chunk((blocks * shape.keys).div_ceil(machine.sms)).div_ceil(tiling.keys).min(tiles)
-    } else {
-        tiles.div_ceil(splits(2 * machine.sms / tiling.teams, blocks, tiles))
-    };
+    let per_split = per_split(machine, shape, tiling, blocks);
     let splits = tiles.div_ceil(per_split);
     // Results of a split are kept in FP32 until they are combined.
     let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
@@ -109,6 +114,16 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
     let load = shape.mean_tile_bytes(tiles);
     // Blocks of the same keys run side by side: one of them fetches a tile into L2 for all.
     (grid(machine, shape, tiling, groups, ends, [load / row_blocks as f64, load]), splits)
+}
+
+/// Tiles of keys that a block takes at most, where there would be `blocks` of them without splits: the latent is split by the rule of
+/// FlashInfer, all else by that of FlashAttention-2.
+fn per_split(machine: &Machine, shape: &Shape, tiling: Tiling, blocks: u64) -> u64 {
+    let tiles = shape.keys.div_ceil(tiling.keys);
+    if shape.loaded == shape.key_dim {
+        return chunk((blocks * shape.keys).div_ceil(machine.sms)).div_ceil(tiling.keys).min(tiles);
+    }
+    tiles.div_ceil(splits(2 * machine.sms / tiling.teams, blocks, tiles))
 }
 
 /// Splits per request: as few as fill the places for blocks to 85 % of the best filling, and none where blocks fill four fifths of the
