@@ -47,8 +47,8 @@ impl Attention {
         fewer
     }
 
-    /// The same GPU as `machine` leaves it: kernels are made for the SMs that do not communicate, and run on what other kernels
-    /// leave of these and of the memory.
+    /// The same GPU as `machine` leaves it: kernels are made for the SMs that do not communicate, and run on what communication and
+    /// other kernels leave of these and of the memory.
     pub(super) fn left_by(&self, machine: &super::Machine) -> Attention {
         let mut less = self.on(machine.sms);
         less.machine.free = machine.left.sms;
