@@ -47,7 +47,7 @@ pub struct FigureSpec {
 
 /// How a figure is worked out. Paths of files start at the repository's root.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum From {
     /// A metric of a run.
     Run(RunMetric),

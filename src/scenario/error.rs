@@ -81,6 +81,11 @@ impl Finding {
         Finding::anywhere(message).or_at(&span)
     }
 
+    /// Where it is, if it is anywhere.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.details.span.as_ref()
+    }
+
     /// The same finding, at `span` unless it already has a place.
     pub(super) fn or_at(mut self, span: &Span) -> Finding {
         self.details.span.get_or_insert_with(|| span.clone());

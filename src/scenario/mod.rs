@@ -5,6 +5,7 @@
 mod choice;
 mod deserialize;
 mod error;
+mod explained;
 mod library;
 mod literal;
 mod load;
