@@ -40,9 +40,13 @@ pub struct Figure {
     pub value: f64,
 }
 
-/// Inspects files, several at a time. Paths are named as seen from `root`.
-pub fn inspect_all(found: &[Found], root: &Path, library: &Library) -> Vec<Inspected> {
-    let inspect = |found| inspect(found, root, library);
+/// Inspects files, several at a time. Paths are named as seen from `root`; `tick` is called whenever one is done with.
+pub fn inspect_all(found: &[Found], root: &Path, library: &Library, tick: &(dyn Fn() + Sync)) -> Vec<Inspected> {
+    let inspect = |found| {
+        let inspected = inspect(found, root, library);
+        tick();
+        inspected
+    };
     let (mut inspected, mistakes): (Vec<Inspected>, Vec<Option<Mistake>>) =
         found.par_iter().with_max_len(1).map(inspect).unzip();
     say_once(&mut inspected, &mistakes);

@@ -1,6 +1,7 @@
 //! `octoplane check`: the regression check of a pull request.
 
 use super::output::{note, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::{Args, ValueEnum};
 use octoplane::check::{BaselineSpec, compare, find, inspect_all};
@@ -51,7 +52,9 @@ pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
     if found.is_empty() {
         return Err(UserError::plain("there is no topology and no scenario to check"));
     }
-    let inspected = inspect_all(&found, root, &library);
+    let bar = Bar::of(found.len(), "files");
+    let inspected = inspect_all(&found, root, &library, &|| bar.tick());
+    bar.end();
     let file = args.baseline.clone().unwrap_or_else(|| root.join("baseline.toml"));
     let baseline: Option<Loaded<BaselineSpec>> = match file.is_file() || (args.baseline.is_some() && !args.update) {
         true => Some(load(&file, &[])?),

@@ -36,6 +36,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use systems::Library;
 
 /// Why a row is not worked out.
@@ -107,14 +108,18 @@ pub struct Validated {
     pub unread: Vec<PathBuf>,
 }
 
-/// Compares simulated with measured values. The order of rows is that of the files, however many threads work on them.
+/// Compares simulated with measured values. The order of rows is that of the files, however many threads work on them. `watch` is
+/// told how many rows are over, of how many.
 ///
 /// # Errors
 /// For unknown sets, missing files and columns, and cells that make no sense.
-pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
+pub fn validate(request: &Request<'_>, watch: &(dyn Fn(usize, usize) + Sync)) -> Result<Validated, UserError> {
     let measurements = Measurements::read(request.sets, request.data, request.root)?;
     let models = Models { root: request.root, kernel: request.kernel, network: request.network };
-    let report = measurements.compare(&models, &[], &|_, _, _| true)?;
+    let total = measurements.sets.iter().map(|(_, rows)| rows.systems().len()).sum();
+    let over = AtomicUsize::new(0);
+    let tick = || watch(over.fetch_add(1, Ordering::Relaxed) + 1, total);
+    let report = measurements.compare_watched(&models, &[], &|_, _, _| true, &tick)?;
     Ok(Validated { report, unread: measurements.unread })
 }
 
@@ -209,6 +214,17 @@ impl Measurements {
         overrides: &[Override],
         keep: Keep<'_>,
     ) -> Result<ValidationReport, UserError> {
+        self.compare_watched(models, overrides, keep, &|| ())
+    }
+
+    /// The same; `tick` is called whenever a row is over.
+    fn compare_watched(
+        &self,
+        models: &Models<'_>,
+        overrides: &[Override],
+        keep: Keep<'_>,
+        tick: &(dyn Fn() + Sync),
+    ) -> Result<ValidationReport, UserError> {
         let names = self.sets.iter().flat_map(|(_, rows)| rows.systems());
         let library = Library::load(models.root, names, overrides)?;
         let context = Context::new(library, &self.names, models.kernel, models.network);
@@ -221,7 +237,7 @@ impl Measurements {
             title: set.title,
             file: self.folder.join(format!("{}.csv", set.id)).display().to_string(),
             group_by: set.group_by,
-            comparisons: rows.compare(&context, &concerned),
+            comparisons: rows.compare(&context, &concerned, tick),
         });
         Ok(ValidationReport {
             kernel: choice_name(&models.kernel),
@@ -248,7 +264,7 @@ impl Set {
 /// Rows without their type.
 trait Rows: Sync {
     fn systems(&self) -> Vec<&str>;
-    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison>;
+    fn compare(&self, context: &Context, keep: Keep<'_>, tick: &(dyn Fn() + Sync)) -> Vec<Comparison>;
 }
 
 impl<M: Measured> Rows for Vec<Row<M>> {
@@ -256,10 +272,14 @@ impl<M: Measured> Rows for Vec<Row<M>> {
         self.iter().map(|row| row.value.system()).collect()
     }
 
-    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison> {
+    fn compare(&self, context: &Context, keep: Keep<'_>, tick: &(dyn Fn() + Sync)) -> Vec<Comparison> {
+        let one = |row| {
+            let compared = compared(row, context);
+            tick();
+            compared
+        };
         let kept = |(number, row): &(usize, &Row<M>)| keep(M::ID, row.value.system(), *number);
-        let rows: Vec<Vec<Comparison>> =
-            self.par_iter().enumerate().filter(kept).map(|(_, row)| compared(row, context)).collect();
+        let rows: Vec<Vec<Comparison>> = self.par_iter().enumerate().filter(kept).map(|(_, row)| one(row)).collect();
         rows.into_iter().flatten().collect()
     }
 }

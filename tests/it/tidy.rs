@@ -65,6 +65,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
         "threads are for whole runs beside each other, never inside one",
     ),
     ("indicatif::", &["cli"], "indicatif is private to the command line"),
+    ("ctrlc::", &["cli"], "only the command line listens to Ctrl-C"),
 ];
 
 const FILE_LINES_MAX: usize = 600;

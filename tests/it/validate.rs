@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 fn compare(data: &Path) -> Validated {
     let (kernel, network) = (KernelChoice::Tile, NetworkChoice::default());
     let request = Request { sets: &[], data, root: root(), kernel, network };
-    validate(&request).unwrap_or_else(|error| panic!("{error}"))
+    validate(&request, &|_, _| ()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn octoplane(args: &[&str]) -> Output {
