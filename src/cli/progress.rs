@@ -19,6 +19,19 @@ impl Bar {
         Bar(watched().then(|| ProgressBar::new_spinner().with_style(styled(&style))))
     }
 
+    /// The events of one simulation.
+    pub(super) fn events() -> Bar {
+        let style = "{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone";
+        Bar(watched().then(|| ProgressBar::new_spinner().with_style(styled(style))))
+    }
+
+    /// So many are over.
+    pub(super) fn reach(&self, over: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(over);
+        }
+    }
+
     /// Whether anybody watches.
     pub(super) fn is_seen(&self) -> bool {
         self.0.is_some()

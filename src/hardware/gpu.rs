@@ -3,7 +3,9 @@
 use super::{FlashAttentionSpec, MemorySpec, SmSpec, WireSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive};
+use crate::units::{
+    Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive, some_power,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -36,6 +38,7 @@ pub struct GpuSpec {
     /// Time from the end of a kernel to the start of the next dependent one in the same stream, launched from a graph.
     pub kernel_launch: Duration,
     /// Maximum board power.
+    #[serde(deserialize_with = "some_power")]
     pub power: Watts,
     /// What renting one costs.
     pub rent: Option<UsdPerHour>,

@@ -74,6 +74,7 @@ fn every_broken_overlay_gets_one_clear_message() {
         ("set_key_at_the_top", "micro_batches=2"),
         ("set_second_choice", "workload.prefill.prompt=4096"),
         ("set_key_of_a_small_choice", "workload.decode.launch.stream={ per_kernel = \"1 us\", every = 2 }"),
+        ("set_power_of_zero", "hardware.gpu.power=0 W"),
         ("set_rate_of_zero", "hardware.gpu.memory.bandwidth=0 GB/s"),
         ("set_rate_too_large", "hardware.gpu.memory.bandwidth=1000 PB/s"),
         ("set_efficiency_of_zero", "hardware.gpu.memory.efficiency=0"),
