@@ -3,8 +3,9 @@
 //! Every value hands its place to errors that have none yet, so that the innermost place wins: a wrong unit points at the
 //! value, an unknown key at the key, a missing one at the header of its table.
 
-use super::error::{Finding, nearest};
+use super::error::Finding;
 use super::tree::{Entry, Node, Span, Table, Value};
+use crate::invalid::meant;
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
@@ -126,7 +127,7 @@ fn wanted(expected: &dyn Expected) -> String {
 
 fn unknown(one: &str, many: &str, found: &str, known: &[&str], about: About) -> Error {
     let finding = Finding::anywhere(format!("`{found}` is not a {one} here"));
-    let near = nearest(found, known).map(|near| format!("did you mean `{near}`?"));
+    let near = meant(found, known).map(|near| format!("did you mean `{near}`?"));
     let list = if known.is_empty() { format!("no {many} at all") } else { known.join(", ") };
     Error::new(finding.note(format!("legal {many}: {list}")).help(near), about)
 }

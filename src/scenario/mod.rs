@@ -21,7 +21,7 @@ mod texts;
 mod tree;
 
 pub use choice::{choice, choice_name};
-pub use error::{Mistake, UserError, among};
+pub use error::{Mistake, UserError};
 pub use library::Library;
 pub use literal::Literal;
 pub use load::{Loaded, load, load_with};

@@ -6,6 +6,7 @@
 use super::aim::{Aims, Limit, Way, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
+use crate::metrics::explanations;
 use crate::run::{Forecast, Known, forecast};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
 use crate::sweep::{Answer, Kept, Ledger, Plan, Point, Record, Unfinished, record_of};
@@ -140,12 +141,7 @@ fn refused(point: &Point, message: String) -> Record {
 /// speed is to be least, nothing bounds it.
 fn hope(forecast: &Forecast, metric: &str, way: Way) -> Option<f64> {
     let exact = sure(forecast).iter().find(|kept| kept.name == metric).and_then(|kept| kept.value);
-    exact.or(forecast.best_of(metric).filter(|_| way == better_way(metric)))
-}
-
-/// Which way a bounded metric is better: of times and costs less, of rates more.
-fn better_way(metric: &str) -> Way {
-    if metric.starts_with("tokens_per_s") { Way::More } else { Way::Less }
+    exact.or(forecast.best_of(metric).filter(|_| Way::to_better(metric) == Some(way)))
 }
 
 /// What is known of a deployment without simulation.
@@ -310,12 +306,7 @@ fn holds(limit: &Limit, value: f64, unit: &str) -> Result<bool, Invalid> {
     limit.holds(value, unit).map_err(|message| Invalid::at("target", message))
 }
 
-/// The unit of a metric that is known before simulation.
+/// The unit of a metric, as the table of metrics has it.
 fn unit_of(metric: &str) -> &'static str {
-    match metric {
-        "step" | "tpot" => "ms",
-        "usd_per_million_tokens" | "usd_per_hour" => "USD",
-        "gpus" => "",
-        _ => "tokens/s",
-    }
+    explanations().find(|known| known.name == metric).map_or("", |known| known.unit)
 }

@@ -26,6 +26,7 @@ pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec, SettingSpec
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 
+use crate::invalid::{meant, nearest};
 use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
 use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
 use crate::units::Duration;
@@ -39,6 +40,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use systems::Library;
 
+/// Names that are listed where none of them is near.
+const NAMES_MAX: usize = 12;
+
 /// Why a row is not worked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Skip(String);
@@ -46,6 +50,17 @@ struct Skip(String);
 impl Skip {
     fn because(reason: impl fmt::Display) -> Skip {
         Skip(reason.to_string())
+    }
+
+    /// The row calls something by a name that stands for nothing; `known` are names that do.
+    fn unknown<'k>(kind: &str, found: &str, known: impl IntoIterator<Item = &'k str>) -> Skip {
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = match meant(found, &known) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None if known.len() <= NAMES_MAX => format!("; there are {}", known.join(", ")),
+            None => nearest(found, known).map(|near| format!("; the nearest name is `{near}`")).unwrap_or_default(),
+        };
+        Skip(format!("unknown {kind} `{found}`{hint}"))
     }
 }
 
