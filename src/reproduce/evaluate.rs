@@ -94,6 +94,7 @@ impl Desk {
             id: spec.id.clone(),
             source: spec.source.clone(),
             quantity: spec.quantity.clone(),
+            along: spec.along.clone(),
             unit: spec.unit.clone(),
             printed: spec.printed,
             simulated,

@@ -30,6 +30,9 @@ pub struct FigureSpec {
     pub source: String,
     /// What it is.
     pub quantity: String,
+    /// What the number that ends its name counts, where figures are points of a curve: "GPUs".
+    #[serde(default)]
+    pub along: String,
     /// Its unit.
     pub unit: String,
     /// The printed value.
