@@ -47,16 +47,22 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+/// Names beyond which a list of all is no help beside the one that was meant.
+const LISTED_MAX: usize = 20;
+
 /// What a name may have meant, and what names there are.
 pub fn among(found: &str, known: &[&str]) -> String {
-    let hint = meant(found, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    format!("{hint}there are {}", known.join(", "))
+    match meant(found, known) {
+        Some(near) if known.len() > LISTED_MAX => format!("did you mean `{near}`?"),
+        Some(near) => format!("did you mean `{near}`? there are {}", known.join(", ")),
+        None => format!("there are {}", known.join(", ")),
+    }
 }
 
 /// The nearest of `known` to `found`, if it is near enough to be meant.
 pub fn meant<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = nearest(found, known.iter().copied())?;
-    let close = distance(found, near) <= 1 + near.len() / 3 || near.contains(found) || found.contains(near);
+    let close = distance(found, near) <= 1 + near.len() / 5 || near.contains(found) || found.contains(near);
     close.then_some(near)
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod fit;
 mod import;
 mod interrupt;
+mod kinds;
 mod manual;
 mod new;
 mod output;
@@ -52,7 +53,7 @@ type Ending = Result<Done, UserError>;
 )]
 struct Cli {
     /// Folder that holds validation/, models/ and the rest [default: searched upwards from here]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,

@@ -1,5 +1,6 @@
 //! `octoplane run`: one experiment.
 
+use super::kinds::load_kind;
 use super::output::{note, results, say, say_json, write};
 use super::progress::Bar;
 use super::{Done, Ending};
@@ -11,7 +12,7 @@ use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, choice_name, load};
+use octoplane::scenario::{Loaded, Scenario, choice_name};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -41,7 +42,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn main(args: &RunArgs) -> Ending {
-    let loaded: Loaded<Scenario> = load(&args.scenario, &args.sets)?;
+    let loaded: Loaded<Scenario> = load_kind(&args.scenario, &args.sets, "scenario")?;
     let scenario = &loaded.value;
     let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };

@@ -2,6 +2,7 @@
 
 use super::earlier::Earlier;
 use super::interrupt::{Interrupts, say_kept};
+use super::kinds::load_kind;
 use super::output::{jobs, note, results, say, say_json, write};
 use super::progress::Bar;
 use super::{Done, Ending};
@@ -9,7 +10,7 @@ use clap::Args;
 use octoplane::invalid::Invalid;
 use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::scenario::{Loaded, UserError};
 use octoplane::search::{
     Failure, Fate, Found, GoalSpec, Manner, Seen, found_text, front_chart, objective_name, search, shown_metrics,
     target_texts,
@@ -53,7 +54,7 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) fn main(args: &SearchArgs) -> Ending {
-    let loaded: Loaded<GoalSpec> = load(&args.goal, &args.sets)?;
+    let loaded: Loaded<GoalSpec> = load_kind(&args.goal, &args.sets, "goal")?;
     let goal = &loaded.value;
     let folder = args.goal.parent().unwrap_or(Path::new(""));
     // The choices of a goal are the axes of a study.

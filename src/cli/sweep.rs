@@ -2,6 +2,7 @@
 
 use super::earlier::Earlier;
 use super::interrupt::{Interrupts, say_kept};
+use super::kinds::load_kind;
 use super::output::{jobs, note, results, say, say_json, write};
 use super::progress::Bar;
 use super::{Done, Ending};
@@ -9,7 +10,7 @@ use clap::Args;
 use octoplane::invalid::Invalid;
 use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::scenario::{Loaded, UserError};
 use octoplane::sweep::{
     Answer, Ledger, Plan, Progress, Record, StudySpec, Unfinished, metric_known, plan, record_frame, run, sweep_text,
     values_known,
@@ -45,7 +46,7 @@ pub(super) struct SweepArgs {
 }
 
 pub(super) fn main(args: &SweepArgs) -> Ending {
-    let loaded: Loaded<StudySpec> = load(&args.study, &args.sets)?;
+    let loaded: Loaded<StudySpec> = load_kind(&args.study, &args.sets, "study")?;
     let folder = args.study.parent().unwrap_or(Path::new(""));
     let plan = plan(&loaded.value, folder).map_err(|invalid| loaded.error(&invalid))?;
     if !plan.base.is_file() {

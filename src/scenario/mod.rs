@@ -29,4 +29,4 @@ pub use schema::schema_for;
 pub use sets::Overlay;
 pub use spec::{CollectiveSpec, KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 pub use table::{Row, load_table, tables};
-pub use texts::{folders_in, read_bytes, read_text, tomls_under};
+pub use texts::{declared_kind, folders_in, read_bytes, read_text, tomls_under};

@@ -199,6 +199,23 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_answered_with_the_command_that_takes_it() {
+    for (command, file, said) in [
+        ("run", "scenarios/studies/planes.toml", "is a study, by its first line, and a scenario is wanted here"),
+        ("sweep", "scenarios/h800_ep128_decode.toml", "`octoplane run scenarios/h800_ep128_decode.toml` takes it"),
+        ("search", "scenarios/studies/planes.toml", "`octoplane sweep scenarios/studies/planes.toml` takes it"),
+        ("run", "scenarios/goals/cheapest_decode.toml", "`octoplane search scenarios/goals/cheapest_decode.toml`"),
+        ("run", "hardware/nodes/dgx_h800.toml", "is a node, by its first line"),
+    ] {
+        let output = octoplane(root(), &[command, file]);
+        assert_eq!(output.status.code(), Some(2), "{command} {file}");
+        assert!(stderr(&output).contains(said), "{command} {file}: {}", stderr(&output));
+    }
+    let fabric = octoplane(root(), &["topo", "show", "scenarios/h800_ep128_decode.toml"]);
+    assert!(stderr(&fabric).contains("a topology is wanted here"), "{}", stderr(&fabric));
+}
+
+#[test]
 fn completions_and_the_man_page_know_every_command() {
     let help = stdout(&octoplane(root(), &["--help"]));
     let listed = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();

@@ -183,7 +183,11 @@ pub(super) fn side_by_side(results: &[(String, Kept)]) -> String {
     let names = ["scenario".to_owned(), "GPUs".to_owned()].into_iter().chain(shown.iter().map(title));
     let row = |run: &RunSummary| {
         let values = shown.iter().map(|name| Cell::Number(run.metrics.get(*name).and_then(|metric| metric.value)));
-        [Cell::text(&run.scenario), Cell::Number(Some(run.gpus as f64))].into_iter().chain(values).collect()
+        let with = if run.with.is_empty() { String::new() } else { format!(", with {}", run.with.join(", ")) };
+        [Cell::text(format!("{}{with}", run.scenario)), Cell::Number(Some(run.gpus as f64))]
+            .into_iter()
+            .chain(values)
+            .collect()
     };
     let rows: Vec<Vec<Cell>> = runs.iter().map(row).collect();
     format!("<section>\n<h2>Runs side by side</h2>\n{}</section>\n", table(&names.collect::<Vec<_>>(), &rows))
