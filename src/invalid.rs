@@ -46,3 +46,32 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+/// Names beyond which a list of all is no help beside the one that was meant.
+const LISTED_MAX: usize = 20;
+
+/// What a name may have meant, and what names there are.
+pub fn among(found: &str, known: &[&str]) -> String {
+    match meant(found, known) {
+        Some(near) if known.len() > LISTED_MAX => format!("did you mean `{near}`?"),
+        Some(near) => format!("did you mean `{near}`? there are {}", known.join(", ")),
+        None => format!("there are {}", known.join(", ")),
+    }
+}
+
+/// The nearest of `known` to `found`, if it is near enough to be meant.
+pub fn meant<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+    let near = nearest(found, known.iter().copied())?;
+    let close = distance(found, near) <= 1 + near.len() / 5 || near.contains(found) || found.contains(near);
+    close.then_some(near)
+}
+
+/// The nearest of `known` to `found`, however far; the first of several.
+pub fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    known.into_iter().min_by_key(|name| distance(found, name))
+}
+
+/// Letters that are to be put in, left out, replaced or swapped.
+fn distance(a: &str, b: &str) -> usize {
+    strsim::damerau_levenshtein(a, b)
+}

@@ -126,6 +126,7 @@ mod tests {
         Inspected {
             path: "a.toml".to_owned(),
             kind: "scenario",
+            readable: true,
             problems: Vec::new(),
             details: Vec::new(),
             metrics: vec![figure("tpot", "ms", tpot), figure("rate", "tokens/s", rate), figure("share", "", 0.5)],

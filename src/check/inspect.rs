@@ -4,7 +4,7 @@ use super::find::{Found, Kind};
 use super::{deadlock, fabric};
 use crate::report::verdict::Problem;
 use crate::run::simulate;
-use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
+use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
 use crate::topology::{TopologySpec, build_fabric, measure_spec, odd_switches};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,8 @@ pub struct Inspected {
     pub path: String,
     /// What it is.
     pub kind: &'static str,
+    /// Whether it can be read as what it is; if not, there is one problem, which says why.
+    pub readable: bool,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
     /// What is worth saying when a figure has changed.
@@ -38,25 +40,61 @@ pub struct Figure {
     pub value: f64,
 }
 
-/// Inspects files, several at a time. Paths are named as seen from `root`.
-pub fn inspect_all(found: &[Found], root: &Path, library: &Library) -> Vec<Inspected> {
-    found.par_iter().with_max_len(1).map(|found| inspect(found, root, library)).collect()
+/// Inspects files, several at a time. Paths are named as seen from `root`; `tick` is called whenever one is done with.
+pub fn inspect_all(found: &[Found], root: &Path, library: &Library, tick: &(dyn Fn() + Sync)) -> Vec<Inspected> {
+    let inspect = |found| {
+        let inspected = inspect(found, root, library);
+        tick();
+        inspected
+    };
+    let (mut inspected, mistakes): (Vec<Inspected>, Vec<Option<Mistake>>) =
+        found.par_iter().with_max_len(1).map(inspect).unzip();
+    say_once(&mut inspected, &mistakes);
+    inspected
 }
 
-fn inspect(found: &Found, root: &Path, library: &Library) -> Inspected {
+/// A mistake in a file that others extend is told once: of that file if it is among them, else of the first.
+fn say_once(inspected: &mut [Inspected], mistakes: &[Option<Mistake>]) {
+    let teller_of = |mistake: &Mistake| {
+        let is_source = |at: &usize| inspected[*at].path == mistake.source && !inspected[*at].readable;
+        let told = |at: &usize| mistakes[*at].as_ref() == Some(mistake);
+        (0..mistakes.len()).find(is_source).or_else(|| (0..mistakes.len()).find(told))
+    };
+    let tellers: Vec<Option<usize>> = mistakes.iter().map(|m| m.as_ref().and_then(teller_of)).collect();
+    for (at, (teller, mistake)) in tellers.iter().zip(mistakes).enumerate() {
+        let (Some(teller), Some(mistake)) = (*teller, mistake) else { continue };
+        if teller == at || inspected[at].readable {
+            continue;
+        }
+        let place = if inspected[teller].path == mistake.source { "" } else { ", as said of " };
+        let teller = if place.is_empty() { "" } else { &inspected[teller].path };
+        let message = format!("error: it extends {}: {}{place}{teller}", mistake.source, mistake.message);
+        inspected[at].problems = vec![Problem { message, origin: None }];
+    }
+}
+
+fn inspect(found: &Found, root: &Path, library: &Library) -> (Inspected, Option<Mistake>) {
     let path = found.path.strip_prefix(root).unwrap_or(&found.path).display().to_string().replace('\\', "/");
     let kind = found.kind.as_ref().map_or("file", |kind| kind.name());
-    let mut inspected =
-        Inspected { path, kind, problems: Vec::new(), details: Vec::new(), metrics: Vec::new(), config: Vec::new() };
+    let mut inspected = Inspected {
+        path,
+        kind,
+        readable: false,
+        problems: Vec::new(),
+        details: Vec::new(),
+        metrics: Vec::new(),
+        config: Vec::new(),
+    };
     let outcome = match &found.kind {
         Ok(Kind::Topology) => topology(&found.path, root, library, &mut inspected),
         Ok(Kind::Scenario) => scenario(&found.path, root, library, &mut inspected),
         Err(error) => Err(error.clone()),
     };
+    let mistake = outcome.as_ref().err().and_then(|error| error.mistake()).cloned();
     if let Err(error) = outcome {
         inspected.problems.push(Problem { message: error.to_string(), origin: None });
     }
-    inspected
+    (inspected, mistake)
 }
 
 fn open<T: DeserializeOwned>(
@@ -69,6 +107,7 @@ fn open<T: DeserializeOwned>(
     let prefix = format!("{}/", root.display());
     let leaf =
         |(path, value, origin): (String, String, String)| (path, value, origin.trim_start_matches(&prefix).to_owned());
+    into.readable = true;
     into.config = loaded.leaves().into_iter().map(leaf).collect();
     Ok(loaded)
 }

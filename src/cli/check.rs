@@ -1,6 +1,7 @@
 //! `octoplane check`: the regression check of a pull request.
 
 use super::output::{note, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::{Args, ValueEnum};
 use octoplane::check::{BaselineSpec, compare, find, inspect_all};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
     after_help = "Every topology is built and held to its [expect] table: connected, planes, endpoints, over-subscription, \
     bisection, diameter, cost. Every scenario is run. All figures are compared with the baseline under its tolerances; a figure \
     that is worse fails, one that is better is noted, and both come with the lines of the configuration that changed.\n\
-    Exit codes: 0 all hold, 1 something does not, 2 the command makes no sense.\n\
+    Exit codes: 0 all hold, 1 something does not, 2 the command or a file makes no sense.\n\
     Examples:\n  octoplane check\n  octoplane check topologies/mpft_2048.toml\n  octoplane check --format github\n  \
     octoplane check --update"
 )]
@@ -51,13 +52,20 @@ pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
     if found.is_empty() {
         return Err(UserError::plain("there is no topology and no scenario to check"));
     }
-    let inspected = inspect_all(&found, root, &library);
+    let bar = Bar::of(found.len(), "files");
+    let inspected = inspect_all(&found, root, &library, &|| bar.tick());
+    bar.end();
     let file = args.baseline.clone().unwrap_or_else(|| root.join("baseline.toml"));
     let baseline: Option<Loaded<BaselineSpec>> = match file.is_file() || (args.baseline.is_some() && !args.update) {
         true => Some(load(&file, &[])?),
         false => None,
     };
     let baseline = baseline.map(|loaded| loaded.value);
+    let unreadable = inspected.iter().filter(|file| !file.readable).count();
+    if args.update && unreadable > 0 {
+        say(&compare(&inspected, baseline.as_ref(), false).to_text())?;
+        return Err(UserError::plain(format!("{}; {} is left as it was", cannot_be_read(unreadable), file.display())));
+    }
     if args.update {
         let updated = baseline.unwrap_or_default().updated(&inspected, complete);
         let verdicts = compare(&inspected, Some(&updated), complete);
@@ -73,7 +81,14 @@ pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
         Format::Junit => say(&verdicts.to_junit())?,
         Format::Json => say_json(&verdicts.to_json())?,
     }
+    if unreadable > 0 {
+        return Err(UserError::plain(cannot_be_read(unreadable)));
+    }
     Ok(if verdicts.fails() { Done::Failed } else { Done::Answered })
+}
+
+fn cannot_be_read(files: usize) -> String {
+    format!("{files} file{} cannot be read, as said above", if files == 1 { "" } else { "s" })
 }
 
 /// An absolute path as seen from the root, because that is how the baseline names it.

@@ -1,14 +1,13 @@
 //! `octoplane fit`: constants of hardware files, worked out again from measurements.
 
 use super::output::{say, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::fit::{Fit, GROUPS, Group, HeldOut, Request, fit, held_out, written};
 use octoplane::report::table::{Align, Table};
 use octoplane::scenario::{KernelChoice, NetworkChoice, UserError, read_text};
 use octoplane::validate::Models;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -57,21 +56,14 @@ pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
             leave_out: args.leave_out.as_deref(),
             fold: None,
         };
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {pos} comparisons, {msg}, {elapsed} gone");
-            ProgressBar::new_spinner().with_style(style.expect("a legal template"))
-        });
-        let mut watch = |asked, loss: f64| {
-            if let Some(bar) = &bar {
-                bar.set_position(asked);
-                bar.set_message(format!("loss {loss:.6}"));
-            }
+        let bar = Bar::endless("comparisons");
+        let mut watch = |_, loss: f64| {
+            bar.tick();
+            bar.say(&format!("loss {loss:.6}"));
         };
         let result = fit(&request, &mut watch);
         let apart = args.folds.map(|parts| held_out(&request, usize::from(parts), &mut watch));
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
+        bar.end();
         let result = result?;
         say(&text(group, &result))?;
         if let (Some(parts), Some(apart)) = (args.folds, apart) {

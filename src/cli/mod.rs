@@ -1,15 +1,19 @@
 //! The command line: what may be asked, and in which form answers go out.
 //!
 //! stdout carries data, stderr carries messages. Exit codes: 0 for an answer, 1 for a check that failed, 2 for input that makes
-//! no sense.
+//! no sense, 130 for a run that Ctrl-C stopped.
 
 mod check;
+mod earlier;
 mod explain;
 mod fit;
 mod import;
+mod interrupt;
+mod kinds;
 mod manual;
 mod new;
 mod output;
+mod progress;
 mod report;
 mod reproduce;
 mod run;
@@ -31,6 +35,8 @@ enum Done {
     Answered,
     /// A check failed, and its table says where.
     Failed,
+    /// It was to stop before its end; what was over is kept.
+    Interrupted,
 }
 
 type Ending = Result<Done, UserError>;
@@ -43,11 +49,11 @@ type Ending = Result<Done, UserError>;
     long_about = "Simulates GPU clusters that train and serve large language models: what a deployment will cost and how fast \
                   it will be, before anyone buys or builds it, and what if the hardware were different.",
     after_help = "Scenarios, hardware, models and topologies are TOML files; every figure in them names its source.\n\
-                  Exit codes: 0 answered, 1 a check failed, 2 the input makes no sense."
+                  Exit codes: 0 answered, 1 a check failed, 2 the input makes no sense, 130 stopped by Ctrl-C."
 )]
 struct Cli {
     /// Folder that holds validation/, models/ and the rest [default: searched upwards from here]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
     root: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -129,6 +135,7 @@ pub(crate) fn main() -> ExitCode {
     match ending {
         Ok(Done::Answered) => ExitCode::SUCCESS,
         Ok(Done::Failed) => ExitCode::from(1),
+        Ok(Done::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             output::note(&error.to_string());
             ExitCode::from(2)

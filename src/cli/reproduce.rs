@@ -1,6 +1,7 @@
 //! `octoplane reproduce`: published figures, printed against simulated.
 
 use super::output::{inside_repository, note, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
@@ -33,7 +34,10 @@ pub(super) struct ReproduceArgs {
 pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     inside_repository(&root.join(PAPER))?;
     let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
-    let evaluated = evaluate(&loaded.value, &args.ids, root)?;
+    let bar = Bar::of(0, "figures");
+    let evaluated = evaluate(&loaded.value, &args.ids, root, &|over, total| bar.set(over, total));
+    bar.end();
+    let evaluated = evaluated?;
     if evaluated.figures.is_empty() && evaluated.wishes.is_empty() {
         let (figures, wishes) = (loaded.value.figure.iter(), loaded.value.wish.iter());
         let ids = figures.map(|figure| &figure.id).chain(wishes.map(|wish| &wish.id));

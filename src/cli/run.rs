@@ -1,18 +1,18 @@
 //! `octoplane run`: one experiment.
 
+use super::kinds::load_kind;
 use super::output::{note, results, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
-use octoplane::metrics::{Folding, Outcome};
+use octoplane::metrics::{Folding, Metrics, Outcome};
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, choice_name, load};
-use std::io::IsTerminal;
+use octoplane::scenario::{Loaded, Scenario, choice_name};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -42,7 +42,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn main(args: &RunArgs) -> Ending {
-    let loaded: Loaded<Scenario> = load(&args.scenario, &args.sets)?;
+    let loaded: Loaded<Scenario> = load_kind(&args.scenario, &args.sets, "scenario")?;
     let scenario = &loaded.value;
     let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
@@ -80,27 +80,24 @@ fn varied(scenario: &Path, fingerprint: &str) -> PathBuf {
 
 /// Runs the experiment, and shows a long one's progress to whoever watches.
 fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
-    if !std::io::stderr().is_terminal() {
+    let bar = Bar::events();
+    if !bar.is_seen() {
         return simulate(scenario);
     }
-    let style = ProgressStyle::with_template("{spinner} {msg}{pos} events, {per_sec}, {elapsed} gone");
-    let bar = ProgressBar::new_spinner().with_style(style.expect("a legal template"));
     let mut show = |progress: &Progress<'_>| {
         let Progress { part, at, events, hops, transfers } = *progress;
         let part = if part.is_empty() { String::new() } else { format!("{part}: ") };
-        let hops = if hops > 0 { format!("{hops} packet hops, ") } else { String::new() };
-        bar.set_message(format!("{part}{at:.2} simulated, {transfers} transfers done, {hops}"));
-        bar.set_position(events);
+        let hops = if hops > 0 { format!(", {hops} packet hops") } else { String::new() };
+        bar.say(&format!("{part}{at:.2} simulated, {transfers} transfers done{hops}"));
+        bar.reach(events);
     };
     let outcome = simulate_watched(scenario, &Known::default(), Some(&mut show));
-    bar.finish_and_clear();
+    bar.end();
     outcome
 }
 
 fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
-    let gpus = outcome.cluster.gpus.len();
     let fabric = scenario.topology.as_ref().map_or(String::new(), |topology| format!(", {}", topology.name));
-    let nodes = if scenario.nodes.get() == 1 { String::new() } else { format!("{} x ", scenario.nodes) };
     let folded = match outcome.folding {
         Folding::None => "",
         Folding::Exact => "; all alike, so that one is simulated for all",
@@ -111,8 +108,29 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
     Heading {
         name: scenario.name.clone(),
         description: scenario.description.clone(),
-        setup: format!("{gpus} x {} in {nodes}{}{fabric}{folded}", scenario.hardware.gpu.name, scenario.hardware.name),
+        setup: format!("{}{fabric}{folded}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
         sets: Vec::new(),
+    }
+}
+
+/// "16 x H800 SXM in 2 x 8 x H800", all pools together.
+fn gpus_in_nodes(scenario: &Scenario, outcome: &Outcome) -> String {
+    let (gpu, node, nodes) = (&scenario.hardware.gpu.name, &scenario.hardware.name, scenario.nodes);
+    let (all, own) = (outcome.gpus(), outcome.cluster.gpus.len());
+    let own_nodes = if nodes.get() == 1 { node.clone() } else { format!("{nodes} x {node}") };
+    let Metrics::Serving(served) = &outcome.metrics else { return format!("{all} x {gpu} in {own_nodes}") };
+    let facts = &served.facts;
+    let decoding = match facts.decode_instances {
+        1 => format!("{own} that decode in {own_nodes}"),
+        several => format!("{several} x {own} that decode, each in {own_nodes}"),
+    };
+    match (facts.decode_instances, facts.prefill_gpus) {
+        (1, 0) => format!("{all} x {gpu} in {own_nodes}"),
+        (_, 0) => format!("{all} x {gpu}: {decoding}"),
+        (_, prompts) => {
+            let instances = facts.prefill_instances;
+            format!("{all} x {gpu}: {decoding}; {instances} x {} that compute prompts", prompts / instances)
+        }
     }
 }

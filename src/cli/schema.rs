@@ -33,10 +33,7 @@ pub(super) fn main(args: &SchemaArgs) -> Ending {
     if let Some(kind) = &args.kind {
         let kinds: Vec<&str> = schemas.iter().map(|(name, _)| *name).collect();
         if !kinds.contains(&kind.as_str()) {
-            return Err(UserError::plain(format!(
-                "no kind of file is called `{kind}`; there are {}",
-                kinds.join(", ")
-            )));
+            return Err(UserError::unknown("kind of file", kind, &kinds));
         }
         schemas.retain(|(name, _)| name == kind);
     }

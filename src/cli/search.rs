@@ -1,16 +1,21 @@
 //! `octoplane search`: the best deployment for a goal.
 
+use super::earlier::Earlier;
+use super::interrupt::{Interrupts, say_kept};
+use super::kinds::load_kind;
 use super::output::{jobs, note, results, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
+use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::scenario::{Loaded, UserError};
 use octoplane::search::{
-    Fate, Found, GoalSpec, Seen, found_text, front_chart, objective_name, search, shown_metrics, target_texts,
+    Failure, Fate, Found, GoalSpec, Manner, Seen, found_text, front_chart, objective_name, search, shown_metrics,
+    target_texts,
 };
-use octoplane::sweep::{Plan, plan, record_frame, values_known};
+use octoplane::sweep::{Ledger, Plan, Unfinished, plan, record_frame, values_known};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +23,9 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "A goal names a base scenario, what may be chosen (hardware, parallel plan, batch), targets and an objective. What \
     cannot be the answer, by bounds that the simulation cannot beat, is not simulated.\n\
-    Kept under the folder of results: found.json, table.csv, table.parquet, summary.txt, front.svg and the goal.\n\
+    Kept under the folder of results: points.jsonl (a record of each point, the moment it is over), found.json, table.csv, \
+    table.parquet, summary.txt, front.svg and the goal. Ctrl-C ends the points that have begun and keeps them; a search that was \
+    interrupted or killed goes on with --resume.\n\
     Exit code 1: no point meets the targets.\n\
     Examples:\n  octoplane search scenarios/goals/cheapest_decode.toml\n  \
     octoplane search scenarios/goals/cheapest_decode.toml --set objective.minimise=tpot"
@@ -29,6 +36,9 @@ pub(super) struct SearchArgs {
     /// Points simulated at the same time [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Go on with what an earlier run of this goal left
+    #[arg(long)]
+    resume: bool,
     /// Simulate every point that fits, whatever its bounds say
     #[arg(long)]
     everything: bool,
@@ -44,7 +54,7 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) fn main(args: &SearchArgs) -> Ending {
-    let loaded: Loaded<GoalSpec> = load(&args.goal, &args.sets)?;
+    let loaded: Loaded<GoalSpec> = load_kind(&args.goal, &args.sets, "goal")?;
     let goal = &loaded.value;
     let folder = args.goal.parent().unwrap_or(Path::new(""));
     // The choices of a goal are the axes of a study.
@@ -58,14 +68,38 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
     }
     values_known(&plan).map_err(in_goal)?;
-    let jobs = jobs(args.jobs);
-    let style =
-        ProgressStyle::with_template("{bar:40} {pos} of {len} points, {elapsed} gone").expect("a legal template");
-    let bar = ProgressBar::new(plan.points.len() as u64).with_style(style);
-    let found = search(goal, &plan, jobs, args.everything, &|| bar.inc(1));
-    bar.finish_and_clear();
-    let found = found.map_err(|invalid| loaded.error(&invalid))?;
     let out = results(args.out.as_ref(), "search", &args.goal);
+    let earlier = Earlier { out: &out, answer: "found.json", what: "search" };
+    let known = earlier.known(args.resume)?;
+    let log = Log::open(&earlier.log()).map_err(|error| UserError::plain(error.to_string()))?;
+    let bar = Bar::of(plan.points.len(), "points");
+    let interrupts = Interrupts::watch()?;
+    let found = search(
+        goal,
+        &plan,
+        Manner {
+            jobs: jobs(args.jobs),
+            everything: args.everything,
+            ledger: Ledger { known: &known, log: Some(&log) },
+            tick: &|| bar.tick(),
+            stop: &|| interrupts.stop(),
+        },
+    );
+    bar.end();
+    let found = match found {
+        Ok(found) => found,
+        Err(Failure::Senseless(invalid)) => {
+            // It is seen after the first points; another goal is not to be told of these.
+            earlier.forget()?;
+            return Err(loaded.error(&invalid));
+        }
+        Err(Failure::Unfinished(Unfinished::Unwritten(error))) => return Err(UserError::plain(error.to_string())),
+        Err(Failure::Unfinished(Unfinished::Stopped)) => {
+            say_kept(earlier.kept()?, plan.points.len(), &out);
+            return Ok(Done::Interrupted);
+        }
+    };
+    earlier.sort()?;
     let json = found_json(goal, &plan, &found);
     keep(goal, &plan, &found, &out, &loaded.resolved())?;
     write(&out.join("found.json"), format!("{json:#}\n").as_bytes())?;

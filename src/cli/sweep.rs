@@ -1,26 +1,27 @@
 //! `octoplane sweep`: many experiments at once.
 
+use super::earlier::Earlier;
+use super::interrupt::{Interrupts, say_kept};
+use super::kinds::load_kind;
 use super::output::{jobs, note, results, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use octoplane::invalid::Invalid;
 use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError, load, read_bytes};
+use octoplane::scenario::{Loaded, UserError};
 use octoplane::sweep::{
-    Answer, Plan, Progress, Record, StudySpec, metric_known, plan, read_log, record_frame, run, sweep_text,
+    Answer, Ledger, Plan, Progress, Record, StudySpec, Unfinished, metric_known, plan, record_frame, run, sweep_text,
     values_known,
 };
-use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Args)]
 #[command(
     after_help = "Kept under the folder of results: points.jsonl (a record of each point, the moment it is over), table.csv, \
-    table.parquet, summary.txt and the study. A sweep that was interrupted or killed goes on with --resume.\n\
+    table.parquet, summary.txt and the study. Ctrl-C ends the points that have begun and keeps them; a sweep that was interrupted or killed goes on with --resume.\n\
     Examples:\n  octoplane sweep scenarios/studies/scale_up_bandwidth.toml\n  \
     octoplane sweep scenarios/studies/batch_against_tpot.toml --jobs 8 --resume"
 )]
@@ -45,7 +46,7 @@ pub(super) struct SweepArgs {
 }
 
 pub(super) fn main(args: &SweepArgs) -> Ending {
-    let loaded: Loaded<StudySpec> = load(&args.study, &args.sets)?;
+    let loaded: Loaded<StudySpec> = load_kind(&args.study, &args.sets, "study")?;
     let folder = args.study.parent().unwrap_or(Path::new(""));
     let plan = plan(&loaded.value, folder).map_err(|invalid| loaded.error(&invalid))?;
     if !plan.base.is_file() {
@@ -54,15 +55,23 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
     }
     known_beforehand(&plan).map_err(|invalid| loaded.error(&invalid))?;
     let out = results(args.out.as_ref(), "sweep", &args.study);
-    let log_path = out.join("points.jsonl");
-    let known = known(args, &out, &log_path)?;
+    let earlier = Earlier { out: &out, answer: "table.csv", what: "sweep" };
+    let known = earlier.known(args.resume)?;
     write(&out.join("study.resolved.toml"), loaded.resolved().as_bytes())?;
-    let log = Log::open(&log_path).map_err(|error| UserError::plain(error.to_string()))?;
-    let jobs = jobs(args.jobs);
+    let log = Log::open(&earlier.log()).map_err(|error| UserError::plain(error.to_string()))?;
+    let ledger = Ledger { known: &known, log: Some(&log) };
     let meter = Meter::new(plan.points.len());
-    let records = run(&plan, &known, jobs, &log, &|progress| meter.count(progress));
-    meter.finish();
-    let records = records.map_err(|error| UserError::plain(error.to_string()))?;
+    let interrupts = Interrupts::watch()?;
+    let records = run(&plan, ledger, jobs(args.jobs), &|progress| meter.count(progress), &|| interrupts.stop());
+    meter.bar.end();
+    let records = match records {
+        Ok(records) => records,
+        Err(Unfinished::Stopped) => {
+            say_kept(earlier.kept()?, plan.points.len(), &out);
+            return Ok(Done::Interrupted);
+        }
+        Err(Unfinished::Unwritten(error)) => return Err(UserError::plain(error.to_string())),
+    };
     finish(args, &loaded.value, &plan, &records, &out)
 }
 
@@ -72,36 +81,6 @@ fn known_beforehand(plan: &Plan) -> Result<(), Invalid> {
         metric_known(metric, &format!("metrics.{at}"))?;
     }
     values_known(plan)
-}
-
-/// What is known from before, when that is wanted. Nothing that was worked out is thrown away unasked.
-fn known(args: &SweepArgs, out: &Path, log: &Path) -> Result<BTreeMap<String, Record>, UserError> {
-    if !log.exists() {
-        return Ok(BTreeMap::new());
-    }
-    let (records, torn) = read_log(&read_bytes(log)?);
-    if !args.resume {
-        if !out.join("table.csv").exists() && !records.is_empty() {
-            let message = format!("{} holds {} points of a sweep that did not end", out.display(), records.len());
-            return Err(UserError::plain(format!(
-                "{message}\n  = help: go on with --resume, or name another folder with --out"
-            )));
-        }
-        start_over(out, log)?;
-        return Ok(BTreeMap::new());
-    }
-    if torn > 0 {
-        note(&format!("{torn} torn record of {} dropped", log.display()));
-    }
-    // Written anew, so that what comes next starts on a line of its own.
-    let lines: String = records.values().map(|record| record.line() + "\n").collect();
-    write(log, lines.as_bytes())?;
-    Ok(records)
-}
-
-fn start_over(out: &Path, log: &Path) -> Result<(), UserError> {
-    octoplane::report::files::remove(&out.join("table.csv")).map_err(|error| UserError::plain(error.to_string()))?;
-    write(log, b"")
 }
 
 fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], out: &Path) -> Ending {
@@ -128,7 +107,7 @@ fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], 
 
 /// Progress on stderr: a bar on a terminal, a line for each tenth elsewhere.
 struct Meter {
-    bar: Option<ProgressBar>,
+    bar: Bar,
     total: usize,
     over: AtomicUsize,
     failed: AtomicUsize,
@@ -136,12 +115,7 @@ struct Meter {
 
 impl Meter {
     fn new(total: usize) -> Meter {
-        let style = "{bar:40} {pos} of {len} points, {msg}{elapsed} gone, {eta} to go";
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(style).expect("a legal template");
-            ProgressBar::new(total as u64).with_style(style)
-        });
-        Meter { bar, total, over: AtomicUsize::new(0), failed: AtomicUsize::new(0) }
+        Meter { bar: Bar::of(total, "points"), total, over: AtomicUsize::new(0), failed: AtomicUsize::new(0) }
     }
 
     fn count(&self, progress: Progress) {
@@ -150,23 +124,12 @@ impl Meter {
             Progress::Failed => self.failed.fetch_add(1, Ordering::Relaxed) + 1,
             Progress::Done | Progress::Known => self.failed.load(Ordering::Relaxed),
         };
-        match &self.bar {
-            Some(bar) => {
-                if failed > 0 {
-                    bar.set_message(format!("{failed} failed, "));
-                }
-                bar.inc(1);
-            }
-            None if over * 10 / self.total > (over - 1) * 10 / self.total => {
-                note(&format!("{over} of {} points, {failed} failed", self.total));
-            }
-            None => {}
+        if failed > 0 {
+            self.bar.say(&format!("{failed} failed"));
         }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        self.bar.tick();
+        if !self.bar.is_seen() && over * 10 / self.total > (over - 1) * 10 / self.total {
+            note(&format!("{over} of {} points, {failed} failed", self.total));
         }
     }
 }

@@ -1,16 +1,21 @@
 //! `octoplane topo`: fabrics on their own.
 
+use super::kinds::load_kind;
 use super::output::{note, say, say_json, write};
 use super::{Done, Ending};
 use clap::{Args, Subcommand};
 use octoplane::report::json::SCHEMA;
 use octoplane::report::topology_picture::FabricPicture;
 use octoplane::report::topology_text::{compare_text, fabric_json, fabric_text};
-use octoplane::scenario::{Loaded, UserError, load};
+use octoplane::scenario::{Loaded, UserError};
 use octoplane::topology::{FabricMeasures, TopologySpec, build_fabric, measure_spec};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  octoplane topo show topologies/mpft_2048.toml\n  octoplane topo compare topologies/table3/*.toml\n  \
+    octoplane topo plot topologies/mpft_2048.toml -o fabric.svg"
+)]
 pub(super) struct TopoArgs {
     #[command(subcommand)]
     what: What,
@@ -67,7 +72,7 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
             }
         }
         What::Plot { file, output, sets } => {
-            let loaded: Loaded<TopologySpec> = load(file, sets)?;
+            let loaded: Loaded<TopologySpec> = load_kind(file, sets, "topology")?;
             let topology = build_fabric(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
             let picture = FabricPicture::new(&topology, &loaded.value.name).picture();
             match output.extension().and_then(|extension| extension.to_str()) {
@@ -85,6 +90,6 @@ pub(super) fn main(args: &TopoArgs) -> Ending {
 }
 
 fn measured(file: &Path, sets: &[String]) -> Result<FabricMeasures, UserError> {
-    let loaded: Loaded<TopologySpec> = load(file, sets)?;
+    let loaded: Loaded<TopologySpec> = load_kind(file, sets, "topology")?;
     measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))
 }

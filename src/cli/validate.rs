@@ -1,6 +1,7 @@
 //! `octoplane validate`: published measurements, measured against simulated.
 
 use super::output::{inside_repository, note, say, say_json, write};
+use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::validation::{validation_csv, validation_json, validation_text};
@@ -50,7 +51,10 @@ pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
         kernel: args.kernel.unwrap_or(KernelChoice::Tile),
         network: args.network.unwrap_or_default(),
     };
-    let validated = validate(&request)?;
+    let bar = Bar::of(0, "rows");
+    let validated = validate(&request, &|over, total| bar.set(over, total));
+    bar.end();
+    let validated = validated?;
     if let Some(path) = &args.csv {
         write(path, validation_csv(&validated.report).as_bytes())?;
     }

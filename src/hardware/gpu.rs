@@ -3,7 +3,9 @@
 use super::{FlashAttentionSpec, MemorySpec, SmSpec, WireSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive};
+use crate::units::{
+    Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive, some_power,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -38,6 +40,7 @@ pub struct GpuSpec {
     /// The same where the next kernel is launched early and waits for its operands itself (programmatic dependent launch).
     pub dependent_launch: Duration,
     /// Maximum board power.
+    #[serde(deserialize_with = "some_power")]
     pub power: Watts,
     /// What renting one costs.
     pub rent: Option<UsdPerHour>,

@@ -76,6 +76,16 @@ pub struct Memory {
     pub capacity: Bytes,
 }
 
+impl Outcome {
+    /// GPUs of the deployment, all pools together.
+    pub fn gpus(&self) -> u64 {
+        match &self.metrics {
+            Metrics::Serving(served) => served.facts.decode_gpus + served.facts.prefill_gpus,
+            _ => self.cluster.gpus.len() as u64,
+        }
+    }
+}
+
 /// What a run means, by kind of workload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Metrics {

@@ -4,7 +4,7 @@
 //! how a model reacts.
 
 use crate::id::{DeviceId, LinkId};
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, nearest};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{Duration, Fraction, Time, long, long_if_any, positive};
 use schemars::JsonSchema;
@@ -308,9 +308,9 @@ fn find(
         return Ok(names[at].1);
     }
     let invalid = Invalid::at(place, format!("no device that can be meant here is called `{name}`"));
-    let distance = |(known, _): &&(String, DeviceId)| strsim::damerau_levenshtein(known, name);
-    Err(match names.iter().filter(|&&(_, id)| is_wanted(id)).min_by_key(distance) {
-        Some((nearest, _)) => invalid.help(format!("the nearest name is `{nearest}`")),
+    let known = names.iter().filter(|&&(_, id)| is_wanted(id)).map(|(known, _)| known.as_str());
+    Err(match nearest(name, known) {
+        Some(nearest) => invalid.help(format!("the nearest name is `{nearest}`")),
         None => invalid.help("the topology has no such device"),
     })
 }

@@ -1,8 +1,9 @@
 //! Curves, clouds of points and bars with axes. It knows numbers and labels, never what they mean.
 
-use crate::numerics::logarithm;
-use crate::report::sheet::{BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, Sheet, Side, TITLE, VIOLET, sheet};
-use crate::report::table::number;
+use crate::report::scale::{LABELS_MAX, Scale, ends, tick};
+use crate::report::sheet::{
+    BLUE, FAINT, GREEN, INK, MARGIN, Mark, ORANGE, Picture, RED, Sheet, Side, TITLE, VIOLET, sheet,
+};
 use plotters::style::RGBColor;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +18,9 @@ const BOTTOM: i32 = 60;
 const ROW: i32 = 26;
 /// Curves that can be told apart.
 pub(super) const CURVES_MAX: usize = 6;
-/// Labels along the horizontal axis that fit.
-const LABELS_MAX: usize = 9;
+/// What tells curves apart, also where colours do not.
 const COLORS: [RGBColor; CURVES_MAX] = [BLUE, ORANGE, GREEN, VIOLET, RED, INK];
+const MARKS: [Mark; CURVES_MAX] = [Mark::Disc, Mark::Square, Mark::Triangle, Mark::Diamond, Mark::Wedge, Mark::Cross];
 
 /// One curve or cloud.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,108 +74,10 @@ pub(super) struct Compared {
     pub simulated: Vec<(f64, f64)>,
 }
 
-/// Values along an axis, and where they lie.
-struct Scale {
-    from: f64,
-    to: f64,
-    step: f64,
-    start: i32,
-    end: i32,
-    /// Whether equal ratios are equally far apart; then ticks are powers of ten.
-    powers: bool,
-}
-
-impl Scale {
-    /// A scale that holds `values`; it starts at zero unless they are all far from it.
-    fn of(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
-        let (low, high) = ends(values);
-        let high = if high > 0.0 { high } else { 1.0 };
-        let near_zero = low < 0.5 * high;
-        let step = step(if near_zero { high } else { f64::max(high - low, 0.05 * high) });
-        let from = if near_zero { 0.0 } else { (low / step).floor() * step };
-        Scale { from, to: f64::max((high / step).ceil() * step, from + step), step, start, end, powers: false }
-    }
-
-    /// The places 0, 1, 2, ... of the horizontal axis.
-    fn places(count: usize, end: i32) -> Scale {
-        Scale { from: -0.3, to: count as f64 - 0.7, step: 1.0, start: LEFT, end, powers: false }
-    }
-
-    /// A scale of powers of ten that holds those of `values` that have a place on it: finite ones above zero.
-    fn powers(values: impl Iterator<Item = f64>, start: i32, end: i32) -> Scale {
-        let values = values.filter(|value| value.is_finite() && *value > 0.0);
-        let (low, high) = ends(values);
-        let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
-        let mut from = 1.0;
-        while from > low {
-            from /= 10.0;
-        }
-        while from * 10.0 <= low {
-            from *= 10.0;
-        }
-        let mut to = from * 10.0;
-        while to < high {
-            to *= 10.0;
-        }
-        Scale { from, to, step: 10.0, start, end, powers: true }
-    }
-
-    /// The vertical scale of a chart.
-    fn upwards(values: impl Iterator<Item = f64>, powers: bool) -> Scale {
-        let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
-        if powers { Scale::powers(values, bottom, top) } else { Scale::of(values, bottom, top) }
-    }
-
-    fn at(&self, value: f64) -> i32 {
-        let part = if self.powers {
-            logarithm(value / self.from) / logarithm(self.to / self.from)
-        } else {
-            (value - self.from) / (self.to - self.from)
-        };
-        self.start + (part * f64::from(self.end - self.start)).round() as i32
-    }
-
-    fn ticks(&self) -> Vec<f64> {
-        if self.powers {
-            let after = |tick: &f64| (tick * 10.0 < self.to * 1.01).then_some(tick * 10.0);
-            let ticks: Vec<f64> = std::iter::successors(Some(self.from), after).collect();
-            let every = ticks.len().div_ceil(LABELS_MAX);
-            return ticks.into_iter().step_by(every).collect();
-        }
-        let count = ((self.to - self.from) / self.step).round() as i32;
-        (0..=count).map(|tick| self.from + self.step * f64::from(tick)).collect()
-    }
-
-    /// What a tick is called: large powers of ten by their letter.
-    fn label(&self, value: f64) -> String {
-        let letters = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-        match letters.into_iter().find(|(unit, _)| self.powers && value > 0.99 * unit) {
-            Some((unit, letter)) => format!("{}{letter}", tick(value / unit)),
-            None => tick(value),
-        }
-    }
-}
-
-/// A round distance of ticks, so that four to ten of them cover `span`.
-fn step(span: f64) -> f64 {
-    let mut power = 1.0;
-    while power * 10.0 <= span {
-        power *= 10.0;
-    }
-    while power > span {
-        power /= 10.0;
-    }
-    match span / power {
-        ratio if ratio < 2.0 => power / 4.0,
-        ratio if ratio < 5.0 => power / 2.0,
-        _ => power,
-    }
-}
-
-/// A tick without digits that say nothing.
-fn tick(value: f64) -> String {
-    let text = number(value);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+/// The vertical scale of a chart.
+fn upwards(values: impl Iterator<Item = f64>, powers: bool) -> Scale {
+    let (bottom, top) = (HEIGHT - BOTTOM, TITLE + 24);
+    if powers { Scale::powers(values, bottom, top) } else { Scale::of(values, bottom, top) }
 }
 
 /// Draws curves.
@@ -185,9 +88,9 @@ pub(super) fn curves(chart: &Chart<'_>) -> Picture {
     let values = || points().map(|point| point.1);
     // Curves at different heights are all to be seen.
     let apart = chart.places.is_some() && chart.series.len() > 1 && values().all(|value| value > 0.0) && far(values());
-    let vertical = Scale::upwards(values(), apart);
+    let vertical = upwards(values(), apart);
     let horizontal = match chart.places {
-        Some(places) => Scale::places(places.len(), right),
+        Some(places) => Scale::places(places.len(), LEFT, right),
         None => Scale::of(points().map(|point| point.0), LEFT, right),
     };
     sheet(width, HEIGHT, chart.title, |sheet| {
@@ -198,7 +101,7 @@ pub(super) fn curves(chart: &Chart<'_>) -> Picture {
             if series.joined && at.len() > 1 {
                 sheet.path(&at, color, 1.0, 2);
             }
-            at.iter().for_each(|at| sheet.dot(*at, color));
+            at.iter().for_each(|at| sheet.mark(*at, MARKS[place % CURVES_MAX], 5, color));
         }
         legend(sheet, right, &names);
     })
@@ -217,14 +120,9 @@ fn room(names: &[&str]) -> (i32, i32) {
 fn legend(sheet: &mut Sheet, right: i32, names: &[&str]) {
     for (place, name) in names.iter().enumerate().filter(|_| names.len() > 1) {
         let y = TITLE + 24 + 22 * place as i32;
-        sheet.dot((right + 20, y), COLORS[place % CURVES_MAX]);
+        sheet.mark((right + 20, y), MARKS[place % CURVES_MAX], 5, COLORS[place % CURVES_MAX]);
         sheet.text((right + 32, y), 13, INK, Side::Left, name);
     }
-}
-
-/// The least of `values` and the greatest, or 0 if that is less.
-fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, 0.0), |(low, high), value| (f64::min(low, value), f64::max(high, value)))
 }
 
 /// Whether values differ by so much that only their ratios can be read.
@@ -239,7 +137,7 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
     let (right, width) = room(&names);
     let points = || rows.iter().flat_map(|row| row.measured.iter().chain(&row.simulated).copied());
     let values = || points().map(|point| point.1);
-    let vertical = Scale::upwards(values(), far(values()));
+    let vertical = upwards(values(), far(values()));
     let mut places: Vec<f64> = points().map(|point| point.0).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
@@ -247,7 +145,7 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
     let few = places.len() <= LABELS_MAX && places.last() < Some(&1e6);
     let labels: Vec<String> = places.iter().map(|place| tick(*place)).collect();
     let horizontal =
-        if few { Scale::places(places.len(), right) } else { Scale::powers(places.iter().copied(), LEFT, right) };
+        if few { Scale::places(places.len(), LEFT, right) } else { Scale::powers(places.iter().copied(), LEFT, right) };
     let across = |x: f64| match places.iter().position(|place| *place == x) {
         Some(place) if few => horizontal.at(place as f64),
         _ => horizontal.at(x),
@@ -262,9 +160,11 @@ pub(super) fn compared(title: &str, (x, y): (&str, &str), rows: &[Compared]) -> 
             // Earlier ones are wider, so that they show below later ones that lie on them.
             let later = (rows.len() - 1 - place) as i32;
             if row.simulated.len() > 1 {
-                sheet.path(&at(&row.simulated), color, 1.0, 2 + 2 * later as u32);
+                sheet.path(&at(&row.simulated), color, 1.0, 2 + later as u32);
             }
-            at(&row.measured).into_iter().for_each(|at| sheet.disc(at, 5 + 2 * later, color));
+            for at in at(&row.measured) {
+                sheet.mark(at, MARKS[place % CURVES_MAX], 5 + later, color);
+            }
         }
         legend(sheet, right, &names);
     })
@@ -276,7 +176,7 @@ pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) ->
     let names: Vec<&str> = clouds.iter().map(|cloud| cloud.name.as_str()).collect();
     let (right, width) = room(&names);
     let values = || clouds.iter().flat_map(|cloud| &cloud.points).flat_map(|&(x, y)| [x, y]);
-    let vertical = Scale::upwards(values(), true);
+    let vertical = upwards(values(), true);
     let horizontal = Scale::powers(values(), LEFT, right);
     sheet(width, HEIGHT, title, |sheet| {
         axes(sheet, (x, y), None, &horizontal, &vertical);
@@ -287,7 +187,8 @@ pub(super) fn agreement(title: &str, (x, y): (&str, &str), clouds: &[Series]) ->
         }
         for (place, cloud) in clouds.iter().enumerate() {
             let color = COLORS[place % CURVES_MAX];
-            cloud.points.iter().for_each(|&(x, y)| sheet.spot((horizontal.at(x), vertical.at(y)), color));
+            let mark = MARKS[place % CURVES_MAX];
+            cloud.points.iter().for_each(|&(x, y)| sheet.mark((horizontal.at(x), vertical.at(y)), mark, 3, color));
         }
         legend(sheet, right, &names);
     })
@@ -341,46 +242,4 @@ pub(super) fn bars(title: &str, bars: &[Bar]) -> Picture {
             sheet.text((left + length + 8, y), 13, INK, Side::Left, &bar.label);
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scale_holds_all_values_and_few_ticks() {
-        for (low, high) in [(0.0, 1.0), (3.0, 97.0), (90.0, 97.0), (0.001, 0.0042), (14.8, 14.8), (1e6, 4.9e6)] {
-            let scale = Scale::of([low, high].into_iter(), 300, 0);
-            assert!(scale.from <= low && scale.to >= high, "{low} to {high}: {} to {}", scale.from, scale.to);
-            assert!((2..=12).contains(&scale.ticks().len()), "{low} to {high}: {:?}", scale.ticks());
-            assert!(scale.at(high) <= scale.at(low) && scale.at(high) >= 0);
-        }
-    }
-
-    #[test]
-    fn powers_of_ten_are_equally_far_apart() {
-        let scale = Scale::powers([3.0, 4000.0].into_iter(), 0, 400);
-        assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
-        assert_eq!([1.0, 10.0, 100.0, 1000.0, 10_000.0].map(|value| scale.at(value)), [0, 100, 200, 300, 400]);
-        assert_eq!(
-            scale.ticks().into_iter().map(|value| scale.label(value)).collect::<Vec<_>>(),
-            ["1", "10", "100", "1k", "10k"]
-        );
-        let small = Scale::powers([0.02, 0.03].into_iter(), 0, 400);
-        assert!(small.from <= 0.02 && small.to >= 0.03 && small.ticks().len() == 2, "{:?}", small.ticks());
-        let wide = Scale::powers([1.0, 1e12].into_iter(), 0, 400);
-        assert!(wide.ticks().len() <= LABELS_MAX);
-    }
-
-    #[test]
-    fn what_has_no_logarithm_takes_no_part_in_a_scale_of_powers() {
-        let scale = Scale::powers([0.0, -3.0, f64::INFINITY, f64::NAN, 5.0, 200.0].into_iter(), 0, 400);
-        assert_eq!(scale.ticks(), [1.0, 10.0, 100.0, 1000.0]);
-        assert_eq!(Scale::powers([0.0].into_iter(), 0, 400).ticks(), [1.0, 10.0]);
-    }
-
-    #[test]
-    fn ticks_lose_only_zeros() {
-        assert_eq!(["0", "100", "2.5", "0.25"], [0.0, 100.0, 2.5, 0.25].map(tick)[..]);
-    }
 }

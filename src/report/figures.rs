@@ -47,6 +47,9 @@ pub struct FigureRow {
     pub source: String,
     /// What it is.
     pub quantity: String,
+    /// What the number that ends its name counts, where figures are points of a curve: "GPUs".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub along: String,
     /// Its unit.
     pub unit: String,
     /// The printed value.

@@ -42,7 +42,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "with": heading.sets,
         "notes": outcome.notes,
         "seed": seed,
-        "gpus": outcome.cluster.gpus.len(),
+        "gpus": outcome.gpus(),
         "folding": outcome.folding.name(),
         "metrics": metrics,
         "phases": phases(breakdown),

@@ -16,6 +16,7 @@ pub mod perfetto;
 pub mod plot;
 mod raster;
 pub mod run_text;
+mod scale;
 mod serving_text;
 pub mod sheet;
 pub mod table;

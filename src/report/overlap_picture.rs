@@ -1,6 +1,7 @@
 //! What overlapped with what, as a picture: a row for each stream and port, colours for what they did. It must not know timelines.
 
 use super::overlap::{Busy, Kind, Overlap, Panel, What};
+use super::scale::{step, tick};
 use super::sheet::{
     AMBER, BLUE, FAINT, GREEN, INK, MARGIN, ORANGE, Picture, RED, SKY, Sheet, Side, TITLE, VIOLET, sheet,
 };
@@ -17,9 +18,10 @@ const BAR: i32 = 22;
 const HEAD: i32 = 26;
 const FOOT: i32 = 44;
 const LEGEND: i32 = 26;
+/// How far half the label of a tick reaches.
+const TICK_MARGIN: i32 = 24;
 /// Width of a letter of a label, about.
 const LETTER: i32 = 6;
-const TICKS: u32 = 5;
 
 impl Overlap {
     /// The picture.
@@ -108,12 +110,13 @@ fn draw(sheet: &mut Sheet, panel: &Panel, top: i32) {
     let bottom = top + HEAD + ROW * panel.rows.len() as i32;
     // The scale counts from the begin of the panel: durations are read, not times.
     let (unit, per_us) = time_unit(span);
-    for tick in 0..=TICKS {
-        let us = panel.from_us + span * f64::from(tick) / f64::from(TICKS);
-        sheet.line((at(us), top + HEAD), (at(us), bottom), FAINT);
-        let label = format!("{} {unit}", short((us - panel.from_us) * per_us));
-        let side = if tick == TICKS { Side::Right } else { Side::Center };
-        sheet.text((at(us), bottom + 12), 12, INK, side, &label);
+    let every = step(span * per_us);
+    let ticks = (0..).map(|count| every * f64::from(count)).take_while(|time| *time <= span * per_us);
+    for time in ticks {
+        let x = at(panel.from_us + time / per_us);
+        sheet.line((x, top + HEAD), (x, bottom), FAINT);
+        let side = if x + TICK_MARGIN > RIGHT { Side::Right } else { Side::Center };
+        sheet.text((x, bottom + 12), 12, INK, side, &format!("{} {unit}", tick(time)));
     }
     for (row, y) in panel.rows.iter().zip((top + HEAD..).step_by(ROW as usize)) {
         let middle = y + ROW / 2;
@@ -126,12 +129,6 @@ fn draw(sheet: &mut Sheet, panel: &Panel, top: i32) {
             label(sheet, busy, (at(busy.from_us), at(busy.until_us)), middle);
         }
     }
-}
-
-/// A time with three digits.
-fn short(time: f64) -> String {
-    let digits = [1.0, 10.0, 100.0].into_iter().filter(|bound| time < *bound).count();
-    if time == 0.0 { "0".to_owned() } else { format!("{time:.digits$}") }
 }
 
 /// The phase, where there is room for it.

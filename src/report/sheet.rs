@@ -36,7 +36,20 @@ enum Shape {
     Text { at: At, size: i32, color: RGBColor, side: HPos, text: String },
     Bar { from: At, to: At, color: RGBColor },
     Path { points: Vec<At>, color: RGBColor, opacity: f64, width: u32 },
-    Dot { at: At, radius: i32, color: RGBColor, opacity: f64 },
+    Dot { at: At, radius: i32, color: RGBColor },
+    Patch { corners: Vec<At>, color: RGBColor },
+}
+
+/// The form of a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Disc,
+    Square,
+    Triangle,
+    Diamond,
+    /// A triangle that points down.
+    Wedge,
+    Cross,
 }
 
 /// A finished drawing on white ground.
@@ -75,13 +88,29 @@ impl Sheet {
     }
 
     /// A dot of the given radius.
-    pub(super) fn disc(&mut self, at: At, radius: i32, color: RGBColor) {
-        self.shapes.push(Shape::Dot { at, radius, color, opacity: 1.0 });
+    fn disc(&mut self, at: At, radius: i32, color: RGBColor) {
+        self.shapes.push(Shape::Dot { at, radius, color });
     }
 
-    /// A small dot, where there are many.
-    pub(super) fn spot(&mut self, at: At, color: RGBColor) {
-        self.shapes.push(Shape::Dot { at, radius: 3, color, opacity: 0.7 });
+    /// A mark about as large as a dot of the given radius.
+    pub(super) fn mark(&mut self, (x, y): At, mark: Mark, radius: i32, color: RGBColor) {
+        // A corner reaches farther than the rim of a dot of the same area.
+        let (flat, far) = (radius - radius / 6, radius + (radius + 3) / 4);
+        let corners = match mark {
+            Mark::Disc => return self.disc((x, y), radius, color),
+            Mark::Cross => {
+                let width = (radius as u32).div_ceil(2);
+                self.path(&[(x - flat, y - flat), (x + flat, y + flat)], color, 1.0, width);
+                return self.path(&[(x - flat, y + flat), (x + flat, y - flat)], color, 1.0, width);
+            }
+            Mark::Square => {
+                vec![(x - flat, y - flat), (x + flat, y - flat), (x + flat, y + flat), (x - flat, y + flat)]
+            }
+            Mark::Triangle => vec![(x, y - far), (x + far, y + flat), (x - far, y + flat)],
+            Mark::Diamond => vec![(x, y - far), (x + far, y), (x, y + far), (x - far, y)],
+            Mark::Wedge => vec![(x, y + far), (x + far, y - flat), (x - far, y - flat)],
+        };
+        self.shapes.push(Shape::Patch { corners, color });
     }
 }
 
@@ -128,8 +157,10 @@ impl Picture {
                     let points: Vec<At> = points.iter().copied().map(large).collect();
                     area.draw(&PathElement::new(points, color.mix(*opacity).stroke_width(width * scale as u32)))
                 }
-                Shape::Dot { at, radius, color, opacity } => {
-                    area.draw(&Circle::new(large(*at), radius * scale, color.mix(*opacity).filled()))
+                Shape::Dot { at, radius, color } => area.draw(&Circle::new(large(*at), radius * scale, color.filled())),
+                Shape::Patch { corners, color } => {
+                    let corners: Vec<At> = corners.iter().copied().map(large).collect();
+                    area.draw(&Polygon::new(corners, color.filled()))
                 }
             };
             drawn.expect(MEMORY);

@@ -16,10 +16,13 @@ pub(super) fn time_unit(us: f64) -> (&'static str, f64) {
     }
 }
 
-/// A time of so many microseconds with its unit.
-pub(super) fn duration(us: f64) -> String {
-    let (unit, per_us) = time_unit(us);
-    format!("{} {unit}", number(us * per_us))
+/// A time of so many microseconds in the unit in which the longest one beside it is read.
+pub(super) fn duration_beside(us: f64, longest: f64) -> String {
+    let (unit, per_us) = time_unit(longest);
+    match us * per_us {
+        small if small > 0.0 && small < 1e-4 => format!("< 0.0001 {unit}"),
+        value => format!("{} {unit}", number(value)),
+    }
 }
 
 /// On which side a column's text starts.

@@ -90,9 +90,9 @@ pub fn compare_text(fabrics: &[FabricMeasures]) -> String {
     row("endpoints", &|m| Some(grouped(m.endpoints)));
     row("switches", &|m| Some(grouped(m.switches)));
     row("links", &|m| Some(grouped(m.switch_cables)));
-    row("cost, M$", &|m| Some(format!("{:.1}", m.cost?.as_f64() / 1e6)));
-    row("cost per endpoint, k$", &|m| Some(format!("{:.2}", m.cost_per_endpoint?.as_f64() / 1e3)));
-    row("power per endpoint, W", &|m| Some(format!("{:.1}", m.power?.as_f64() / m.endpoints as f64)));
+    row("capital cost", &|m| Some(format!("{:.2}", m.cost?)));
+    row("cost per endpoint", &|m| Some(format!("{:.2}", m.cost_per_endpoint?)));
+    row("power per endpoint", &|m| Some(format!("{:.1} W", m.power?.as_f64() / m.endpoints as f64)));
     row("diameter, links", &|m| Some(m.distances.as_ref()?.diameter.to_string()));
     row("average distance", &|m| Some(format!("{:.2}", m.distances.as_ref()?.average)));
     row("bisection of full", &|m| Some(format!("{:.0}%", 100.0 * m.bisection.as_ref()?.full_fraction)));

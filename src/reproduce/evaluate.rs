@@ -34,21 +34,38 @@ pub struct Evaluated {
 }
 
 /// Works out the figures and wishes of `paper` whose id starts with one of `wanted` (all, if nothing is wanted). Files are looked up
-/// from `root`.
-pub fn evaluate(paper: &PaperSpec, wanted: &[String], root: &Path) -> Result<Evaluated, UserError> {
+/// from `root`. `watch` is told how much is over, of how much.
+pub fn evaluate(
+    paper: &PaperSpec,
+    wanted: &[String],
+    root: &Path,
+    watch: &dyn Fn(usize, usize),
+) -> Result<Evaluated, UserError> {
     let mut desk = Desk { root: root.to_owned(), runs: BTreeMap::new(), fabrics: BTreeMap::new() };
     let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|prefix| id.starts_with(prefix.as_str()));
+    let wanted_figures: Vec<&FigureSpec> = paper.figure.iter().filter(|figure| is_wanted(&figure.id)).collect();
+    let groups: Vec<&GroupSpec> = paper.assumptions.iter().filter(|_| wanted.is_empty()).collect();
+    let wanted_wishes: Vec<&WishSpec> = paper.wish.iter().filter(|wish| is_wanted(&wish.id)).collect();
+    let total = wanted_figures.len() + groups.len() + wanted_wishes.len();
+    let mut over = 0;
+    let mut tick = || {
+        over += 1;
+        watch(over, total);
+    };
     let mut figures = Vec::new();
-    for figure in paper.figure.iter().filter(|figure| is_wanted(&figure.id)) {
+    for figure in wanted_figures {
         figures.push(desk.figure(figure)?);
+        tick();
     }
     let mut assumptions = Vec::new();
-    for group in paper.assumptions.iter().filter(|_| wanted.is_empty()) {
+    for group in groups {
         assumptions.extend(desk.assumptions(group)?);
+        tick();
     }
     let mut wishes = Vec::new();
-    for wish in paper.wish.iter().filter(|wish| is_wanted(&wish.id)) {
+    for wish in wanted_wishes {
         wishes.push(desk.wish(wish)?);
+        tick();
     }
     Ok(Evaluated { figures, assumptions, wishes })
 }
@@ -77,6 +94,7 @@ impl Desk {
             id: spec.id.clone(),
             source: spec.source.clone(),
             quantity: spec.quantity.clone(),
+            along: spec.along.clone(),
             unit: spec.unit.clone(),
             printed: spec.printed,
             simulated,

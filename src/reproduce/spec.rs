@@ -30,6 +30,9 @@ pub struct FigureSpec {
     pub source: String,
     /// What it is.
     pub quantity: String,
+    /// What the number that ends its name counts, where figures are points of a curve: "GPUs".
+    #[serde(default)]
+    pub along: String,
     /// Its unit.
     pub unit: String,
     /// The printed value.
@@ -47,7 +50,7 @@ pub struct FigureSpec {
 
 /// How a figure is worked out. Paths of files start at the repository's root.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum From {
     /// A metric of a run.
     Run(RunMetric),

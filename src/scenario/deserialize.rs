@@ -3,8 +3,9 @@
 //! Every value hands its place to errors that have none yet, so that the innermost place wins: a wrong unit points at the
 //! value, an unknown key at the key, a missing one at the header of its table.
 
-use super::error::{Finding, nearest};
+use super::error::Finding;
 use super::tree::{Entry, Node, Span, Table, Value};
+use crate::invalid::meant;
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
@@ -15,22 +16,57 @@ use std::fmt;
 
 /// Why a tree is not the value that was wanted.
 #[derive(Debug)]
-pub(super) struct Error(Finding);
+pub(super) struct Error {
+    pub(super) finding: Finding,
+    pub(super) about: About,
+}
+
+/// What a mistake is about, for whoever can say more of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// A key that is not there.
+    Missing(&'static str),
+    /// A key that means nothing in its table.
+    UnknownKey,
+    /// A key that means nothing in the table of the choice `chosen`, or that is no choice itself. `choices` are those there are,
+    /// and `span` is where the choice is made.
+    NoKeyOf { chosen: Option<String>, choices: &'static [&'static str], span: Span },
+    /// A choice that does not exist.
+    UnknownChoice,
+    /// A choice beside this one.
+    SecondChoice(String),
+    /// A table where something else was wanted, in the words for what is wanted.
+    Wanted(String),
+    /// Anything else.
+    Other,
+}
 
 impl Error {
-    pub(super) fn into_finding(self) -> Finding {
-        self.0
+    fn new(finding: Finding, about: About) -> Error {
+        Error { finding, about }
     }
 
     /// The same error, at `span` unless it already has a place.
     fn or_at(self, span: &Span) -> Error {
-        Error(self.0.or_at(span))
+        Error { finding: self.finding.or_at(span), ..self }
+    }
+
+    /// The same error, which came up where `choice` was made among `choices` at `span`.
+    fn in_choice(mut self, choice: &Choice<'_>, choices: &'static [&'static str], span: &Span) -> Error {
+        let at = self.finding.span();
+        let chosen = match self.about {
+            About::UnknownKey if choice.has_key_at(at) => Some(choice.name.to_owned()),
+            About::UnknownChoice if at == Some(choice.name_span) && choice.content.is_some() => None,
+            _ => return self,
+        };
+        self.about = About::NoKeyOf { chosen, choices, span: span.clone() };
+        self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.finding.message)
     }
 }
 
@@ -38,11 +74,13 @@ impl std::error::Error for Error {}
 
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Error {
-        Error(Finding::anywhere(message.to_string()))
+        Error::new(Finding::anywhere(message.to_string()), About::Other)
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
-        Error::custom(format!("wrong type: found {}, expected {}", in_words(&found), wanted(expected)))
+        let wanted = wanted(expected);
+        let finding = Finding::anywhere(format!("wrong type: found {}, expected {wanted}", in_words(&found)));
+        Error::new(finding, if found == Unexpected::Map { About::Wanted(wanted) } else { About::Other })
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
@@ -50,15 +88,16 @@ impl serde::de::Error for Error {
     }
 
     fn unknown_field(found: &str, known: &'static [&'static str]) -> Error {
-        unknown("key", "keys", found, known)
+        unknown("key", "keys", found, known, About::UnknownKey)
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Error {
-        unknown("choice", "choices", found, known)
+        unknown("choice", "choices", found, known, About::UnknownChoice)
     }
 
     fn missing_field(name: &'static str) -> Error {
-        Error(Finding::anywhere(format!("`{name}` is missing")).label("in this table"))
+        let finding = Finding::anywhere(format!("`{name}` is missing")).label("in this table");
+        Error::new(finding, About::Missing(name))
     }
 }
 
@@ -86,11 +125,11 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
-fn unknown(one: &str, many: &str, found: &str, known: &[&str]) -> Error {
+fn unknown(one: &str, many: &str, found: &str, known: &[&str], about: About) -> Error {
     let finding = Finding::anywhere(format!("`{found}` is not a {one} here"));
-    let near = nearest(found, known).map(|near| format!("did you mean `{near}`?"));
+    let near = meant(found, known).map(|near| format!("did you mean `{near}`?"));
     let list = if known.is_empty() { format!("no {many} at all") } else { known.join(", ") };
-    Error(finding.note(format!("legal {many}: {list}")).help(near))
+    Error::new(finding.note(format!("legal {many}: {list}")).help(near), about)
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -129,10 +168,11 @@ impl<'de> Deserializer<'de> for &'de Node {
                 let message = format!("{} is no choice", other.kind());
                 let finding =
                     Finding::at(self.span.clone(), message).note(format!("legal choices: {}", known.join(", ")));
-                return Err(Error(finding));
+                return Err(Error::new(finding, About::Other));
             }
         };
-        visitor.visit_enum(choice).map_err(|error| error.or_at(&self.span))
+        let made = visitor.visit_enum(choice);
+        made.map_err(|error| error.or_at(&self.span).in_choice(&choice, known, &self.span))
     }
 
     forward_to_deserialize_any! {
@@ -142,25 +182,30 @@ impl<'de> Deserializer<'de> for &'de Node {
 }
 
 /// A choice is written as a table with one key, or as a text where it has nothing to say.
-fn one_choice<'de>(table: &'de Table, span: &Span, known: &[&str]) -> Result<Choice<'de>, Error> {
+fn one_choice<'de>(table: &'de Table, span: &Span, known: &'static [&'static str]) -> Result<Choice<'de>, Error> {
     let legal = || format!("legal choices: {}", known.join(", "));
     // One that does not exist is the mistake, not that there are two.
     if table.0.len() > 1
         && let Some(entry) = table.0.iter().find(|entry| !known.contains(&entry.key.as_str()))
     {
-        return Err(unknown("choice", "choices", &entry.key, known).or_at(&entry.key_span));
+        let about = About::NoKeyOf { chosen: None, choices: known, span: span.clone() };
+        return Err(unknown("choice", "choices", &entry.key, known, about).or_at(&entry.key_span));
     }
     let found = match table.0.as_slice() {
         [Entry { key, key_span, node }] => return Ok(Choice { name: key, name_span: key_span, content: Some(node) }),
-        [] => Finding::at(span.clone(), "one choice is wanted here, and none is made").note(legal()),
+        [] => {
+            let finding = Finding::at(span.clone(), "one choice is wanted here, and none is made").note(legal());
+            Error::new(finding, About::Wanted(format!("one of {}", known.join(", "))))
+        }
         [first, second, ..] => {
             let message = format!("`{}` and `{}` are both chosen, and only one can be", first.key, second.key);
             let finding = Finding::at(second.key_span.clone(), message).label("second choice");
             let help = "a file that extends another adds to its choice; extend one without the choice instead";
-            finding.other(first.key_span.clone(), "first choice").note(legal()).help(Some(help.to_owned()))
+            let finding = finding.other(first.key_span.clone(), "first choice").note(legal());
+            Error::new(finding.help(Some(help.to_owned())), About::SecondChoice(first.key.clone()))
         }
     };
-    Err(Error(found))
+    Err(found)
 }
 
 struct Elements<'de>(std::slice::Iter<'de, Node>);
@@ -198,6 +243,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Choice<'de> {
     name: &'de str,
     name_span: &'de Span,
@@ -216,11 +262,17 @@ impl<'de> EnumAccess<'de> for Choice<'de> {
 }
 
 impl<'de> Choice<'de> {
+    /// Whether the table of the choice has a key at `span`.
+    fn has_key_at(&self, span: Option<&Span>) -> bool {
+        let Some(Value::Table(table)) = self.content.map(|node| &node.value) else { return false };
+        table.0.iter().any(|entry| Some(&entry.key_span) == span)
+    }
+
     fn content(&self) -> Result<&'de Node, Error> {
         self.content.ok_or_else(|| {
             let finding =
                 Finding::at(self.name_span.clone(), format!("the choice `{}` needs a table of its own", self.name));
-            Error(finding.help(Some(format!("write it as `[... .{}]`", self.name))))
+            Error::new(finding.help(Some(format!("write it as `[... .{}]`", self.name))), About::Other)
         })
     }
 }
@@ -234,7 +286,7 @@ impl<'de> VariantAccess<'de> for Choice<'de> {
             Some(node) if matches!(&node.value, Value::Table(table) if table.0.is_empty()) => Ok(()),
             Some(node) => {
                 let message = format!("the choice `{}` has nothing to set", self.name);
-                Err(Error(Finding::at(node.span.clone(), message)))
+                Err(Error::new(Finding::at(node.span.clone(), message), About::Other))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::texts::Texts;
 use super::tree::Span;
+use crate::invalid::among;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
 
@@ -81,6 +82,11 @@ impl Finding {
         Finding::anywhere(message).or_at(&span)
     }
 
+    /// Where it is, if it is anywhere.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.details.span.as_ref()
+    }
+
     /// The same finding, at `span` unless it already has a place.
     pub(super) fn or_at(mut self, span: &Span) -> Finding {
         self.details.span.get_or_insert_with(|| span.clone());
@@ -158,18 +164,4 @@ impl Finding {
         }
         texts
     }
-}
-
-/// What a name may have meant, and what names there are.
-pub fn among(found: &str, known: &[&str]) -> String {
-    let hint = nearest(found, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    format!("{hint}there are {}", known.join(", "))
-}
-
-/// The nearest of `known` to `found`, if it is near enough to be meant.
-pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |name: &&&str| strsim::damerau_levenshtein(found, name);
-    let near = known.iter().min_by_key(distance)?;
-    let close = distance(&near) <= 1 + near.len() / 3 || near.contains(found) || found.contains(*near);
-    close.then_some(*near)
 }

@@ -1,7 +1,7 @@
 //! From a path and overlays to a typed value.
 
-use super::deserialize::Error;
 use super::error::{Finding, UserError};
+use super::explained::explained;
 use super::library::Library;
 use super::merge::{expand, merge, tidy};
 use super::sets::Overlay;
@@ -60,7 +60,7 @@ fn read<T: DeserializeOwned>(path: &Path, overlays: &[Overlay], texts: &mut Text
         merge(table_of(&mut root), overlay)?;
     }
     expand(&mut root, texts, &[path])?;
-    let value = T::deserialize(&root).map_err(Error::into_finding)?;
+    let value = T::deserialize(&root).map_err(|error| explained::<T>(error, &root, texts))?;
     Ok((value, root))
 }
 

@@ -5,6 +5,7 @@
 mod choice;
 mod deserialize;
 mod error;
+mod explained;
 mod library;
 mod literal;
 mod load;
@@ -20,7 +21,7 @@ mod texts;
 mod tree;
 
 pub use choice::{choice, choice_name};
-pub use error::{Mistake, UserError, among};
+pub use error::{Mistake, UserError};
 pub use library::Library;
 pub use literal::Literal;
 pub use load::{Loaded, load, load_with};
@@ -28,4 +29,4 @@ pub use schema::schema_for;
 pub use sets::Overlay;
 pub use spec::{CollectiveSpec, KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 pub use table::{Row, load_table, tables};
-pub use texts::{folders_in, read_bytes, read_text, tomls_under};
+pub use texts::{declared_kind, folders_in, read_bytes, read_text, tomls_under};

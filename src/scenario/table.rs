@@ -2,9 +2,10 @@
 //!
 //! Lines that start with `#` are remarks. The first other line names the columns; columns that no field asks for are ignored.
 
-use super::error::{Finding, UserError, nearest};
+use super::error::{Finding, UserError};
 use super::texts::{Text, Texts, near_files, unreadable};
 use super::tree::Span;
+use crate::invalid::meant;
 use csv::{DeserializeError, DeserializeErrorKind, ErrorKind, ReaderBuilder, StringRecord, Trim};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -101,7 +102,7 @@ fn wrong(
         let known: Vec<&str> = header.iter().collect();
         let finding =
             Finding::at(span(header_start..end_of(content, header_start)), format!("no column is called `{name}`"));
-        let hint = match nearest(name, &known) {
+        let hint = match meant(name, &known) {
             Some(near) => format!("did you mean `{near}`? the columns are {}", known.join(", ")),
             None => format!("the columns are {}", known.join(", ")),
         };

@@ -31,6 +31,14 @@ pub fn read_text(path: &Path) -> Result<String, UserError> {
     fs::read_to_string(path).map_err(|error| UserError::plain(unreadable(path, &error)))
 }
 
+/// The kind of description that a file says it is, by the schema that its first line names: "study".
+pub fn declared_kind(path: &Path) -> Option<String> {
+    let content = fs::read_to_string(path).ok()?;
+    let schema = content.lines().next()?.strip_prefix("#:schema ")?.trim();
+    let name = Path::new(schema).file_name()?.to_str()?;
+    name.strip_suffix(".schema.json").map(str::to_owned)
+}
+
 /// Reads a file that may end in the middle of anything.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, UserError> {
     fs::read(path).map_err(|error| UserError::plain(unreadable(path, &error)))

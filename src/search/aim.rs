@@ -2,7 +2,7 @@
 
 use super::spec::{GoalSpec, ObjectiveSpec};
 use crate::invalid::Invalid;
-use crate::metrics::explanations;
+use crate::metrics::{Better, explanations};
 use crate::scenario::Literal;
 use crate::sweep::{Kept, metric_known};
 
@@ -14,6 +14,15 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// The way to what is better of a metric, where the table of metrics knows it.
+    pub(super) fn to_better(metric: &str) -> Option<Way> {
+        match Better::of_metric(metric) {
+            Better::Lower => Some(Way::Less),
+            Better::Higher => Some(Way::More),
+            Better::Neither => None,
+        }
+    }
+
     /// Whether `a` is strictly better than `b`.
     pub(super) fn better(self, a: f64, b: f64) -> bool {
         match self {
@@ -44,12 +53,12 @@ pub(super) struct Aims {
 }
 
 /// The sides of the trade that a Pareto front shows: what a user gets, what a GPU yields, what tokens cost; of a step, or over time.
-const FRONT: [(&str, Way); 5] = [
-    ("tokens_per_s_per_user", Way::More),
-    ("tokens_per_s_per_gpu", Way::More),
-    ("output_tokens_per_s_per_gpu", Way::More),
-    ("usd_per_million_tokens", Way::Less),
-    ("usd_per_million_output", Way::Less),
+const FRONT: [&str; 5] = [
+    "tokens_per_s_per_user",
+    "tokens_per_s_per_gpu",
+    "output_tokens_per_s_per_gpu",
+    "usd_per_million_tokens",
+    "usd_per_million_output",
 ];
 
 impl Aims {
@@ -83,7 +92,7 @@ impl Aims {
         };
         let key = if objective.1 == Way::Less { "minimise" } else { "maximise" };
         metric_known(&objective.0, &format!("objective.{key}"))?;
-        let front = FRONT.iter().map(|(name, way)| ((*name).to_owned(), *way));
+        let front = FRONT.iter().filter_map(|name| Some(((*name).to_owned(), Way::to_better(name)?)));
         let rest = front.filter(|(name, _)| *name != objective.0).collect::<Vec<_>>();
         Ok(Aims { limits, sides: [vec![objective], rest].concat() })
     }

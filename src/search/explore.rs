@@ -6,9 +6,10 @@
 use super::aim::{Aims, Limit, Way, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
+use crate::metrics::explanations;
 use crate::run::{Forecast, Known, forecast};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
-use crate::sweep::{Answer, Kept, Plan, Point, Record, record_of};
+use crate::sweep::{Answer, Kept, Ledger, Plan, Point, Record, Unfinished, record_of};
 use rayon::prelude::*;
 
 /// Points of a round.
@@ -60,26 +61,49 @@ struct Candidate {
     hope: Vec<Option<f64>>,
 }
 
-/// Finds the best point of `plan` for `goal`, `jobs` at a time; all points that fit are simulated if `everything` is asked for.
-/// `tick` is called whenever a point is done with.
+/// How a search is to be done.
+#[derive(Clone, Copy)]
+pub struct Manner<'a> {
+    /// Points simulated at the same time.
+    pub jobs: usize,
+    /// Whether all points that fit are simulated, whatever their bounds say.
+    pub everything: bool,
+    /// What is known from before, and where what is found out is kept.
+    pub ledger: Ledger<'a>,
+    /// Called whenever a point is done with.
+    pub tick: &'a (dyn Fn() + Sync),
+    /// Once it says so, no other point is begun.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Why a search has no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// A target or the objective makes no sense.
+    Senseless(Invalid),
+    /// It did not come to its end; what was over by then is kept.
+    Unfinished(Unfinished),
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Failure {
+        Failure::Senseless(invalid)
+    }
+}
+
+/// Finds the best point of `plan` for `goal`.
 ///
 /// # Errors
-/// When a target or the objective makes no sense.
-pub fn search(
-    goal: &GoalSpec,
-    plan: &Plan,
-    jobs: usize,
-    everything: bool,
-    tick: &(dyn Fn() + Sync),
-) -> Result<Found, Invalid> {
+/// When a target or the objective makes no sense, and when the search was stopped or a record could not be kept.
+pub fn search(goal: &GoalSpec, plan: &Plan, manner: Manner<'_>) -> Result<Found, Failure> {
     let aims = Aims::new(goal)?;
     let library = Library::default();
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().expect("threads can be started");
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(manner.jobs).build().expect("threads can be started");
     threads.install(|| {
         let looked: Vec<Result<Candidate, Box<Seen>>> =
             plan.points.par_iter().map(|point| look(plan, point, &aims, &library)).collect();
         let known = Known::default();
-        let mut search = Search { plan, aims, library, known, everything, seen: vec![None; plan.points.len()] };
+        let mut search = Search { plan, aims, library, known, manner, seen: vec![None; plan.points.len()] };
         let mut waiting = Vec::new();
         for (at, looked) in looked.into_iter().enumerate() {
             match looked {
@@ -87,8 +111,8 @@ pub fn search(
                 Err(seen) => search.seen[at] = Some(*seen),
             }
         }
-        search.seen.iter().flatten().for_each(|_| tick());
-        search.rounds(waiting, tick)?;
+        search.seen.iter().flatten().for_each(|_| (manner.tick)());
+        search.rounds(waiting)?;
         Ok(search.found())
     })
 }
@@ -117,12 +141,7 @@ fn refused(point: &Point, message: String) -> Record {
 /// speed is to be least, nothing bounds it.
 fn hope(forecast: &Forecast, metric: &str, way: Way) -> Option<f64> {
     let exact = sure(forecast).iter().find(|kept| kept.name == metric).and_then(|kept| kept.value);
-    exact.or(forecast.best_of(metric).filter(|_| way == better_way(metric)))
-}
-
-/// Which way a bounded metric is better: of times and costs less, of rates more.
-fn better_way(metric: &str) -> Way {
-    if metric.starts_with("tokens_per_s") { Way::More } else { Way::Less }
+    exact.or(forecast.best_of(metric).filter(|_| Way::to_better(metric) == Some(way)))
 }
 
 /// What is known of a deployment without simulation.
@@ -138,12 +157,12 @@ struct Search<'a> {
     aims: Aims,
     library: Library,
     known: Known,
-    everything: bool,
+    manner: Manner<'a>,
     seen: Vec<Option<Seen>>,
 }
 
 impl Search<'_> {
-    fn rounds(&mut self, mut waiting: Vec<(usize, Candidate)>, tick: &(dyn Fn() + Sync)) -> Result<(), Invalid> {
+    fn rounds(&mut self, mut waiting: Vec<(usize, Candidate)>) -> Result<(), Failure> {
         let way = self.aims.sides[0].1;
         // The most promising one last, to be taken first; of equals, the first.
         let rank =
@@ -155,22 +174,28 @@ impl Search<'_> {
                 && let Some((at, candidate)) = waiting.pop()
             {
                 match self.hopeless(&candidate)? {
-                    Some(fate) if !self.everything => {
+                    Some(fate) if !self.manner.everything => {
                         self.seen[at] = Some(self.left_out(at, fate, candidate.hope[0]));
-                        tick();
+                        (self.manner.tick)();
                     }
                     _ => round.push((at, candidate)),
                 }
             }
+            let Manner { ledger, tick, stop, .. } = self.manner;
             let simulate = |(at, candidate): (usize, Candidate)| {
-                let mut record = record_of(self.plan, &self.plan.points[at], &self.library, &self.known);
+                if stop() {
+                    return Err(Failure::Unfinished(Unfinished::Stopped));
+                }
+                let record = record_of(self.plan, &self.plan.points[at], ledger, &self.library, &self.known);
+                let (mut record, _) = record.map_err(|error| Failure::Unfinished(Unfinished::Unwritten(error)))?;
                 if let Answer::Metrics(metrics) = &mut record.answer {
                     metrics.extend(sure(&candidate.forecast));
                 }
                 tick();
-                (at, record, candidate.hope[0])
+                Ok((at, record, candidate.hope[0]))
             };
-            let records: Vec<_> = round.into_par_iter().map(simulate).collect();
+            let records: Vec<_> =
+                round.into_par_iter().with_max_len(1).map(simulate).collect::<Result<_, Failure>>()?;
             for (at, record, bound) in records {
                 let fate = self.judged(&record)?;
                 self.seen[at] = Some(Seen { fate, record, bound });
@@ -281,12 +306,7 @@ fn holds(limit: &Limit, value: f64, unit: &str) -> Result<bool, Invalid> {
     limit.holds(value, unit).map_err(|message| Invalid::at("target", message))
 }
 
-/// The unit of a metric that is known before simulation.
+/// The unit of a metric, as the table of metrics has it.
 fn unit_of(metric: &str) -> &'static str {
-    match metric {
-        "step" | "tpot" => "ms",
-        "usd_per_million_tokens" | "usd_per_hour" => "USD",
-        "gpus" => "",
-        _ => "tokens/s",
-    }
+    explanations().find(|known| known.name == metric).map_or("", |known| known.unit)
 }

@@ -2,9 +2,9 @@
 //! values.
 
 use super::plan::{Plan, Point};
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, among};
 use crate::metrics::{Explanation, explanations, metric_names};
-use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, among, load_with};
+use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
 
 /// Points that are read for each value; a value that none of them takes is a mistake, for what other axes say may make it legal.
 const TRIED: usize = 4;

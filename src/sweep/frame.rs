@@ -112,6 +112,10 @@ pub fn sweep_text(name: &str, description: &str, plan: &Plan, frame: &Frame) -> 
         line(&best);
         line("");
     }
+    let front = front(plan, shown);
+    if !front.is_empty() {
+        line(&front);
+    }
     line(rows(shown, frame).trim_end());
     let rest = frame.rows().saturating_sub(ROWS_MAX);
     if rest > 0 {
@@ -161,6 +165,31 @@ fn best(plan: &Plan, shown: &[Column]) -> String {
         }
     }
     if any { table.plain() } else { String::new() }
+}
+
+/// Where a study keeps two metrics that may both be better or worse: the points that no other beats on both.
+fn front(plan: &Plan, shown: &[Column]) -> String {
+    let axes = &shown[1..=plan.axes.len()];
+    let [one, other] = &shown[1 + plan.axes.len()..] else { return String::new() };
+    let ways = [one, other].map(|metric| Better::of_unit(&metric.unit));
+    if ways.contains(&Better::Neither) {
+        return String::new();
+    }
+    let both = |row: usize| Some((row, [one.values.number(row)?, other.values.number(row)?]));
+    let points: Vec<(usize, [f64; 2])> = (0..one.values.len()).filter_map(both).collect();
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Right)]);
+    for row in Better::front(ways, &points) {
+        let place: Vec<String> = axes.iter().map(|axis| format!("{} = {}", axis.name, with_unit(axis, row))).collect();
+        let value =
+            |metric: &Column| format!("{} {}", metric.values.number(row).map_or("-".to_owned(), number), metric.unit);
+        table.row(vec![place.join(", "), value(one), value(other)]);
+    }
+    format!(
+        "Pareto front: no other point is as good on both of {} and {}, and better on one\n{}\n",
+        one.name,
+        other.name,
+        table.plain()
+    )
 }
 
 fn with_unit(column: &Column, row: usize) -> String {

@@ -15,6 +15,6 @@ pub use checked::{metric_known, values_known};
 pub use frame::{record_frame, sweep_text};
 pub use plan::{Place, Plan, Point, plan};
 pub(crate) use point::record_of;
-pub use point::{Progress, run};
+pub use point::{Ledger, Progress, Unfinished, run};
 pub use record::{Answer, Kept, Record, read_log};
 pub use spec::{AxisSpec, RangeSpec, StudySpec};

@@ -21,23 +21,44 @@ pub enum Progress {
     Failed,
 }
 
-/// Simulates every point of `plan` that is not among `known`, `jobs` at a time, and adds each record to `log` as soon as there is
-/// one. The records come back in the order of the points, whatever the order in which they were made.
+/// What is known of points from before, and where what is found out is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Ledger<'a> {
+    /// Records by the fingerprint of their inputs.
+    pub known: &'a BTreeMap<String, Record>,
+    /// Gets every new record as soon as there is one.
+    pub log: Option<&'a Log>,
+}
+
+/// Why there is no answer about all points. What was over by then is kept.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// It was to stop.
+    Stopped,
+    /// A record could not be kept.
+    Unwritten(WriteError),
+}
+
+/// Simulates every point of `plan` that the ledger does not know, `jobs` at a time. The records come back in the order of the points,
+/// whatever the order in which they were made. Once `stop` says so no other point is begun; those that were are ended and kept.
+///
+/// # Errors
+/// When it was stopped, or a record could not be kept.
 pub fn run(
     plan: &Plan,
-    known: &BTreeMap<String, Record>,
+    ledger: Ledger<'_>,
     jobs: usize,
-    log: &Log,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Vec<Record>, WriteError> {
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Record>, Unfinished> {
     let (library, among) = (Library::default(), Known::default());
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().expect("threads can be started");
     threads.install(|| {
         let one = |point: &Point| {
-            let (record, is_known) = record(plan, point, known, &library, &among);
-            if !is_known {
-                log.append(&record.line())?;
+            if stop() {
+                return Err(Unfinished::Stopped);
             }
+            let (record, is_known) = record_of(plan, point, ledger, &library, &among).map_err(Unfinished::Unwritten)?;
             progress(match record.answer {
                 Answer::Error(_) => Progress::Failed,
                 Answer::Metrics(_) if is_known => Progress::Known,
@@ -50,9 +71,19 @@ pub fn run(
     })
 }
 
-/// The record of one point of `plan`, simulated now.
-pub(crate) fn record_of(plan: &Plan, point: &Point, library: &Library, among: &Known) -> Record {
-    record(plan, point, &BTreeMap::new(), library, among).0
+/// The record of one point of `plan`, simulated and kept now unless the ledger knows it, and whether it does.
+pub(crate) fn record_of(
+    plan: &Plan,
+    point: &Point,
+    ledger: Ledger<'_>,
+    library: &Library,
+    among: &Known,
+) -> Result<(Record, bool), WriteError> {
+    let (record, is_known) = record(plan, point, ledger.known, library, among);
+    if let Some(log) = ledger.log.filter(|_| !is_known) {
+        log.append(&record.line())?;
+    }
+    Ok((record, is_known))
 }
 
 /// The record of a point, and whether it was known before.

@@ -3,7 +3,7 @@
 use super::build::Nics;
 use super::graph::{Device, DeviceKind, Link, LinkKind, TopologyBuilder};
 use crate::id::DeviceId;
-use crate::invalid::Invalid;
+use crate::invalid::{Invalid, nearest};
 use crate::units::{BytesPerSec, Count, Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -104,11 +104,7 @@ impl ExplicitSpec {
 fn find(by_name: &BTreeMap<&str, Option<DeviceId>>, name: &str, place: &str) -> Result<Option<DeviceId>, Invalid> {
     by_name.get(name).copied().ok_or_else(|| {
         let invalid = Invalid::at(place, format!("no device is called `{name}`"));
-        let nearest = by_name.keys().max_by(|a, b| {
-            let [a, b] = [a, b].map(|known| strsim::jaro_winkler(known, name));
-            a.total_cmp(&b)
-        });
-        match nearest {
+        match nearest(name, by_name.keys().copied()) {
             Some(nearest) => invalid.help(format!("the nearest name is `{nearest}`")),
             None => invalid.help("list it under `devices`"),
         }

@@ -104,10 +104,10 @@ where
         let value: Q = text.parse().map_err(E::custom)?;
         let (noun, least, most) = (Q::NOUN, &self.least, &self.most);
         if value < *least {
-            return Err(E::custom(format_args!("`{text}` is too little; {noun} here is at least {least}")));
+            return Err(E::custom(format_args!("`{text}` is too little; {noun} here is {least} to {most}")));
         }
         if value > *most {
-            return Err(E::custom(format_args!("`{text}` is too much; {noun} here is at most {most}")));
+            return Err(E::custom(format_args!("`{text}` is too much; {noun} here is {least} to {most}")));
         }
         Ok(value)
     }

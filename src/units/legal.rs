@@ -2,7 +2,7 @@
 
 use super::fields::{Fraction, Within};
 use super::text::Quantity;
-use super::{Bytes, Duration};
+use super::{Bytes, Duration, Watts};
 use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;
 
@@ -48,6 +48,11 @@ where
     Q: Quantity + Default + Copy + PartialOrd + fmt::Display + std::str::FromStr<Err = super::ParseQuantityError>,
 {
     deserializer.deserialize_str(Within { least: Q::default(), most: Q::MOST })
+}
+
+/// The power of something that computes, which is never zero.
+pub fn some_power<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Watts, D::Error> {
+    deserializer.deserialize_str(Within { least: Watts::from_milli(1_000), most: Watts::MOST })
 }
 
 /// A time in the life of a deployment rather than of a device: as long as times can be.

@@ -10,7 +10,7 @@ mod overflow;
 mod text;
 
 pub use fields::{Count, Fraction};
-pub use legal::{Positive, long, long_if_any, or_zero, positive, positive_if_any};
+pub use legal::{Positive, long, long_if_any, or_zero, positive, positive_if_any, some_power};
 pub use overflow::{OutOfRange, within_range};
 pub use text::{ParseQuantityError, Quantity};
 

@@ -36,17 +36,17 @@ impl<'a> Context<'a> {
 
     /// The model that a table calls `name`.
     pub(super) fn model(&self, name: &str) -> Result<&ModelSpec, Skip> {
-        self.names.model(name).ok_or_else(|| Skip::because(format!("unknown model `{name}`")))
+        self.names.model(name).ok_or_else(|| Skip::unknown("model", name, self.names.models()))
     }
 
     /// What the serving engine of `run` does in it.
     pub(super) fn engine(&self, run: &EngineRun<'_>) -> Result<EngineSpec, Skip> {
-        self.names.engine(run).ok_or_else(|| Skip::because(format!("unknown serving engine `{}`", run.engine)))
+        self.names.engine(run).ok_or_else(|| Skip::unknown("serving engine", run.engine, self.names.engines()))
     }
 
     /// The system that a table calls `name`.
     pub(super) fn system(&self, name: &str) -> Result<&System, Skip> {
-        self.library.get(name).ok_or_else(|| Skip::because(format!("unknown system `{name}`")))
+        self.library.get(name).ok_or_else(|| Skip::unknown("system", name, self.library.names()))
     }
 
     /// How long `kernel` takes on an idle GPU of `system`, its launch included.

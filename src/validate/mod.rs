@@ -26,6 +26,7 @@ pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec, SettingSpec
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 
+use crate::invalid::{meant, nearest};
 use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
 use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
 use crate::units::Duration;
@@ -36,7 +37,11 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use systems::Library;
+
+/// Names that are listed where none of them is near.
+const NAMES_MAX: usize = 12;
 
 /// Why a row is not worked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,17 @@ struct Skip(String);
 impl Skip {
     fn because(reason: impl fmt::Display) -> Skip {
         Skip(reason.to_string())
+    }
+
+    /// The row calls something by a name that stands for nothing; `known` are names that do.
+    fn unknown<'k>(kind: &str, found: &str, known: impl IntoIterator<Item = &'k str>) -> Skip {
+        let known: Vec<&str> = known.into_iter().collect();
+        let hint = match meant(found, &known) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None if known.len() <= NAMES_MAX => format!("; there are {}", known.join(", ")),
+            None => nearest(found, known).map(|near| format!("; the nearest name is `{near}`")).unwrap_or_default(),
+        };
+        Skip(format!("unknown {kind} `{found}`{hint}"))
     }
 }
 
@@ -107,14 +123,18 @@ pub struct Validated {
     pub unread: Vec<PathBuf>,
 }
 
-/// Compares simulated with measured values. The order of rows is that of the files, however many threads work on them.
+/// Compares simulated with measured values. The order of rows is that of the files, however many threads work on them. `watch` is
+/// told how many rows are over, of how many.
 ///
 /// # Errors
 /// For unknown sets, missing files and columns, and cells that make no sense.
-pub fn validate(request: &Request<'_>) -> Result<Validated, UserError> {
+pub fn validate(request: &Request<'_>, watch: &(dyn Fn(usize, usize) + Sync)) -> Result<Validated, UserError> {
     let measurements = Measurements::read(request.sets, request.data, request.root)?;
     let models = Models { root: request.root, kernel: request.kernel, network: request.network };
-    let report = measurements.compare(&models, &[], &|_, _, _| true)?;
+    let total = measurements.sets.iter().map(|(_, rows)| rows.systems().len()).sum();
+    let over = AtomicUsize::new(0);
+    let tick = || watch(over.fetch_add(1, Ordering::Relaxed) + 1, total);
+    let report = measurements.compare_watched(&models, &[], &|_, _, _| true, &tick)?;
     Ok(Validated { report, unread: measurements.unread })
 }
 
@@ -209,6 +229,17 @@ impl Measurements {
         overrides: &[Override],
         keep: Keep<'_>,
     ) -> Result<ValidationReport, UserError> {
+        self.compare_watched(models, overrides, keep, &|| ())
+    }
+
+    /// The same; `tick` is called whenever a row is over.
+    fn compare_watched(
+        &self,
+        models: &Models<'_>,
+        overrides: &[Override],
+        keep: Keep<'_>,
+        tick: &(dyn Fn() + Sync),
+    ) -> Result<ValidationReport, UserError> {
         let names = self.sets.iter().flat_map(|(_, rows)| rows.systems());
         let library = Library::load(models.root, names, overrides)?;
         let context = Context::new(library, &self.names, models.kernel, models.network);
@@ -221,7 +252,7 @@ impl Measurements {
             title: set.title,
             file: self.folder.join(format!("{}.csv", set.id)).display().to_string(),
             group_by: set.group_by,
-            comparisons: rows.compare(&context, &concerned),
+            comparisons: rows.compare(&context, &concerned, tick),
         });
         Ok(ValidationReport {
             kernel: choice_name(&models.kernel),
@@ -248,7 +279,7 @@ impl Set {
 /// Rows without their type.
 trait Rows: Sync {
     fn systems(&self) -> Vec<&str>;
-    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison>;
+    fn compare(&self, context: &Context, keep: Keep<'_>, tick: &(dyn Fn() + Sync)) -> Vec<Comparison>;
 }
 
 impl<M: Measured> Rows for Vec<Row<M>> {
@@ -256,10 +287,14 @@ impl<M: Measured> Rows for Vec<Row<M>> {
         self.iter().map(|row| row.value.system()).collect()
     }
 
-    fn compare(&self, context: &Context, keep: Keep<'_>) -> Vec<Comparison> {
+    fn compare(&self, context: &Context, keep: Keep<'_>, tick: &(dyn Fn() + Sync)) -> Vec<Comparison> {
+        let one = |row| {
+            let compared = compared(row, context);
+            tick();
+            compared
+        };
         let kept = |(number, row): &(usize, &Row<M>)| keep(M::ID, row.value.system(), *number);
-        let rows: Vec<Vec<Comparison>> =
-            self.par_iter().enumerate().filter(kept).map(|(_, row)| compared(row, context)).collect();
+        let rows: Vec<Vec<Comparison>> = self.par_iter().enumerate().filter(kept).map(|(_, row)| one(row)).collect();
         rows.into_iter().flatten().collect()
     }
 }

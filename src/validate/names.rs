@@ -209,6 +209,16 @@ impl Names {
         Ok(Names { models, engines: engines.value.engine })
     }
 
+    /// Names that models have.
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().flat_map(|(names, _)| names).map(String::as_str)
+    }
+
+    /// Names that engines have.
+    pub(super) fn engines(&self) -> impl Iterator<Item = &str> {
+        self.engines.iter().flat_map(|engine| &engine.names).map(String::as_str)
+    }
+
     /// The model that a table calls `name`.
     pub(super) fn model(&self, name: &str) -> Option<&ModelSpec> {
         self.models.iter().find(|(names, _)| is_among(names, name)).map(|(_, model)| model)

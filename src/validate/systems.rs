@@ -2,7 +2,7 @@
 
 use super::Override;
 use crate::hardware::{GpuSpec, NodeSpec};
-use crate::scenario::{Loaded, UserError, load};
+use crate::scenario::{Loaded, UserError, load, tomls_under};
 use crate::topology::TopologySpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,6 +54,8 @@ pub(super) struct Library {
     systems: Vec<System>,
     /// Which system a name (in lower case) stands for; none where nothing is known of it.
     by_name: BTreeMap<String, Option<usize>>,
+    /// Names that stand for something.
+    known: Vec<String>,
 }
 
 impl Library {
@@ -64,7 +66,7 @@ impl Library {
         overrides: &[Override],
     ) -> Result<Library, UserError> {
         let listed: Loaded<SystemsSpec> = load(&root.join(SYSTEMS), &[])?;
-        let mut library = Library { systems: Vec::new(), by_name: BTreeMap::new() };
+        let mut library = Library { systems: Vec::new(), by_name: BTreeMap::new(), known: known(root, &listed.value)? };
         for name in names {
             let name = name.to_lowercase();
             if library.by_name.contains_key(&name) {
@@ -78,6 +80,11 @@ impl Library {
             library.by_name.insert(name, found);
         }
         Ok(library)
+    }
+
+    /// Names that stand for something, in lower case.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
     }
 
     /// The system that `name` stands for.
@@ -115,6 +122,19 @@ impl Library {
         self.systems.push(System { index, overridden, gpu, node, fabric });
         index
     }
+}
+
+/// The names that are listed, and those of the files of nodes and GPUs.
+fn known(root: &Path, listed: &SystemsSpec) -> Result<Vec<String>, UserError> {
+    let mut known: Vec<String> = listed.system.iter().flat_map(|system| &system.names).cloned().collect();
+    for folder in ["nodes", "gpus"] {
+        let files = tomls_under(&root.join("hardware").join(folder))?;
+        known.extend(files.iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())));
+    }
+    known.iter_mut().for_each(|name| *name = name.to_lowercase());
+    known.sort_unstable();
+    known.dedup();
+    Ok(known)
 }
 
 fn node(root: &Path, path: &Path, overrides: &[Override]) -> Result<(NodeSpec, bool), UserError> {

@@ -128,8 +128,34 @@ fn what_breaks_a_repository_is_caught_and_named() {
         ),
         broken("too_many_ports", planes, &[("radix = 8", "radix = 4")]),
         broken("slower_nic", "scenarios/exchange.toml", &[("efficiency = 0.8", "efficiency = 0.7")]),
-        broken("not_toml", planes, &[("planes = 8", "planes = = 8")]),
     ]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_once_and_leaves_the_baseline_alone() {
+    let folder = repository("check_not_toml");
+    let path = folder.join("topologies/planes.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("planes = 8", "planes = = 8", 1)).unwrap();
+    let output = check(&folder, &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert_eq!(stderr(&output), "error: 2 files cannot be read, as said above\n");
+    golden::all(vec![golden::check(&golden_file("check/not_toml.txt"), &stdout(&output))]);
+    let alone = check(&folder, &["topologies/planes.toml"]);
+    assert_eq!((alone.status.code(), stdout(&alone).matches("extra `=`").count()), (Some(2), 1), "{}", stdout(&alone));
+    let baseline = fs::read_to_string(folder.join("baseline.toml")).unwrap();
+    let update = check(&folder, &["--update"]);
+    assert_eq!(update.status.code(), Some(2), "{}", stdout(&update));
+    assert_eq!(fs::read_to_string(folder.join("baseline.toml")).unwrap(), baseline);
+    // A key that means nothing is as unreadable as a text that is no TOML, and is told of the file that others extend.
+    fs::write(&path, text.replacen("planes = 8", "plains = 8", 1)).unwrap();
+    let output = check(&folder, &["--format", "json"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    let said: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let problems = said["files"].as_array().unwrap().iter().map(|file| file["problems"][0]["message"].as_str());
+    let problems: Vec<&str> = problems.flatten().collect();
+    assert!(problems[0].starts_with("error: it extends topologies/planes.toml: `plains`"), "{problems:?}");
+    assert!(problems[1].contains("did you mean `planes`?"), "{problems:?}");
 }
 
 #[test]

@@ -69,6 +69,12 @@ fn every_broken_overlay_gets_one_clear_message() {
         ("set_does_not_fit", "workload.decode.requests_per_gpu=4000"),
         ("set_text_for_seed", "seed=abc"),
         ("set_two_workloads_one_unknown", "workload.deocde.context=4096"),
+        ("set_key_of_sibling", "workload.decode.prompt=4096"),
+        ("set_key_beside_choice", "workload.micro_batches=2"),
+        ("set_key_at_the_top", "micro_batches=2"),
+        ("set_second_choice", "workload.prefill.prompt=4096"),
+        ("set_key_of_a_small_choice", "workload.decode.launch.stream={ per_kernel = \"1 us\", every = 2 }"),
+        ("set_power_of_zero", "hardware.gpu.power=0 W"),
         ("set_rate_of_zero", "hardware.gpu.memory.bandwidth=0 GB/s"),
         ("set_rate_too_large", "hardware.gpu.memory.bandwidth=1000 PB/s"),
         ("set_efficiency_of_zero", "hardware.gpu.memory.efficiency=0"),
@@ -190,6 +196,23 @@ fn a_name_that_does_not_exist_is_answered_with_those_that_do() {
     let unknown_file = octoplane(root(), &["run", "scenarios/h800_ep12_decode.toml"]);
     assert_eq!(unknown_file.status.code(), Some(2));
     assert!(stderr(&unknown_file).contains("h800_ep128_decode.toml"), "{}", stderr(&unknown_file));
+}
+
+#[test]
+fn a_file_of_another_kind_is_answered_with_the_command_that_takes_it() {
+    for (command, file, said) in [
+        ("run", "scenarios/studies/planes.toml", "is a study, by its first line, and a scenario is wanted here"),
+        ("sweep", "scenarios/h800_ep128_decode.toml", "`octoplane run scenarios/h800_ep128_decode.toml` takes it"),
+        ("search", "scenarios/studies/planes.toml", "`octoplane sweep scenarios/studies/planes.toml` takes it"),
+        ("run", "scenarios/goals/cheapest_decode.toml", "`octoplane search scenarios/goals/cheapest_decode.toml`"),
+        ("run", "hardware/nodes/dgx_h800.toml", "is a node, by its first line"),
+    ] {
+        let output = octoplane(root(), &[command, file]);
+        assert_eq!(output.status.code(), Some(2), "{command} {file}");
+        assert!(stderr(&output).contains(said), "{command} {file}: {}", stderr(&output));
+    }
+    let fabric = octoplane(root(), &["topo", "show", "scenarios/h800_ep128_decode.toml"]);
+    assert!(stderr(&fabric).contains("a topology is wanted here"), "{}", stderr(&fabric));
 }
 
 #[test]

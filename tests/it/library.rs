@@ -190,7 +190,7 @@ fn the_schemas_are_current() {
 #[test]
 fn every_status_of_a_published_figure_holds() {
     let paper = read::<PaperSpec>(&root().join("validation/paper_2505_09343.toml"));
-    let evaluated = evaluate(&paper.value, &[], root()).unwrap_or_else(|error| panic!("{error}"));
+    let evaluated = evaluate(&paper.value, &[], root(), &|_, _| ()).unwrap_or_else(|error| panic!("{error}"));
     let broken: Vec<String> = evaluated
         .figures
         .iter()

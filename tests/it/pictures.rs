@@ -86,6 +86,26 @@ fn links_are_coloured_where_all_were_simulated_and_their_use_is_known() {
     assert_eq!(folded.fabric, None, "one GPU stood for all");
 }
 
+#[test]
+fn pictures_of_two_runs_of_one_scenario_have_names_of_their_own() {
+    let folder = scratch("pictures_twice");
+    fs::remove_dir_all(&folder).unwrap();
+    let at = |part: &str| folder.join(part).to_str().unwrap().to_owned();
+    for (out, batches) in [("one", "workload.decode.micro_batches=1"), ("two", "workload.decode.micro_batches=2")] {
+        good(&["run", "scenarios/h800_ep128_decode.toml", "--set", batches, "--out", &at(out)]);
+    }
+    let written = good(&["report", folder.to_str().unwrap(), "--png", &at("png")]);
+    let mut names: Vec<&str> = written.lines().map(|line| line.rsplit('/').next().unwrap()).collect();
+    for out in ["one", "two"] {
+        let name = format!("deepseek_v3_decode_ep128_on_h800-{out}-waits.png");
+        assert!(names.contains(&name.as_str()), "{written}");
+    }
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "{written}");
+}
+
 /// Width and height of a PNG, from its header.
 fn size(png: &[u8]) -> (u32, u32) {
     assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");

@@ -5,8 +5,9 @@ use crate::golden;
 use crate::tidy;
 use octoplane::run::{forecast, simulate};
 use octoplane::scenario::{Loaded, Overlay, Scenario, WorkloadSpec, load, load_with};
-use octoplane::search::{Fate, Found, GoalSpec, search};
-use octoplane::sweep::{Plan, plan};
+use octoplane::search::{self, Fate, Found, GoalSpec, Manner};
+use octoplane::sweep::{Ledger, Plan, plan};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -52,6 +53,11 @@ fn small(targets: &str, objective: &str) -> (GoalSpec, Plan) {
     ))
 }
 
+fn found(goal: &GoalSpec, plan: &Plan, jobs: usize, everything: bool) -> Found {
+    let ledger = Ledger { known: &BTreeMap::new(), log: None };
+    search::search(goal, plan, Manner { jobs, everything, ledger, tick: &|| (), stop: &|| false }).unwrap()
+}
+
 fn count(found: &Found, fate: impl Fn(&Fate) -> bool) -> usize {
     found.seen.iter().filter(|seen| fate(&seen.fate)).count()
 }
@@ -69,8 +75,8 @@ fn leaving_out_what_cannot_win_changes_no_answer() {
         (budget.to_owned(), "minimise = \"exposed_communication\""),
     ] {
         let (goal, plan) = small(&targets, objective);
-        let pruned = search(&goal, &plan, 2, false, &|| ()).unwrap();
-        let all = search(&goal, &plan, 2, true, &|| ()).unwrap();
+        let pruned = found(&goal, &plan, 2, false);
+        let all = found(&goal, &plan, 2, true);
         assert!(all.best.is_some(), "{objective}");
         assert_eq!((pruned.best, &pruned.front), (all.best, &all.front), "{targets} {objective}");
         left_out += count(&pruned, |fate| matches!(fate, Fate::OutOfReach(..) | Fate::Beaten(_)));
@@ -90,7 +96,7 @@ fn leaving_out_what_cannot_win_changes_no_answer() {
 fn a_search_is_the_same_for_any_number_of_jobs() {
     let (goal, plan) =
         small("[[target]]\nmetric = \"tpot\"\nat_most = \"30 ms\"", "maximise = \"tokens_per_s_per_gpu\"");
-    let found = [1, 5].map(|jobs| search(&goal, &plan, jobs, false, &|| ()).unwrap());
+    let found = [1, 5].map(|jobs| found(&goal, &plan, jobs, false));
     assert_eq!(found[0], found[1]);
 }
 
@@ -147,7 +153,7 @@ fn no_simulation_beats_its_bound() {
 #[test]
 fn a_point_that_does_not_fit_is_named_before_it_runs() {
     let (goal, plan) = small("", "minimise = \"tpot\"");
-    let found = search(&goal, &plan, 2, false, &|| ()).unwrap();
+    let found = found(&goal, &plan, 2, false);
     let too_large = count(&found, |fate| *fate == Fate::TooLarge);
     assert!(too_large >= 6, "{too_large}: 256 requests at 4096 tokens fit nowhere");
     for (seen, point) in found.seen.iter().zip(&plan.points) {
@@ -177,8 +183,8 @@ fn searches_print_what_they_print() {
 #[test]
 fn a_goal_against_the_grain_prunes_nothing_that_may_win() {
     let (goal, plan) = small("", "minimise = \"tokens_per_s_per_user\"");
-    let pruned = search(&goal, &plan, 2, false, &|| ()).unwrap();
-    let all = search(&goal, &plan, 2, true, &|| ()).unwrap();
+    let pruned = found(&goal, &plan, 2, false);
+    let all = found(&goal, &plan, 2, true);
     assert_eq!(pruned.best, all.best);
     assert!(all.best.is_some());
 }

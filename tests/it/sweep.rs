@@ -121,6 +121,87 @@ fn a_killed_sweep_goes_on_where_it_was() {
     assert_eq!(kept(&killed), kept(&whole));
 }
 
+/// Presses Ctrl-C once `lines` records are kept in `out`, and what the command says of it.
+#[cfg(unix)]
+fn interrupted(args: &[&str], out: &Path, lines: usize) -> std::process::Output {
+    let log = out.join("points.jsonl");
+    let kept = || fs::read(&log).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
+        .current_dir(root())
+        .args(args)
+        .args(["--out", out.to_str().unwrap(), "--jobs", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while kept() < lines {
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pressed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(pressed.success());
+    child.wait_with_output().unwrap()
+}
+
+/// Runs the command that an interrupted one names.
+#[cfg(unix)]
+fn go_on(said: &str) -> String {
+    let command = said.split("go on with: ").nth(1).unwrap().lines().next().unwrap();
+    assert!(command.ends_with(" --resume"), "{said}");
+    let output = Command::new("sh").current_dir(root()).args(["-c", command]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_loses_no_point_and_says_how_to_go_on() {
+    let study = study("sweep_interrupted");
+    // A path that a shell would take apart.
+    let [whole, stopped] = ["whole", "it is kept"].map(|name| study.with_file_name(name));
+    assert!(sweep(&study, &whole, &[]).status.success());
+    let output = interrupted(&["sweep", study.to_str().unwrap()], &stopped, 5);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let log = fs::read_to_string(stopped.join("points.jsonl")).unwrap();
+    // Points without an answer because of their input have no fingerprint, and are worked out anew.
+    let known = log.lines().filter(|line| !line.contains("\"inputs\":null")).count();
+    assert!((5..42).contains(&known), "{said}");
+    assert!(said.contains(&format!("stopped: {known} of 42 points are kept in ")), "{said}");
+    go_on(&said);
+    assert_eq!(kept(&stopped), kept(&whole));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_loses_no_point_of_a_search() {
+    let folder = scratch("search_interrupted");
+    fs::remove_dir_all(&folder).unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.join(name));
+    let goal = "scenarios/goals/cheapest_decode.toml";
+    let good = octoplane(root(), &["search", goal, "--out", whole.to_str().unwrap()]);
+    assert!(good.status.success(), "{}", stderr(&good));
+    let output = interrupted(&["search", goal], &stopped, 3);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(!stopped.join("found.json").exists());
+    let log = fs::read_to_string(stopped.join("points.jsonl")).unwrap();
+    assert!(said.contains(&format!("stopped: {} of ", log.lines().count())), "{said}");
+    // What was kept is used, not worked out again: a figure that no simulation gives survives.
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let figure = first["metrics"][0][2].to_string();
+    assert_eq!(first["metrics"][0][0], "step");
+    fs::write(stopped.join("points.jsonl"), log.replacen(&format!("\"ms\",{figure}]"), "\"ms\",123456.75]", 1))
+        .unwrap();
+    let refused = octoplane(root(), &["search", goal, "--out", stopped.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2), "what was worked out is not thrown away unasked");
+    go_on(&said);
+    let found = |folder: &Path| fs::read_to_string(folder.join("found.json")).unwrap();
+    assert!(found(&stopped).contains("123456.75"));
+    assert_eq!(found(&stopped).replacen("123456.75", &figure, 1), found(&whole));
+    assert_eq!(fs::read(stopped.join("summary.txt")).unwrap(), fs::read(whole.join("summary.txt")).unwrap());
+}
+
 #[test]
 fn broken_studies_get_one_clear_message() {
     let study = study("sweep_broken");

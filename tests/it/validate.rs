@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 fn compare(data: &Path) -> Validated {
     let (kernel, network) = (KernelChoice::Tile, NetworkChoice::default());
     let request = Request { sets: &[], data, root: root(), kernel, network };
-    validate(&request).unwrap_or_else(|error| panic!("{error}"))
+    validate(&request, &|_, _| ()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn octoplane(args: &[&str]) -> Output {
@@ -67,6 +67,27 @@ fn every_set_has_a_shipped_table() {
 }
 
 #[test]
+fn a_skipped_row_is_found_by_file_and_line_and_told_the_nearest_name() {
+    let folder = crate::cli::scratch("validate_names");
+    let shipped = root().join("validation/measurements/nccl_one_domain.csv");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let line = |wanted: &str| text.lines().position(|line| line.starts_with(wanted)).unwrap() + 1;
+    let [first, second] = ["gb200,all_gather,2,512,", "gb200,all_gather,2,4096,"].map(line);
+    let file = folder.join("nccl_one_domain.csv");
+    let broken = text.replacen("gb200,all_gather,2,512,", "gb2000,all_gather,2,512,", 1);
+    std::fs::write(&file, broken.replacen("gb200,all_gather,2,4096,", "gb200,allgather,2,4096,", 1)).unwrap();
+    let output = octoplane(&["validate", "nccl_one_domain", "--data", folder.to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let file = file.display();
+    for (reason, line) in [
+        ("unknown system `gb2000`; did you mean `gb200`?", first),
+        ("unknown op_name `allgather`; did you mean `all_gather`?", second),
+    ] {
+        assert!(said.contains(&format!("  skipped 1: {reason}\n    {file}:{line}\n")), "{said}");
+    }
+}
+
+#[test]
 fn rows_of_users_are_compared_or_skipped_with_a_reason() {
     let validated = compare(&root().join("tests/it/measurements/own"));
     let [set] = &validated.report.sets[..] else { panic!("one table, one set") };
@@ -78,8 +99,13 @@ fn rows_of_users_are_compared_or_skipped_with_a_reason() {
             (3, Ok(())),
             (4, Ok(())),
             (6, Ok(())),
-            (7, Err("unknown system `x100`")),
-            (8, Err("unsupported number format `int3`")),
+            (7, Err("unknown system `x100`; did you mean `a100`?")),
+            (
+                8,
+                Err(
+                    "unknown number format `int3`; there are bfloat16, float16, fp8, fp8_block, fp8_static, mxfp8, nvfp4, fp4, mxfp4"
+                )
+            ),
             (9, Err("an empty matrix")),
             (10, Err("the measured value is not above zero")),
         ]
@@ -91,7 +117,7 @@ fn rows_of_users_are_compared_or_skipped_with_a_reason() {
     assert_eq!(json["schema"], 1);
     let csv = validation_csv(&validated.report);
     assert_eq!(csv.lines().count(), 1 + 7);
-    assert!(csv.lines().nth(4).unwrap().ends_with(",8,,,unknown system `x100`"), "{csv}");
+    assert!(csv.lines().nth(4).unwrap().ends_with(",8,,,unknown system `x100`; did you mean `a100`?"), "{csv}");
 }
 
 #[test]

@@ -18,9 +18,10 @@ pub(super) fn section(path: &str, kept: &Figures) -> Section {
     body.figure("deviations", "Simulated against printed: deviation of each figure", deviations(&kept.figures));
     body.html("<div class=\"plots\">\n");
     both(&mut body, &kept.figures);
-    for (name, unit, curves) in curves(&kept.figures) {
-        let title = format!("{name}: dots printed, lines simulated");
-        body.figure(&format!("{name}_curves"), &title, compared(&title, ("size of the case", &unit), &curves));
+    for plot in curves(&kept.figures) {
+        let title = format!("{}: marks printed, lines simulated", plot.title);
+        let picture = compared(&title, (&plot.along, &plot.unit), &plot.curves);
+        body.figure(&format!("{}_curves", plot.name), &title, picture);
     }
     body.html("</div>\n");
     if !kept.assumptions.is_empty() {
@@ -64,33 +65,53 @@ fn both(body: &mut Body, figures: &[FigureRow]) {
     );
 }
 
-/// Figures that differ in the number that ends their names, "figure5.multi_plane.32", by their first word: curves along that
-/// number.
-fn curves(figures: &[FigureRow]) -> Vec<(String, String, Vec<Compared>)> {
-    let mut plots: Vec<(String, String, Vec<Compared>)> = Vec::new();
-    for row in figures.iter().filter(|row| row.printed > 0.0 && row.simulated > 0.0) {
+/// Figures that differ in the number that ends their names, "figure5.multi_plane.32".
+struct Plot {
+    /// The first word of their names.
+    name: String,
+    /// Where they are printed: "Figure 5".
+    title: String,
+    /// What the number counts.
+    along: String,
+    unit: String,
+    curves: Vec<Compared>,
+}
+
+/// Figures by the first word of their names, as curves along the number that ends these.
+fn curves(figures: &[FigureRow]) -> Vec<Plot> {
+    let mut plots: Vec<Plot> = Vec::new();
+    for row in figures.iter().filter(|row| row.printed > 0.0 && row.simulated > 0.0 && !row.along.is_empty()) {
         let Some((rest, place)) = row.id.rsplit_once('.') else { continue };
         let (Some((first, name)), Ok(place)) = (rest.split_once('.'), place.parse::<f64>()) else { continue };
         // "nan" and "inf" are numbers as well, and have no place; nor has 0, where equal ratios are equally far apart.
         if !(place.is_finite() && place > 0.0) {
             continue;
         }
-        let known = plots.iter().position(|(plot, unit, _)| plot == first && *unit == row.unit);
-        let at = known.unwrap_or_else(|| {
-            plots.push((first.to_owned(), row.unit.clone(), Vec::new()));
+        let same = |plot: &Plot| plot.name == first && plot.unit == row.unit && plot.along == row.along;
+        let at = plots.iter().position(same).unwrap_or_else(|| {
+            let (name, along, unit) = (first.to_owned(), row.along.clone(), row.unit.clone());
+            plots.push(Plot { name, title: printed_in(row), along, unit, curves: Vec::new() });
             plots.len() - 1
         });
-        let curves = &mut plots[at].2;
+        let curves = &mut plots[at].curves;
+        let name = name.replace('_', " ");
         let known = curves.iter().position(|curve| curve.name == name);
         let curve = known.unwrap_or_else(|| {
-            curves.push(Compared { name: name.to_owned(), measured: Vec::new(), simulated: Vec::new() });
+            curves.push(Compared { name, measured: Vec::new(), simulated: Vec::new() });
             curves.len() - 1
         });
         curves[curve].measured.push((place, row.printed));
         curves[curve].simulated.push((place, row.simulated));
     }
-    plots.retain(|(.., curves)| curves.iter().all(|curve| curve.measured.len() > 2));
+    plots.retain(|plot| plot.curves.iter().all(|curve| curve.measured.len() > 2));
     plots
+}
+
+/// The figure or table of the source, with a capital.
+fn printed_in(row: &FigureRow) -> String {
+    let part = row.source.rsplit(", ").next().unwrap_or(&row.source);
+    let mut letters = part.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn row(figure: &FigureRow) -> Vec<Cell> {
@@ -117,8 +138,9 @@ mod tests {
     fn curves_have_only_places_above_zero() {
         let figure = |place: &str| FigureRow {
             id: format!("figx.curve.{place}"),
-            source: String::new(),
+            source: "a paper, figure 7".to_owned(),
             quantity: String::new(),
+            along: "GPUs".to_owned(),
             unit: "GB/s".to_owned(),
             printed: 2.0,
             simulated: 3.0,
@@ -129,11 +151,12 @@ mod tests {
             note: String::new(),
         };
         let plots = curves(&["0", "1", "nan", "2", "inf", "-4", "8"].map(figure));
-        let (name, unit, rows) = &plots[0];
+        let Plot { name, title, along, unit, curves: rows } = &plots[0];
         assert_eq!((name.as_str(), unit.as_str(), plots.len(), rows.len()), ("figx", "GB/s", 1, 1));
+        assert_eq!((title.as_str(), along.as_str()), ("Figure 7", "GPUs"));
         assert_eq!(rows[0].measured, [(1.0, 2.0), (2.0, 2.0), (8.0, 2.0)]);
         // Twelve places with zero among them are drawn.
         let places: Vec<FigureRow> = (0..12).map(|place| figure(&place.to_string())).collect();
-        assert_eq!(curves(&places)[0].2[0].measured.len(), 11);
+        assert_eq!(curves(&places)[0].curves[0].measured.len(), 11);
     }
 }

@@ -16,9 +16,13 @@ pub(super) fn pictures(body: &mut Body, set: &SetRow) {
         set.points.iter().filter(|point| point.measured > 0.0 && point.simulated.is_some_and(|v| v > 0.0)).collect();
     body.html("<div class=\"plots\">\n");
     if let Some((column, curves)) = curves(&known) {
-        let unit = if rates(&known, &column) { "GB/s, size over time" } else { known[0].unit.as_str() };
-        let title = format!("{}: dots measured, lines simulated", set.id);
-        body.figure(&format!("{}_curves", set.id), &title, compared(&title, (&column, unit), &curves));
+        let y = match known[0].unit.as_str() {
+            _ if rates(&known, &column) => "GB/s, size over time".to_owned(),
+            unit @ ("us" | "ms" | "s") => format!("time [{unit}]"),
+            unit => unit.to_owned(),
+        };
+        let title = format!("{}: marks measured, lines simulated", set.id);
+        body.figure(&format!("{}_curves", set.id), &title, compared(&title, (&column, &y), &curves));
     }
     if known.len() > 1 {
         let title = format!("{}: what agrees lies on the diagonal", set.id);
@@ -39,7 +43,12 @@ fn clouds(points: &[&PointRow]) -> Vec<Series> {
         }
         clouds
     };
-    let columns = points[0].key.keys().map(|column| by(&|point| point.key.get(column).cloned().unwrap_or_default()));
+    // A number says nothing without the name of its column.
+    let named = |column: &str, point: &PointRow| match point.key.get(column) {
+        Some(value) if value.starts_with(|first: char| first.is_ascii_digit()) => format!("{column} {value}"),
+        value => value.cloned().unwrap_or_default(),
+    };
+    let columns = points[0].key.keys().map(|column| by(&|point| named(column, point)));
     let few = |clouds: &BTreeMap<String, Vec<(f64, f64)>>| (2..=CURVES_MAX).contains(&clouds.len());
     let by_part = by(&|point| point.part.clone());
     let chosen = std::iter::once(by_part).chain(columns).find(few).unwrap_or_else(|| by(&|_| String::new()));

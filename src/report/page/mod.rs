@@ -18,6 +18,7 @@ use crate::report::sheet::Picture;
 use html::{Body, escape, id};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 const STYLE: &str = include_str!("page.css");
 /// Characters of each half of a picture's name.
@@ -66,13 +67,20 @@ pub fn page(results: &[(String, Kept)]) -> String {
     text
 }
 
-/// The plots of that page, each with a name for a file: the title of its result, and which of its plots it is.
+/// The plots of that page, each with a name for a file: the title of its result, and which of its plots it is. Results of one title
+/// are told apart by their folders.
 pub fn pictures(results: &[(String, Kept)]) -> Vec<(String, Picture)> {
+    let sections: Vec<Section> = results.iter().map(|(path, kept)| section(path, kept)).collect();
+    let titles: Vec<String> = sections.iter().map(|section| file_name(&section.title)).collect();
     let mut named: Vec<(String, Picture)> = Vec::new();
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
-    for section in results.iter().map(|(path, kept)| section(path, kept)) {
+    for (place, section) in sections.into_iter().enumerate() {
+        let title = &titles[place];
+        let alone = titles.iter().filter(|other| *other == title).count() == 1;
+        let folder = Path::new(&results[place].0).parent().and_then(Path::file_name).unwrap_or_default();
+        let folder = if alone { String::new() } else { format!("-{}", file_name(&folder.to_string_lossy())) };
         for (figure, picture) in section.body.pictures() {
-            let name = format!("{}-{}", file_name(&section.title), file_name(&figure));
+            let name = format!("{title}{folder}-{}", file_name(&figure));
             let count = taken.entry(name.clone()).or_insert(0);
             *count += 1;
             named.push((if *count == 1 { name } else { format!("{name}-{count}") }, picture));

@@ -6,7 +6,7 @@ use super::read::{Kept, MemoryRow, RunSummary};
 use crate::report::chart::{Bar, bars};
 use crate::report::inside::Inside;
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
-use crate::report::table::{duration, number};
+use crate::report::table::{duration_beside, number};
 use crate::timeline::Bound;
 
 /// What is read first, in this order, of whatever a run has.
@@ -73,13 +73,14 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
 
 fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     let mut body = Body::default();
-    for overlap in inside.iter().flat_map(|inside| &inside.overlaps) {
-        body.figure("overlap", &overlap.title, overlap.picture());
+    for (place, overlap) in inside.iter().flat_map(|inside| &inside.overlaps).enumerate() {
+        body.figure(if place == 0 { "overlap" } else { "overlap_inside" }, &overlap.title, overlap.picture());
     }
+    let longest_wait = run.critical_path.iter().map(|row| row.time_us).fold(0.0, f64::max);
     let waits = run.critical_path.iter().take(PATH_MAX).map(|row| Bar {
         name: format!("{} ({})", row.phase, row.bound_by),
         value: row.time_us,
-        label: format!("{}   {:.1}%", duration(row.time_us), 100.0 * row.time_us / whole),
+        label: format!("{}   {:.1}%", duration_beside(row.time_us, longest_wait), 100.0 * row.time_us / whole),
         color: if is_communication(&row.bound_by) { ORANGE } else { BLUE },
     });
     let waits = waits.collect::<Vec<_>>();
@@ -87,10 +88,11 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     body.figure("waits", title, bars(title, &waits));
     // Some phases compute and send.
     let both = |phase: &str| run.phases.iter().filter(|row| row.phase == phase).count() > 1;
+    let longest = run.phases.iter().map(|row| row.busy_us).fold(0.0, f64::max);
     let busy = run.phases.iter().map(|row| Bar {
         name: if both(&row.phase) { format!("{} ({})", row.phase, row.kind) } else { row.phase.clone() },
         value: row.busy_us,
-        label: duration(row.busy_us),
+        label: duration_beside(row.busy_us, longest),
         color: if row.kind == "communication" { ORANGE } else { BLUE },
     });
     let title = "How long each phase keeps a GPU busy (phases overlap; orange: communication)";
@@ -181,7 +183,11 @@ pub(super) fn side_by_side(results: &[(String, Kept)]) -> String {
     let names = ["scenario".to_owned(), "GPUs".to_owned()].into_iter().chain(shown.iter().map(title));
     let row = |run: &RunSummary| {
         let values = shown.iter().map(|name| Cell::Number(run.metrics.get(*name).and_then(|metric| metric.value)));
-        [Cell::text(&run.scenario), Cell::Number(Some(run.gpus as f64))].into_iter().chain(values).collect()
+        let with = if run.with.is_empty() { String::new() } else { format!(", with {}", run.with.join(", ")) };
+        [Cell::text(format!("{}{with}", run.scenario)), Cell::Number(Some(run.gpus as f64))]
+            .into_iter()
+            .chain(values)
+            .collect()
     };
     let rows: Vec<Vec<Cell>> = runs.iter().map(row).collect();
     format!("<section>\n<h2>Runs side by side</h2>\n{}</section>\n", table(&names.collect::<Vec<_>>(), &rows))

@@ -4,7 +4,7 @@ use super::Section;
 use super::html::{Body, Cell, escape, table};
 use crate::metrics::Better;
 use crate::report::chart::{CURVES_MAX, Chart, Series, curves};
-use crate::report::table::number;
+use crate::report::table::{number, time_unit};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::fmt;
 
@@ -168,8 +168,10 @@ fn answer(sweep: &SweepTable) -> String {
 fn body(sweep: &SweepTable) -> Body {
     let mut body = Body::default();
     body.html("<div class=\"plots\">\n");
-    if let [Some(user), Some(gpu)] = TRADE.map(|name| sweep.metric(name)) {
-        trade(&mut body, user, gpu);
+    match (TRADE.map(|name| sweep.metric(name)), sweep.metrics.as_slice()) {
+        ([Some(user), Some(gpu)], _) => trade(&mut body, "What a user gets against what a GPU yields", [user, gpu]),
+        (_, [one, other]) => trade(&mut body, &format!("{} against {}", other.name, one.name), [one, other]),
+        _ => {}
     }
     for metric in sweep.metrics.iter().take(PLOTS_MAX) {
         along(&mut body, sweep, metric);
@@ -189,34 +191,25 @@ fn body(sweep: &SweepTable) -> Body {
     body
 }
 
-/// The points that no other point beats on both sides, from left to right.
-fn front(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mut sorted = points.to_vec();
-    sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
-    let mut front: Vec<(f64, f64)> = Vec::new();
-    for point in sorted {
-        if front.last().is_none_or(|last| point.1 > last.1) {
-            front.push(point);
-        }
-    }
-    front.reverse();
-    front
-}
-
-fn trade(body: &mut Body, user: &Column, gpu: &Column) {
-    let points: Vec<(f64, f64)> =
-        (0..user.cells.len()).filter_map(|row| Some((user.number(row)?, gpu.number(row)?))).collect();
-    if points.len() < 2 {
+/// Two metrics against each other, where both may be better or worse.
+fn trade(body: &mut Body, title: &str, sides: [&Column; 2]) {
+    let ways = sides.map(|side| Better::of_unit(&side.unit));
+    let both = |row: usize| Some((row, [sides[0].number(row)?, sides[1].number(row)?]));
+    let points: Vec<(usize, [f64; 2])> = (0..sides[0].cells.len()).filter_map(both).collect();
+    if points.len() < 2 || ways.contains(&Better::Neither) {
         return;
     }
-    let best = front(&points);
-    let rest = points.into_iter().filter(|point| !best.contains(point)).collect();
+    let front = Better::front(ways, &points);
+    let chosen = |wanted: bool| -> Vec<(f64, f64)> {
+        points.iter().filter(|(row, _)| front.contains(row) == wanted).map(|&(_, [x, y])| (x, y)).collect()
+    };
+    let mut best = chosen(true);
+    best.sort_by(|a, b| a.0.total_cmp(&b.0));
     let series = [
-        Series { name: "other points".to_owned(), points: rest, joined: false },
+        Series { name: "other points".to_owned(), points: chosen(false), joined: false },
         Series { name: "Pareto front".to_owned(), points: best, joined: true },
     ];
-    let title = "What a user gets against what a GPU yields";
-    let (x, y) = (user.title(), gpu.title());
+    let (x, y) = (sides[0].title(), sides[1].title());
     body.figure("pareto", title, curves(&Chart { title, x: &x, y: &y, places: None, series: &series }));
 }
 
@@ -256,18 +249,27 @@ fn along(body: &mut Body, sweep: &SweepTable, metric: &Column) {
     }
     let of = if all > CURVES_MAX { format!(" ({CURVES_MAX} of {all} curves)") } else { String::new() };
     let title = format!("{}{of}", metric.name);
-    let (x, y) = (sweep.axes[axis].title(), metric.title());
+    let y = match longest_unit(metric, &series) {
+        Some((unit, factor)) => {
+            series.iter_mut().flat_map(|series| &mut series.points).for_each(|point| point.1 *= factor);
+            format!("{} [{unit}]", metric.name)
+        }
+        None => metric.title(),
+    };
+    let x = sweep.axes[axis].title();
     let chart = Chart { title: &title, x: &x, y: &y, places: Some(&places[axis]), series: &series };
     body.figure(&metric.name, &title, curves(&chart));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_front_holds_what_nothing_beats() {
-        let points = [(1.0, 9.0), (2.0, 8.0), (2.0, 3.0), (1.5, 8.0), (4.0, 1.0), (4.0, 2.0)];
-        assert_eq!(front(&points), [(1.0, 9.0), (2.0, 8.0), (4.0, 2.0)]);
-    }
+/// The unit in which the longest of these times is read, and what makes it of the metric's own; none for what is no time.
+fn longest_unit(metric: &Column, series: &[Series]) -> Option<(&'static str, f64)> {
+    let us = match metric.unit.as_str() {
+        "us" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        _ => return None,
+    };
+    let longest = series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max);
+    let (unit, per_us) = time_unit(longest * us);
+    Some((unit, us * per_us))
 }

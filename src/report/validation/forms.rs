@@ -18,7 +18,7 @@ pub fn validation_json(report: &ValidationReport) -> Value {
 fn set(set: &SetReport) -> Value {
     let statistics = set.statistics();
     let figure = |of: fn(&Statistics) -> f64| statistics.as_ref().map(of);
-    let reason = |(reason, rows): (&str, usize)| json!({ "reason": reason, "rows": rows });
+    let reason = |(reason, lines): (&str, Vec<u64>)| json!({ "reason": reason, "rows": lines.len(), "lines": lines });
     let group = |(name, statistics): (Key, Statistics)| {
         json!({
             "group": key(&name),

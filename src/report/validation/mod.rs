@@ -73,13 +73,15 @@ impl SetReport {
         self.comparisons.iter().filter(|comparison| comparison.simulated.is_err()).count()
     }
 
-    /// Why values could not be simulated, and how many for each reason, in the order in which they first occur.
-    fn skip_reasons(&self) -> Vec<(&str, usize)> {
-        let mut reasons: Vec<(&str, usize)> = Vec::new();
-        for reason in self.comparisons.iter().filter_map(|comparison| comparison.simulated.as_ref().err()) {
+    /// Why values could not be simulated, and the lines of the file for each reason, one for each value, in the order in which they
+    /// first occur.
+    fn skip_reasons(&self) -> Vec<(&str, Vec<u64>)> {
+        let mut reasons: Vec<(&str, Vec<u64>)> = Vec::new();
+        for comparison in &self.comparisons {
+            let Err(reason) = &comparison.simulated else { continue };
             match reasons.iter_mut().find(|(known, _)| known == reason) {
-                Some((_, count)) => *count += 1,
-                None => reasons.push((reason, 1)),
+                Some((_, lines)) => lines.push(comparison.line),
+                None => reasons.push((reason, vec![comparison.line])),
             }
         }
         reasons

@@ -4,6 +4,9 @@ use super::{SetReport, Statistics, ValidationReport};
 use crate::report::table::{Align, Table};
 use std::fmt::Write;
 
+/// Lines of a table that are named for one reason.
+const LINES_MAX: usize = 8;
+
 /// Everything, set after set, with a summary of all of them at the end.
 pub fn validation_text(report: &ValidationReport) -> String {
     let mut text =
@@ -31,8 +34,8 @@ fn one(text: &mut String, set: &SetReport) {
     }
     table.row(cells("all".to_owned(), set.statistics().as_ref(), set.skipped()));
     add(&table.headed());
-    for (reason, rows) in set.skip_reasons() {
-        add(&format!("  skipped {rows}: {reason}\n"));
+    for (reason, lines) in set.skip_reasons() {
+        add(&format!("  skipped {}: {reason}\n    {}\n", lines.len(), places(&set.file, lines)));
     }
     let worst = set.worst();
     if worst.is_empty() {
@@ -58,6 +61,18 @@ fn one(text: &mut String, set: &SetReport) {
     }
     add(&table.plain());
     add("\n");
+}
+
+/// "gemm.csv:7, 8, 12 and 3 more lines".
+fn places(file: &str, mut lines: Vec<u64>) -> String {
+    // A line may hold several values.
+    lines.dedup();
+    let shown: Vec<String> = lines.iter().take(LINES_MAX).map(u64::to_string).collect();
+    let rest = match lines.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more lines"),
+    };
+    format!("{file}:{}{rest}", shown.join(", "))
 }
 
 fn headed(first: &str) -> Table {

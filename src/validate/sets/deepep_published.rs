@@ -51,12 +51,12 @@ impl Row {
         let row = |name: &str| match name {
             "FP8" => Ok(RowFormat::FP8),
             "BF16" => Ok(RowFormat::BF16),
-            other => Err(Skip::because(format!("unsupported number format `{other}`"))),
+            other => Err(Skip::unknown("number format", other, ["FP8", "BF16"])),
         };
         let mut spec = match self.kernel.as_str() {
             "low_latency" => spec(ExchangeKernels::LowLatency, shape)?,
             "normal" => spec(ExchangeKernels::Normal, shape)?,
-            other => return Err(Skip::because(format!("unsupported kernel `{other}`"))),
+            other => return Err(Skip::unknown("kernel", other, ["low_latency", "normal"])),
         };
         (spec.dispatch, spec.combine) = (row(&self.dispatch_dtype)?, row(&self.combine_dtype)?);
         if self.is_low_latency() {

@@ -41,7 +41,7 @@ impl Row {
             "dense" => Kernel::Gemm(Gemm { groups: 1, rows: self.m, n, k, operands: dtype, weights: dtype }),
             "grouped contiguous" => grouped(RowLayout::Contiguous),
             "grouped masked" => grouped(RowLayout::Masked),
-            other => return Err(Skip::because(format!("unsupported kind `{other}`"))),
+            other => return Err(Skip::unknown("kind", other, ["dense", "grouped contiguous", "grouped masked"])),
         };
         Ok(context.kernel(system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
     }

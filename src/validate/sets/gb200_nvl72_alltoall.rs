@@ -32,7 +32,7 @@ impl Row {
         let kernels = match self.kernel_source.as_str() {
             "NVLinkOneSided" => ExchangeKernels::OneSided,
             "NVLinkTwoSided" => ExchangeKernels::TwoSided,
-            other => return Err(Skip::because(format!("unsupported kernel_source `{other}`"))),
+            other => return Err(Skip::unknown("kernel_source", other, ["NVLinkOneSided", "NVLinkTwoSided"])),
         };
         let shape = Shape {
             nodes: 1,
@@ -46,7 +46,7 @@ impl Row {
         spec.gate = match self.distribution.as_str() {
             "balanced" => GateChoice::Balanced,
             "uniform" => GateChoice::Uniform,
-            other => return Err(Skip::because(format!("unsupported distribution `{other}`"))),
+            other => return Err(Skip::unknown("distribution", other, ["balanced", "uniform"])),
         };
         spec.dispatch = self.row()?;
         if self.op_name == "alltoall_combine_low_precision" {
@@ -57,7 +57,11 @@ impl Row {
             "alltoall_prepare" => Ok(found.prepare),
             "alltoall_dispatch" => Ok(found.dispatch),
             "alltoall_combine" | "alltoall_combine_low_precision" => Ok(found.combine),
-            other => Err(Skip::because(format!("unsupported op_name `{other}`"))),
+            other => Err(Skip::unknown(
+                "op_name",
+                other,
+                ["alltoall_prepare", "alltoall_dispatch", "alltoall_combine", "alltoall_combine_low_precision"],
+            )),
         }
     }
 
@@ -69,7 +73,7 @@ impl Row {
             "nvfp4" => {
                 Ok(RowFormat { dtype: Dtype::Fp4, scale_group: Count::new(16), scale: Dtype::Fp8, ..RowFormat::BF16 })
             }
-            other => Err(Skip::because(format!("unsupported number format `{other}`"))),
+            other => Err(Skip::unknown("number format", other, ["bfloat16", "fp8", "nvfp4"])),
         }
     }
 }

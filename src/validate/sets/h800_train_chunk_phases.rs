@@ -56,7 +56,24 @@ impl Row {
             "mlp(W)" => (&[Phase::FfnWeights], 1),
             "attn(B)" => (&[Phase::AttentionBackward], 1),
             "attn(W)" => (&[Phase::AttentionWeights], 1),
-            other => return Err(Skip::because(format!("unknown phase `{other}`"))),
+            other => {
+                return Err(Skip::unknown(
+                    "phase",
+                    other,
+                    [
+                        "attn(F)",
+                        "dispatch(F)",
+                        "mlp(F)",
+                        "combine(F)",
+                        "combine(B)",
+                        "mlp(B)",
+                        "dispatch(B)",
+                        "mlp(W)",
+                        "attn(B)",
+                        "attn(W)",
+                    ],
+                ));
+            }
         })
     }
 

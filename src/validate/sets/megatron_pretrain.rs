@@ -71,7 +71,7 @@ impl Row {
             None | Some("") => Dtype::Fp8,
             Some(name) if name.contains("fp8") => Dtype::Fp8,
             Some(name) if name.contains("fp4") => Dtype::Fp4,
-            Some(other) => return Err(Skip::because(format!("unsupported precision `{other}`"))),
+            Some(other) => return Err(Skip::unknown("precision", other, ["bf16", "fp8", "fp4"])),
         };
         Ok(PrecisionSpec { weights: operands, experts: operands, operands, ..PrecisionSpec::all(Dtype::Bf16) })
     }

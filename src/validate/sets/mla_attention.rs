@@ -56,7 +56,11 @@ impl Row {
                 Ok(total(context, system, &kernels)?.max(host))
             }
             "wideep_generation_mla_perf" => total(context, system, &self.decode_module()),
-            other => Err(Skip::because(format!("unsupported table `{other}`"))),
+            other => Err(Skip::unknown(
+                "table",
+                other,
+                ["context_mla_perf", "generation_mla_perf", "wideep_context_mla_perf", "wideep_generation_mla_perf"],
+            )),
         }
     }
 

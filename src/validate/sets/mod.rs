@@ -49,6 +49,10 @@ fn dtype(name: &str) -> Result<Dtype, Skip> {
         "bfloat16" | "float16" => Ok(Dtype::Bf16),
         "fp8" | "fp8_block" | "fp8_static" | "mxfp8" => Ok(Dtype::Fp8),
         "nvfp4" | "fp4" | "mxfp4" => Ok(Dtype::Fp4),
-        other => Err(Skip::because(format!("unsupported number format `{other}`"))),
+        other => Err(Skip::unknown(
+            "number format",
+            other,
+            ["bfloat16", "float16", "fp8", "fp8_block", "fp8_static", "mxfp8", "nvfp4", "fp4", "mxfp4"],
+        )),
     }
 }

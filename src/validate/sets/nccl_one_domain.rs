@@ -29,7 +29,13 @@ impl Row {
             "all_gather" => Collective::AllGather,
             "reduce_scatter" => Collective::ReduceScatter,
             "alltoall" | "all_to_all" => Collective::AllToAll,
-            other => return Err(Skip::because(format!("unsupported op_name `{other}`"))),
+            other => {
+                return Err(Skip::unknown(
+                    "op_name",
+                    other,
+                    ["all_reduce", "all_gather", "reduce_scatter", "alltoall", "all_to_all"],
+                ));
+            }
         };
         let bytes = Bytes::new(self.size_bytes);
         let spec = CollectiveSpec { kind, bytes, algorithm: None, protocol: None, groups: Count::ONE };

@@ -243,7 +243,7 @@ impl Row {
         let (plan, shape, spec) = match self.mode.as_str() {
             "agg" => self.together(system, &engine)?,
             "disagg" => self.apart(system, &engine)?,
-            other => return Err(Skip::because(format!("unknown mode `{other}`"))),
+            other => return Err(Skip::unknown("mode", other, ["agg", "disagg"])),
         };
         let deployed = Deployed { model, plan, precision: self.precision(&engine)? };
         let outcome = context.deploy(system, shape, deployed, WorkloadSpec::Serving(Box::new(spec)))?;

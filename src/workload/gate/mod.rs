@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 /// What the gate prefers.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GateChoice {
     /// Nothing: scores are uniform.
     #[default]

@@ -69,7 +69,7 @@ pub enum ScheduleChoice {
 
 /// How kernels are launched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LaunchChoice {
     /// All at once, from a recorded graph: only the GPU's own gap between kernels remains.
     #[default]

@@ -38,7 +38,7 @@ pub struct ServingSpec {
 
 /// When requests arrive.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsChoice {
     /// At random, independently of each other.
     Poisson {
@@ -81,7 +81,7 @@ pub struct TraceRow {
 
 /// How long requests are.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LengthsChoice {
     /// All alike.
     Fixed {

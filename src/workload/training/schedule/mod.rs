@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 /// A pipeline schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ScheduleSpec {
     /// One forward, one backward (PipeDream-flush; arXiv 2104.04473, section 2.2.1).
     OneFOneB,
