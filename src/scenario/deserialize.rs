@@ -80,6 +80,13 @@ impl serde::de::Error for Error {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Error {
         let wanted = wanted(expected);
         let finding = Finding::anywhere(format!("wrong type: found {}, expected {wanted}", in_words(&found)));
+        // TOML takes what has a point or an exponent for a number with decimals.
+        let finding = match found {
+            Unexpected::Float(number) if number.fract() == 0.0 && wanted.starts_with("a whole number") => {
+                finding.help(Some(format!("write {number}, without a point or an exponent")))
+            }
+            _ => finding,
+        };
         Error::new(finding, if found == Unexpected::Map { About::Wanted(wanted) } else { About::Other })
     }
 
@@ -121,6 +128,7 @@ fn wanted(expected: &dyn Expected) -> String {
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
         other => other.to_owned(),
     }
 }

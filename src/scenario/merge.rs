@@ -31,7 +31,10 @@ fn merge_entry(below: &mut Entry, over: Entry) -> Result<(), Finding> {
         (Value::Table(_), value) if over.key != EXTENDS => {
             let message = format!("`{}` is a table in the file below, and cannot become {}", over.key, value.kind());
             let finding = Finding::at(over.node.span, message).other(below.key_span.clone(), "the table");
-            return Err(finding.help(Some(format!("write the keys to change as `[{}]` and below", over.key))));
+            let key = &over.key;
+            let help =
+                format!("change keys below it, as `{key}.KEY`, or the file that it builds on, as `{key}.extends`");
+            return Err(finding.help(Some(help)));
         }
         // A choice without anything to set is a text, and may give way to one that is a table.
         (value, Value::Table(_)) if !matches!(value, Value::Text(_)) => {
