@@ -37,7 +37,7 @@ const fn constant(key: &'static str, meaning: &'static str, low: f64, high: f64,
 const PRODUCTS_HOPPER: &[Constant] = &[
     constant("kernel_launch", "end of a kernel to start of the next in a graph", 0.3, 4.0, 0.01),
     constant("memory.efficiency", "part of peak HBM bandwidth that streams reach", 0.6, 0.95, 0.01),
-    // Under load: HBM alone answers in 0.65 us, and a block first fetches descriptors and waits at barriers.
+    // More than a load of a thread takes: a block first fetches descriptors and waits at barriers.
     constant("sm.memory_latency", "first operands of a tile from HBM", 0.3, 1.2, 0.01),
     constant("sm.in_flight", "bytes that one SM has requested", 16.0, 226.0, 1.0),
     constant("sm.l2_per_cycle", "port of an SM into L2", 16.0, 128.0, 1.0),

@@ -8,6 +8,7 @@ mod cable;
 mod communication;
 mod cpu;
 mod gpu;
+mod lanes;
 mod memory;
 mod nic;
 mod node;
@@ -23,6 +24,7 @@ pub use communication::{
 };
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
+pub use lanes::Lanes;
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};

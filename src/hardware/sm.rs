@@ -20,8 +20,11 @@ pub struct SmSpec {
     /// Data that one SM can have requested from memory and not yet received.
     #[serde(deserialize_with = "positive")]
     pub in_flight: Bytes,
-    /// From the request of a tile in memory to its arrival in shared memory.
+    /// From the request of a tile in memory to its arrival in shared memory, under load: its descriptor and the barriers of copy engines
+    /// included.
     pub memory_latency: Duration,
+    /// From a thread's request to memory to its answer.
+    pub load_latency: Duration,
     /// Between the starts of two thread blocks of a grid, all SMs together.
     pub block_start: Duration,
     /// From a request to L2 to its answer, when each one depends on the last.

@@ -4,14 +4,13 @@ use super::build;
 use super::lower::Job;
 use super::seen::{Reach, seen_by};
 use crate::gpu::Taken;
+use crate::hardware::Lanes;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, MoeExchangeFacts};
 use crate::rng::Seed;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
 use crate::topology::Cluster;
-use crate::workload::{
-    Copies, ExchangeKernels, GateChoice, Group, Lanes, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload,
-};
+use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload};
 
 const PLACE: &str = "workload.moe_exchange";
 

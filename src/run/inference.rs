@@ -6,6 +6,7 @@ use super::lower::Job;
 use super::seen::{Reach, seen_by};
 use super::{Known, build};
 use crate::gpu::Taken;
+use crate::hardware::Lanes;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
@@ -17,7 +18,7 @@ use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
     Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep,
-    InferenceWorkload, Lanes, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
+    InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
     ScheduleChoice, SharedOn, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};

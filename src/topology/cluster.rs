@@ -153,10 +153,11 @@ mod tests {
             boost_clock = "1.83 GHz"
             tensor = {{ bf16 = "989 TFLOP/s", efficiency = 0.8 }}
             memory = {{ kind = "HBM3", capacity = "80 GB", bandwidth = "3.35 TB/s", efficiency = 0.9 }}
-            l2 = {{ capacity = "50 MB" }}
+            l2 = {{ capacity = "50 MB", shared = 0.5 }}
             scale_up = {{ kind = "NVLink", bandwidth_per_direction = "200 GB/s" }}
             host = {{ kind = "PCIe", bandwidth_per_direction = "64 GB/s" }}
             kernel_launch = "3 us"
+            dependent_launch = "3 us"
             power = "700 W"
             [cpu]
             name = "test CPU"

@@ -22,7 +22,7 @@ pub use inference::{
     SharedOn, expert_traffic, parts,
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
-pub use moe::{Copies, ExchangeKernels, Lanes, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
+pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,

@@ -29,12 +29,12 @@ pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
     let each = |bytes: f64| bytes * at_once as f64;
     let cold = each(read * (1.0 - machine.warm) + written);
     let start = machine.sm.block_start.as_secs();
-    let (waits, spread) = (pieces * machine.latency, (at_once * machine.left.sms) as f64 * start);
+    let (waits, spread) = (pieces * machine.load_latency, (at_once * machine.left.sms) as f64 * start);
     let wait = Stage { steps: 1.0, cuda: (waits - spread).max(0.0), ..Stage::default() };
     let transfer = Stage { steps: 1.0, l2: each(read + written), hbm: cold, ..Stage::default() };
     let class = Class { blocks: rows.rows.div_ceil(at_once), stages: vec![wait, transfer] };
     // What is written still has to arrive.
-    let mut timing = Timing::of(machine, &[class], machine.latency);
+    let mut timing = Timing::of(machine, &[class], machine.load_latency, machine.load_latency);
     let started = rows.rows.min(rows.per_sm.saturating_mul(machine.left.sms)) as f64 * start + waits;
     if started > timing.blocks {
         (timing.blocks, timing.limit) = (started, Limit::Start);
@@ -51,5 +51,5 @@ pub(super) fn pass(machine: &Machine, read: Bytes, written: Bytes) -> Timing {
     let stage = Stage { steps, l2, hbm, ..Stage::default() };
     let class = Class { blocks: machine.left.sms, stages: vec![stage] };
     // What is written still has to arrive.
-    Timing::of(machine, &[class], if written == 0.0 { 0.0 } else { machine.latency })
+    Timing::of(machine, &[class], machine.load_latency, if written == 0.0 { 0.0 } else { machine.load_latency })
 }

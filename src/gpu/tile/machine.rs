@@ -21,8 +21,10 @@ pub struct Machine {
     pub sm_memory: f64,
     /// Bytes per second between one SM and L2.
     pub port: f64,
-    /// Seconds from a request to memory to its answer.
+    /// Seconds from the request of a tile to its arrival.
     pub latency: f64,
+    /// Seconds from a thread's request to its answer.
+    pub load_latency: f64,
     /// Seconds between dependent kernels of a stream.
     pub launch: f64,
     /// The same where the second one is launched early.
@@ -79,6 +81,7 @@ impl Machine {
             sm_memory: sm.in_flight.get() as f64 / latency,
             port: sm.l2_per_cycle.get() as f64 * clock,
             latency,
+            load_latency: sm.load_latency.as_secs(),
             launch: spec.kernel_launch.as_secs(),
             dependent_launch: spec.dependent_launch.as_secs(),
             l2: spec.l2.capacity.get() as f64 * spec.l2.shared.get(),
@@ -101,10 +104,21 @@ impl Machine {
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         let fresh = conditions.fresh_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         let warm_activations = warm.max(fresh);
-        let latency = self.latency * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
+        let answered = |after: f64| after * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
+        let (latency, load_latency) = (answered(self.latency), answered(self.load_latency));
         let Taken { sms: held, memory: drawn } = conditions.beside;
         let left = Room { sms: sms.saturating_sub(held).max(1), memory: (memory - drawn.get() as f64).max(1.0) };
-        Machine { sms, left, memory, warm, warm_activations, latency, library: conditions.library, ..self.clone() }
+        Machine {
+            sms,
+            left,
+            memory,
+            warm,
+            warm_activations,
+            latency,
+            load_latency,
+            library: conditions.library,
+            ..self.clone()
+        }
     }
 
     /// What kernels in flight at the same time hold of it.

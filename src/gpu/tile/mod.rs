@@ -44,12 +44,12 @@ struct Timing {
 }
 
 impl Timing {
-    /// A launch, the first loads, `classes` of blocks, and `rest` seconds.
-    fn of(machine: &Machine, classes: &[Class], rest: f64) -> Timing {
+    /// A launch, `first` seconds until what is loaded first has come, `classes` of blocks, and `rest` seconds.
+    fn of(machine: &Machine, classes: &[Class], first: f64, rest: f64) -> Timing {
         let spent = run_in(machine, classes, machine.left);
         Timing {
             launch: machine.launch,
-            fixed: machine.launch + machine.latency + rest,
+            fixed: machine.launch + first + rest,
             blocks: spent.seconds,
             limit: spent.limit(),
             rounds: spent.rounds,
@@ -144,7 +144,7 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
         Layout::Masked { groups, .. } => groups as f64 * machine.sm.l2_latency.as_secs(),
         Layout::Even | Layout::Contiguous { .. } | Layout::Indexed { .. } => 0.0,
     };
-    let mut timing = Timing::of(machine, &[class], rest + search);
+    let mut timing = Timing::of(machine, &[class], machine.latency, rest + search);
     (timing.launch, timing.fixed) = (launch, timing.fixed - machine.launch + launch);
     let limited = machine.under_power(timing.blocks, product.operations(), product.operands);
     if limited > 1.5 * timing.blocks {

@@ -3,7 +3,7 @@
 use super::Job;
 use crate::engine;
 use crate::gpu::{Beside, Taken};
-use crate::hardware::NormalCosts;
+use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
@@ -17,7 +17,7 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
-    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Lanes, Loads, MoeExchange,
+    Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
     MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
 use std::collections::BTreeMap;

@@ -56,8 +56,14 @@ impl Row {
         let matrix = |rows: u64, columns: u64, dtype: Dtype| Bytes::new(rows * columns * dtype.bits() / 8);
         let quantised = operands != Dtype::Bf16;
         let wide = matrix(rows, k, Dtype::Bf16);
-        let (weights, results) = (matrix(n, k, operands), matrix(rows, n, Dtype::Bf16));
-        let narrow = if quantised { matrix(rows, k, operands) } else { Bytes::ZERO };
+        // FP4 comes with a scale of 8 bits for 16 values.
+        let scaled = |rows: u64, columns: u64| {
+            let scales =
+                if operands == Dtype::Fp4 { matrix(rows, columns.div_ceil(16), Dtype::Fp8) } else { Bytes::ZERO };
+            matrix(rows, columns, operands) + scales
+        };
+        let (weights, results) = (scaled(n, k), matrix(rows, n, Dtype::Bf16));
+        let narrow = if quantised { scaled(rows, k) } else { Bytes::ZERO };
         let round =
             if quantised { (wide + weights + results) * LAYERS + narrow } else { (wide + weights) * LAYERS + results };
         let conditions = Conditions { reused_after: Some(round), ..Conditions::default() };
@@ -68,7 +74,7 @@ impl Row {
         if operands == Dtype::Fp8 {
             time += run(quantise(rows, k))?;
         } else if quantised {
-            time += run(Kernel::Elementwise { read: wide, written: narrow })?;
+            time += run(Kernel::Elementwise { read: wide, written: matrix(rows, k, operands) })?;
         }
         let scaled_inside = system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);
         if operands == Dtype::Fp8 && scaled_inside {

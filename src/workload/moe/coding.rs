@@ -1,32 +1,8 @@
 //! Turning results into a narrow format and back, where SMs do it: what it takes of those that move tokens.
 
 use super::{Direction, MoeExchange};
-use crate::hardware::GpuSpec;
 use crate::model::Coding;
 use crate::units::Duration;
-
-/// Arithmetic outside tensor cores that the GPUs of an exchange have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes {
-    /// Lane operations per second of one SM.
-    per_second: u64,
-    /// SMs of the GPU.
-    sms: u64,
-}
-
-impl Lanes {
-    /// Those of `gpu`; none where it says nothing of its SMs.
-    pub fn of(gpu: &GpuSpec) -> Option<Lanes> {
-        let sm = gpu.sm.as_ref()?;
-        Some(Lanes { per_second: u64::from(sm.lanes.get()) * gpu.boost_clock.get(), sms: gpu.sms.wide() })
-    }
-
-    /// Time in which `sms` SMs do `operations` on each of `values` values.
-    fn time(&self, values: f64, operations: u64, sms: u64) -> Duration {
-        let rate = (self.per_second * sms.max(1)) as f64;
-        Duration::from_ps((values * operations as f64 / rate * 1e12).ceil() as u64)
-    }
-}
 
 /// What happens to a value.
 #[derive(Clone, Copy)]
@@ -50,7 +26,7 @@ impl MoeExchange {
             Turn::Encoded => encode,
             Turn::Decoded => decode,
         };
-        lanes.time(copies * self.spec.hidden.wide() as f64, each, sms.unwrap_or(lanes.sms))
+        lanes.time(copies * self.spec.hidden.wide() as f64, each, sms)
     }
 }
 
@@ -75,10 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_are_shared_by_the_sms_that_exchange() {
-        let lanes = Lanes { per_second: 200_000_000_000, sms: 100 };
-        // 16 operations on a million values by 8 SMs with 200 G operations per second each.
-        assert_eq!(lanes.time(1e6, 16, 8), Duration::from_ns(10_000));
+    fn logarithms_cost_more_than_scales() {
         assert_eq!(operations(Coding::LogFmt), [16, 13]);
+        assert!(operations(Coding::Scaled) < operations(Coding::LogFmt));
     }
 }

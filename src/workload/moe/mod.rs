@@ -11,7 +11,6 @@ mod normal;
 mod scale_up;
 mod spec;
 
-pub use coding::Lanes;
 pub use copies::Copies;
 pub use spec::{ExchangeKernels, MoeExchangeSpec, RowFormat};
 
@@ -19,7 +18,7 @@ use super::Workload;
 use super::collective::Group;
 use super::collective::desk::{Desk, Front};
 use super::op::{Label, OpGraph, Phase};
-use crate::hardware::ExpertCosts;
+use crate::hardware::{ExpertCosts, Lanes};
 use crate::id::{DeviceId, OpId};
 use crate::units::{Bytes, Time};
 
