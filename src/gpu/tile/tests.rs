@@ -81,7 +81,7 @@ fn a_copy_takes_launch_latency_and_bandwidth() {
     let h100 = machine("h100_sxm");
     let bytes = Bytes::new(1 << 30);
     let cost = simulate(&h100, &Kernel::Elementwise { read: bytes, written: bytes });
-    let expected = h100.launch + 2.0 * h100.latency + 2.0 * bytes.get() as f64 / h100.memory;
+    let expected = h100.launch + 2.0 * h100.load_latency + 2.0 * bytes.get() as f64 / h100.memory;
     assert!((cost.time.as_secs() / expected - 1.0).abs() < 1e-6, "{cost:?} and not {expected}");
     assert_eq!(cost.bound, Bound::Memory);
 }
