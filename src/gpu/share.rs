@@ -158,10 +158,8 @@ mod tests {
             let (sms, memory) = got.iter().flatten().fold((0, 0), |sum, got| (sum.0 + got.0, sum.1 + got.1));
             assert!(sms <= 10 && memory <= 100, "{contenders:?} get {got:?}");
             // What is left over, nobody who runs wants.
-            let short = |(got, wanted): (&Option<(u64, u64)>, &(u64, u64, f64))| {
-                got.is_some_and(|got| got.1 < wanted.1.min(100))
-            };
-            let starved = got.iter().zip(&contenders).any(short);
+            let mut pairs = got.iter().zip(&contenders);
+            let starved = pairs.any(|(got, wanted)| got.is_some_and(|got| got.1 < wanted.1.min(100)));
             assert!(!starved || memory + got.len() as u64 > 100, "{contenders:?} get {got:?}");
             assert!(got.iter().all(Option::is_some) || sms == 10, "{contenders:?} get {got:?}");
         }
