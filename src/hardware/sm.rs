@@ -12,6 +12,9 @@ pub struct SmSpec {
     /// Shared memory that one thread block can fill with operands.
     #[serde(deserialize_with = "positive")]
     pub shared_memory: Bytes,
+    /// Registers of all threads together, or tensor memory where sums are kept there: half of it holds the sums of the largest tile.
+    #[serde(deserialize_with = "positive")]
+    pub registers: Bytes,
     /// Deepest pipeline of operand buffers that kernels set up.
     pub buffers: Count,
     /// What an SM takes from or gives to L2 per clock cycle.

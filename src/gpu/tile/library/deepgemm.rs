@@ -31,17 +31,15 @@ pub(super) fn least_traffic(machine: &Machine, product: &Product, layout: Layout
         }
     }
     let chosen = best.expect("there are tiles").1;
-    Tiling { spills: layout == Layout::Even && product.groups == 1 && spills(chosen), ..chosen }
+    Tiling { spills: layout == Layout::Even && product.groups == 1 && spills(machine, chosen), ..chosen }
 }
 
-/// Values of the smallest tile whose sums, those of the running group and those in FP32, are more than registers hold beside all else.
-const CROWDED: u64 = 128 * 192;
-
-/// Whether a tile's sums leave the registers. Of the largest tiles, dense kernels without multicast take 1.8 us more for each 128 values of
+/// Whether a tile's sums, those of the running group and those in FP32, leave the registers, of which they would fill three quarters. Of the largest tiles, dense kernels without multicast take 1.8 us more for each 128 values of
 /// K, 128 x 192 and 256 x 128 alike (`gemm.csv`, ten of eleven rows of H100); those with multicast and those for groups do not. Compilers
 /// report such spills for tiles of this size (CUTLASS pull request 2219: five to ten times as slow), and DeepGEMM issue 191 finds 192 columns slow.
-fn spills(tiling: Tiling) -> bool {
-    tiling.share_rows * tiling.share_columns == 1 && tiling.rows * tiling.columns >= CROWDED
+fn spills(machine: &Machine, tiling: Tiling) -> bool {
+    let sums = tiling.rows * tiling.columns * 2 * 4;
+    tiling.share_rows * tiling.share_columns == 1 && sums * 4 >= machine.sm.registers.get() * 3
 }
 
 /// Cycles that one wave of tiles takes for its traffic, times a constant that keeps them whole.

@@ -7,9 +7,6 @@ use crate::gpu::tile::gemm::{Epilogue, Product, Tiling, blocks};
 use crate::gpu::tile::grid::run;
 use crate::gpu::tile::machine::Machine;
 
-/// Values of the largest tile: what the registers of two warp groups, or half of tensor memory, hold in FP32.
-const LARGEST: u64 = 256 * 128;
-
 /// The smaller of the two sides that a matrix instruction knows may be narrow, the other has as many rows at least (PTX ISA, wgmma and
 /// tcgen05.mma).
 const LEAST: u64 = 64;
@@ -31,7 +28,9 @@ pub(super) fn fastest(machine: &Machine, product: &Product, layout: Layout, spli
         Layout::Even => &[16, 32, 64, 128, 256],
         uneven => row_choices(product, uneven),
     };
-    let largest = if indexed { LARGEST / 2 } else { LARGEST };
+    // FP32 sums fill half of the registers, or of tensor memory.
+    let whole = machine.sm.registers.get() / 2 / 4;
+    let largest = if indexed { whole / 2 } else { whole };
     let mut best: Option<(f64, Tiling)> = None;
     for &rows in rows {
         for columns in [16, 32, 64, 96, 128, 160, 192, 224, 256] {
