@@ -44,8 +44,10 @@ impl Earlier<'_> {
             return Ok(BTreeMap::new());
         }
         if torn > 0 {
-            note(&format!("{torn} torn record of {} dropped", log.display()));
+            note(&format!("records torn off in {} and dropped: {torn}", log.display()));
         }
+        // What is gone on with has no answer any more.
+        files::remove(&answer).map_err(|error| UserError::plain(error.to_string()))?;
         // Written anew, so that what comes next starts on a line of its own.
         let lines: String = records.values().map(|record| record.line() + "\n").collect();
         write(&log, lines.as_bytes())?;

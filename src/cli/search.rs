@@ -12,8 +12,8 @@ use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
 use octoplane::scenario::{Loaded, UserError};
 use octoplane::search::{
-    Failure, Fate, Found, GoalSpec, Manner, Seen, found_text, front_chart, objective_name, search, shown_metrics,
-    target_texts,
+    Failure, Fate, Found, GoalSpec, Manner, Seen, found_text, front_chart, makes_sense, objective_name, search,
+    shown_metrics, target_texts,
 };
 use octoplane::sweep::{Ledger, Plan, Unfinished, plan, record_frame, values_known};
 use serde_json::{Value, json};
@@ -68,6 +68,7 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
     }
     values_known(&plan).map_err(in_goal)?;
+    makes_sense(goal).map_err(in_goal)?;
     let out = results(args.out.as_ref(), "search", &args.goal);
     let earlier = Earlier { out: &out, answer: "found.json", what: "search" };
     let known = earlier.known(args.resume)?;
@@ -89,8 +90,10 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
     let found = match found {
         Ok(found) => found,
         Err(Failure::Senseless(invalid)) => {
-            // It is seen after the first points; another goal is not to be told of these.
-            earlier.forget()?;
+            // It is seen after the first points; another goal is not to be told of these, but what was there before stays.
+            if known.is_empty() {
+                earlier.forget()?;
+            }
             return Err(loaded.error(&invalid));
         }
         Err(Failure::Unfinished(Unfinished::Unwritten(error))) => return Err(UserError::plain(error.to_string())),

@@ -66,5 +66,9 @@ pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
     } else {
         say(&validation_text(&validated.report))?;
     }
+    if validated.report.sets.iter().all(|set| set.statistics().is_none()) {
+        note("nothing was compared");
+        return Ok(Done::Failed);
+    }
     Ok(Done::Answered)
 }

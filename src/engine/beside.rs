@@ -22,7 +22,7 @@ pub(super) struct Running {
     from: Time,
     /// Until when its time is accounted for.
     since: Time,
-    /// The part of its blocks' work that is done.
+    /// The part of its blocks that is done, by the time that they take in the course that they are in.
     done: f64,
     /// What others hold, and how it runs so; nothing while it waits for an SM.
     share: Option<(Taken, Course)>,
@@ -140,7 +140,11 @@ impl Running {
     fn next_change(&self, now: Time) -> Time {
         match self.share {
             _ if now < self.from => self.from,
-            Some((_, course)) => self.end.min(now + left(&course, course.at(self.done).1 - self.done)),
+            Some((_, course)) => match course.at(self.done).1 {
+                // Time goes on, however little is left of these blocks.
+                until if until < 1.0 => self.end.min(now + left(&course, until - self.done).max(Duration::from_ps(1))),
+                _ => self.end,
+            },
             None => self.end,
         }
     }

@@ -91,6 +91,14 @@ impl From<Invalid> for Failure {
     }
 }
 
+/// Checks what can be checked of a goal before its first point.
+///
+/// # Errors
+/// When a target or the objective makes no sense.
+pub fn makes_sense(goal: &GoalSpec) -> Result<(), Invalid> {
+    Aims::new(goal).map(drop)
+}
+
 /// Finds the best point of `plan` for `goal`.
 ///
 /// # Errors

@@ -9,6 +9,6 @@ mod explore;
 mod spec;
 mod text;
 
-pub use explore::{Failure, Fate, Found, Manner, Seen, search};
+pub use explore::{Failure, Fate, Found, Manner, Seen, makes_sense, search};
 pub use spec::{GoalSpec, ObjectiveSpec, TargetSpec};
 pub use text::{found_text, front_chart, objective_name, shown_metrics, target_texts};

@@ -4,6 +4,7 @@ use super::build::{Nics, add_fabric};
 use super::graph::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
 use super::nvlink_domain::halves;
 use super::spec::TopologySpec;
+use super::wiring::check_endpoints;
 use crate::hardware::NodeSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
@@ -62,6 +63,8 @@ pub fn build_cluster(node: &NodeSpec, nodes: u32, fabric: Option<&TopologySpec>)
         let message = format!("the node `{}` has no NICs, so {nodes} of them cannot be joined", node.name);
         return Err(Invalid::at("node.nics", message).help("add a [nics] table to the node, or set `nodes = 1`"));
     }
+    let ports = node.nics.as_ref().map_or(1, |nics| u64::from(nics.count.get()) * u64::from(nics.nic.ports.get()));
+    check_endpoints(u64::from(nodes).saturating_mul(ports), "nodes")?;
     let mut builder = TopologyBuilder::default();
     let (mut gpus, mut nics) = (Vec::new(), Vec::new());
     for index in 0..nodes {

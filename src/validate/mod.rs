@@ -305,6 +305,7 @@ fn compared<M: Measured>(row: &Row<M>, context: &Context) -> Vec<Comparison> {
         let Point { part, unit, measured, simulated } = point;
         let usable = measured.is_finite() && measured > 0.0;
         let simulated = match simulated {
+            _ if measured.is_nan() => Err("the measured value is not a number".to_owned()),
             _ if !usable => Err("the measured value is not above zero".to_owned()),
             Ok(value) => Ok(value),
             Err(Skip(reason)) => Err(reason),

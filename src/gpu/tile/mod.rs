@@ -136,7 +136,8 @@ fn dense(machine: &Machine, gemm: &Gemm) -> Product {
 }
 
 fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
-    let launch = if library::launches_early(product) { machine.dependent_launch } else { machine.launch };
+    let launch =
+        if library::launches_early(machine, product, layout) { machine.dependent_launch } else { machine.launch };
     let tiling = library::tiling(machine, product, layout);
     let (class, rest) = gemm::blocks(machine, product, tiling, layout.row_tiles(product, tiling.rows));
     // Every block looks up the rows of one group after the other to find its tiles.

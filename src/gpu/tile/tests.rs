@@ -276,6 +276,21 @@ fn published_rules_choose_these_tiles() {
     assert_eq!(tile(256, 7168, 16384, Dtype::Fp4), [128, 128, 1, 1]);
 }
 
+/// Experts that nobody chose.
+#[test]
+fn groups_without_rows_take_no_more_than_their_launch() {
+    for (name, dtype) in
+        [("h100_sxm", Dtype::Fp8), ("b200", Dtype::Fp8), ("b200", Dtype::Fp4), ("a100_sxm_80gb", Dtype::Bf16)]
+    {
+        let gpu = machine(name);
+        for layout in [RowLayout::Masked, RowLayout::Contiguous, RowLayout::Indexed] {
+            let none = Kernel::GroupedGemm(GroupedGemm::new(layout, &[0; 8], 4096, 7168, dtype));
+            let one = Kernel::GroupedGemm(GroupedGemm::new(layout, &[1, 0, 0, 0, 0, 0, 0, 0], 4096, 7168, dtype));
+            assert!(micros(&gpu, &none) < micros(&gpu, &one), "{name} {layout:?}");
+        }
+    }
+}
+
 /// GPUs that nothing was fitted to, beside those that something was: what a datasheet promises is reached as far as such GPUs
 /// reach it, and not further.
 #[test]

@@ -180,15 +180,19 @@ impl Attention {
         let cost = Cost { time: duration(fixed + around + main), bound };
         // The small kernels around fill the machine.
         let stretched = if run.seconds > 0.0 { main / run.seconds } else { 1.0 };
+        // Keys and values that come through L2 are read once from memory.
+        let missing = (kernel.bytes().get() as f64 - run.rounds.bytes - run.last.bytes).max(0.0);
+        let busy = run.rounds.sm_seconds + run.last.sm_seconds;
+        let read = |part: &Part| part.bytes + if busy > 0.0 { missing * part.sm_seconds / busy } else { 0.0 };
         let rounds = Part {
             seconds: around + run.rounds.seconds * stretched,
             sm_seconds: around * self.machine.free as f64 + run.rounds.sm_seconds * stretched,
-            bytes: run.rounds.bytes,
+            bytes: read(&run.rounds),
         };
         let last = Part {
             seconds: run.last.seconds * stretched,
             sm_seconds: run.last.sm_seconds * stretched,
-            bytes: run.last.bytes,
+            bytes: read(&run.last),
         };
         Course::of(cost, (fixed, 0.0), &rounds, &last)
     }

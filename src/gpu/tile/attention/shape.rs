@@ -83,11 +83,13 @@ impl Shape {
         let blocks = self.rows.div_ceil(rows);
         let tiles = |block: u64| {
             let last_row = ((block + 1) * rows).min(self.rows) - 1;
-            (earlier + last_row / self.rows_per_position + 1).div_ceil(keys).div_ceil(splits)
+            (earlier + last_row / self.rows_per_position + 1).div_ceil(keys)
         };
         let mut groups: Vec<Group> = Vec::new();
         for block in (0..blocks).rev() {
-            let (tiles, same) = (tiles(block), self.requests * self.key_heads * splits);
+            // Who sees few tiles is cut into no more parts than these.
+            let (seen, parts) = (tiles(block), splits.min(tiles(block)).max(1));
+            let (tiles, same) = (seen.div_ceil(parts), self.requests * self.key_heads * parts);
             match groups.last_mut() {
                 Some(group) if group.tiles == tiles => group.blocks += same,
                 _ => groups.push(Group { blocks: same, tiles }),

@@ -110,7 +110,7 @@ pub(super) fn fewest_waves(machine: &Machine, product: &Product, layout: Layout)
 
 /// Waves of so many blocks, and blocks of the last one.
 fn waves(machine: &Machine, blocks: u64) -> (u64, u64) {
-    (blocks.div_ceil(machine.sms), (blocks - 1) % machine.sms + 1)
+    (blocks.div_ceil(machine.sms), blocks.saturating_sub(1) % machine.sms + 1)
 }
 
 /// DeepGEMM's rule of 2026 for dense products on Blackwell: outputs or rows fill the 128 rows of the instruction, two SMs compute a tile

@@ -71,6 +71,7 @@ fn cut(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
 
 /// Whether the library's kernels for this product are launched before the kernel in front of them has ended (programmatic dependent launch):
 /// FlashInfer's are by default, DeepGEMM's and the vendor's are not.
-pub(super) fn launches_early(product: &Product) -> bool {
-    product.operands == Dtype::Fp4
+pub(super) fn launches_early(machine: &Machine, product: &Product, layout: Layout) -> bool {
+    let dense = layout == Layout::Even && product.groups == 1;
+    dense && product.operands == Dtype::Fp4 && machine.sm.mma.group_scaling == GroupScaling::TensorCores
 }
