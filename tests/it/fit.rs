@@ -58,7 +58,7 @@ fn a_planted_constant_is_found_again() {
     assert!(constant.rises.iter().all(|rise| *rise > 0.0), "rows determine it: {:?}", constant.rises);
 }
 
-/// What the epilogue of a tile and the launch of a kernel say of each other's rows is told apart, from wherever the search starts.
+/// Three constants that stand in for each other in part: further starts help or do nothing, and threads do not matter.
 #[test]
 fn more_starts_find_no_worse_place_and_the_same_one_each_time() {
     let data = planted("1.7 us", "starts");
