@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(
-    after_help = "Without --write, files are left as they are: the table says what to change. A constant whose loss hardly rises when it is moved \
+    after_help = "The search goes by slopes (Levenberg and Marquardt) from several starts, then by one constant after the other on the lattice of \
+    values that are written. Without --write, files are left as they are: the table says what to change. A constant whose loss hardly rises when it is moved \
     by a tenth is not determined by these rows.\nExamples:\n  octoplane fit gemm_hopper --data my_measurements\n  octoplane fit \
     gemm_hopper --data my_measurements --only sm.epilogue --leave-out h800_sxm"
 )]
@@ -31,6 +32,9 @@ pub(super) struct FitArgs {
     /// Fit so many times more, each time without another part of the rows, and print how well those are predicted
     #[arg(long, value_name = "PARTS", value_parser = clap::value_parser!(u16).range(2..=50), conflicts_with = "leave_out")]
     folds: Option<u16>,
+    /// Search from so many other values too, drawn around the file's; each takes as long as the search from the file's values
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=100))]
+    starts: u16,
     /// Write the fitted values into the files; everything else in them stays
     #[arg(long, conflicts_with = "leave_out")]
     write: bool,
@@ -55,6 +59,7 @@ pub(super) fn main(args: &FitArgs, root: &Path) -> Ending {
             models: Models { root, kernel: KernelChoice::Tile, network: NetworkChoice::default() },
             leave_out: args.leave_out.as_deref(),
             fold: None,
+            starts: args.starts,
         };
         let bar = Bar::endless("comparisons");
         let mut watch = |_, loss: f64| {

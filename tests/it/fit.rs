@@ -45,7 +45,7 @@ fn fitted(data: &Path) -> Fit {
 }
 
 fn request<'a>(group: &'a Group, only: &'a [String], data: &'a Path) -> Request<'a> {
-    Request { group, only, data, models: models(), leave_out: None, fold: None }
+    Request { group, only, data, models: models(), leave_out: None, fold: None, starts: 1 }
 }
 
 #[test]
@@ -56,6 +56,20 @@ fn a_planted_constant_is_found_again() {
     assert!((constant.before - 1.7).abs() > 0.1, "the file says something else");
     assert!(found.loss[1] < found.loss[0] / 20.0, "{:?}", found.loss);
     assert!(constant.rises.iter().all(|rise| *rise > 0.0), "rows determine it: {:?}", constant.rises);
+}
+
+/// Three constants that stand in for each other in part: further starts help or do nothing, and threads do not matter.
+#[test]
+fn more_starts_find_no_worse_place_and_the_same_one_each_time() {
+    let data = planted("1.7 us", "starts");
+    let group = Group { sets: &[("gemm", 1.0)], ..*group("gemm_hopper") };
+    let only = ["sm.epilogue", "kernel_launch", "sm.mma.step"].map(str::to_owned);
+    let from = |starts: u16| fit(&Request { starts, ..request(&group, &only, &data) }, &mut |_, _| {}).unwrap();
+    let (alone, more) = (from(0), from(3));
+    assert!(more.loss[1] <= alone.loss[1], "{:?} {:?}", alone.loss, more.loss);
+    assert!(more.loss[1] < more.loss[0] / 50.0, "the rows obey known constants: {:?}", more.loss);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(threads.install(|| from(3)), more, "one thread finds the same");
 }
 
 /// Rows that had no say are predicted as well as the others, since they obey the same constant.
