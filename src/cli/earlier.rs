@@ -44,7 +44,8 @@ impl Earlier<'_> {
             return Ok(BTreeMap::new());
         }
         if torn > 0 {
-            note(&format!("records torn off in {} and dropped: {torn}", log.display()));
+            let records = if torn == 1 { "record" } else { "records" };
+            note(&format!("{torn} torn {records} of {} dropped", log.display()));
         }
         // What is gone on with has no answer any more.
         files::remove(&answer).map_err(|error| UserError::plain(error.to_string()))?;
