@@ -50,14 +50,17 @@ impl Earlier<'_> {
         // What is gone on with has no answer any more.
         files::remove(&answer).map_err(|error| UserError::plain(error.to_string()))?;
         // Written anew, so that what comes next starts on a line of its own.
-        let lines: String = records.values().map(|record| record.line() + "\n").collect();
-        write(&log, lines.as_bytes())?;
+        self.write(&records)?;
         Ok(records)
     }
 
     /// Brings the log into an order that does not depend on when points were over.
     pub(super) fn sort(&self) -> Result<(), UserError> {
         let (records, _) = read_log(&read_bytes(&self.log())?);
+        self.write(&records)
+    }
+
+    fn write(&self, records: &BTreeMap<String, Record>) -> Result<(), UserError> {
         let lines: String = records.values().map(|record| record.line() + "\n").collect();
         write(&self.log(), lines.as_bytes())
     }

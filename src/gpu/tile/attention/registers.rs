@@ -7,7 +7,7 @@
 
 use super::grid::{Grid, Group, Step};
 use super::machine::{LANES, Machine};
-use super::shape::{Backward, Shape};
+use super::shape::{Backward, Shape, filling_splits};
 use crate::dtype::Dtype;
 use crate::workload::PrefillAttention;
 
@@ -132,18 +132,11 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
 /// block as give every SM one block with 10 % to spare, but no more splits than fill the SMs to 85 % of the best filling
 /// for one request (`hopper/heuristics.h`), and none for four tiles or fewer.
 fn splits(sms: u64, shape: &Shape, row_blocks: u64, tiles: u64) -> u64 {
-    const SPLITS_MAX: u64 = 128;
     let alone = shape.key_heads * row_blocks;
-    if tiles <= 4 || alone * 10 >= sms * 8 {
+    if tiles <= 4 {
         return 1;
     }
-    let filling = |splits: u64| {
-        let blocks = alone * splits;
-        blocks as f64 / (blocks.div_ceil(sms) * sms) as f64
-    };
-    let most = tiles.min(sms).min(SPLITS_MAX);
-    let best = (1..=most).map(filling).fold(0.0, f64::max);
-    let enough = (1..=most).find(|&splits| filling(splits) >= 0.85 * best).unwrap_or(1);
+    let enough = filling_splits(sms, alone, tiles);
     let tiles_per_block = (shape.requests * alone * tiles * 11).div_ceil(sms * 10);
     tiles.div_ceil(tiles_per_block).min(enough).max(1)
 }

@@ -99,6 +99,22 @@ impl Shape {
     }
 }
 
+/// Splits per request: as few as fill the places for blocks to 85 % of the best filling, and none where blocks fill four fifths of the
+/// places anyway (`num_splits_heuristic` in `flash_api.cpp` of github.com/Dao-AILab/flash-attention).
+pub(super) fn filling_splits(places: u64, blocks: u64, tiles: u64) -> u64 {
+    const SPLITS_MAX: u64 = 128;
+    if blocks * 10 >= places * 8 {
+        return 1;
+    }
+    let filling = |splits: u64| {
+        let all = blocks * splits;
+        all as f64 / (all.div_ceil(places) * places) as f64
+    };
+    let most = tiles.min(places).min(SPLITS_MAX);
+    let best = (1..=most).map(filling).fold(0.0, f64::max);
+    (1..=most).find(|&splits| filling(splits) >= 0.85 * best).unwrap_or(1)
+}
+
 /// A backward pass, causal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backward {

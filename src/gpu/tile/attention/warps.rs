@@ -8,7 +8,7 @@
 
 use super::grid::{Grid, Group, Step};
 use super::machine::Machine;
-use super::shape::{Backward, Shape};
+use super::shape::{Backward, Shape, filling_splits};
 use crate::dtype::Dtype;
 
 /// Rows of a block of prefill, and of one of decoding.
@@ -123,23 +123,7 @@ fn per_split(machine: &Machine, shape: &Shape, tiling: Tiling, blocks: u64) -> u
     if shape.loaded == shape.key_dim {
         return chunk((blocks * shape.keys).div_ceil(machine.sms)).div_ceil(tiling.keys).min(tiles);
     }
-    tiles.div_ceil(splits(2 * machine.sms / tiling.teams, blocks, tiles))
-}
-
-/// Splits per request: as few as fill the places for blocks to 85 % of the best filling, and none where blocks fill four fifths of the
-/// places anyway (`num_splits_heuristic` in `flash_api.cpp` of github.com/Dao-AILab/flash-attention).
-fn splits(places: u64, blocks: u64, tiles: u64) -> u64 {
-    const SPLITS_MAX: u64 = 128;
-    if blocks * 10 >= places * 8 {
-        return 1;
-    }
-    let filling = |splits: u64| {
-        let all = blocks * splits;
-        all as f64 / (all.div_ceil(places) * places) as f64
-    };
-    let most = tiles.min(places).min(SPLITS_MAX);
-    let best = (1..=most).map(filling).fold(0.0, f64::max);
-    (1..=most).find(|&splits| filling(splits) >= 0.85 * best).unwrap_or(1)
+    tiles.div_ceil(filling_splits(2 * machine.sms / tiling.teams, blocks, tiles))
 }
 
 /// Keys of the latent that a block takes at most, where an SM's part of all is `mean` (`MLAPlan` in `attention/scheduler.cuh` of FlashInfer).
