@@ -33,9 +33,11 @@ impl FairShare<'_> {
             let count = cables.of_link(change.link);
             for (id, _) in cables.out(self.topology.ends(change.link).0).filter(|(_, cable)| cable.link == change.link)
             {
+                self.load.segments.single_out(id);
                 self.load.capacities[id.index()] = Capacity::new(rate, count, change.share.get());
             }
         }
+        self.usage.part(&mut self.load.segments);
         if reroute {
             self.ways.restrict(&self.usable);
             self.reroute();
@@ -55,7 +57,8 @@ impl FairShare<'_> {
         self.solver.forget();
         for flow in moving {
             let transfer = &mut self.transfers[flow.index()];
-            let found = self.ways.find(transfer.from, transfer.to, &mut self.load.segments);
+            let found = self.ways.find(transfer.from, transfer.to, &mut self.load);
+            self.usage.part(&mut self.load.segments);
             let known = self.load.flows[flow.index()];
             if let Some(route) = found
                 && route.way == known.way

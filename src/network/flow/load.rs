@@ -2,9 +2,10 @@
 //!
 //! It must not know time.
 
-use super::segments::{NOWHERE, SegmentId, Segments};
+use super::segments::{Member, NOWHERE, SegmentId, Segments};
 use crate::id::{CableId, FlowId};
 use crate::units::PS_PER_SEC;
+use std::cell::Cell;
 
 /// The stretches of a flow: into the fabric, through it, and out of it.
 pub(super) type Way = [SegmentId; 3];
@@ -51,6 +52,10 @@ pub(super) struct Load {
     all: Vec<FlowId>,
     /// Per stretch: its flows, among them some that have left.
     lists: Vec<List>,
+    /// Per cable: how many flows that take part move as slowly as they do because of it.
+    limits: Vec<u32>,
+    /// How often a flow was looked at.
+    visits: Cell<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -62,7 +67,23 @@ struct List {
 impl Load {
     pub(super) fn new(capacities: Vec<Capacity>) -> Load {
         let segments = Segments::new(capacities.len());
-        Load { capacities, segments, flows: Vec::new(), moving: 0, all: Vec::new(), lists: Vec::new() }
+        let limits = vec![0; capacities.len()];
+        Load {
+            capacities,
+            segments,
+            flows: Vec::new(),
+            moving: 0,
+            all: Vec::new(),
+            lists: Vec::new(),
+            limits,
+            visits: Cell::new(0),
+        }
+    }
+
+    /// The stretch of exactly these cables, each named once.
+    pub(super) fn intern(&mut self, cables: &[Member]) -> SegmentId {
+        let capacities = &self.capacities;
+        self.segments.intern(cables, |a, b| capacities[a.index()] == capacities[b.index()])
     }
 
     /// Takes note of a flow that does not take part yet.
@@ -76,6 +97,9 @@ impl Load {
         let joined = &mut self.flows[flow.index()];
         assert!(!joined.moving, "{flow} joins once");
         (joined.way, joined.moving) = (way, true);
+        if joined.rate > 0.0 {
+            self.limits[joined.bottleneck.index()] += 1;
+        }
         self.moving += 1;
         self.all.push(flow);
         if self.lists.len() < self.segments.len() {
@@ -97,6 +121,9 @@ impl Load {
     pub(super) fn leave(&mut self, flow: FlowId) -> impl Iterator<Item = SegmentId> + use<> {
         let left = &mut self.flows[flow.index()];
         assert!(left.moving, "{flow} leaves once");
+        if left.rate > 0.0 {
+            self.limits[left.bottleneck.index()] -= 1;
+        }
         (left.moving, left.rate) = (false, 0.0);
         let way = left.way;
         self.moving -= 1;
@@ -121,15 +148,47 @@ impl Load {
         .flatten()
     }
 
+    /// From now on `flow`, which takes part, moves at `rate`, and `bottleneck` keeps it from moving faster.
+    pub(super) fn settle(&mut self, flow: FlowId, rate: f64, bottleneck: CableId) {
+        let settled = &mut self.flows[flow.index()];
+        if settled.rate > 0.0 {
+            self.limits[settled.bottleneck.index()] -= 1;
+        }
+        if rate > 0.0 {
+            self.limits[bottleneck.index()] += 1;
+        }
+        (settled.rate, settled.bottleneck) = (rate, bottleneck);
+    }
+
+    /// The flows that move and have their bottleneck at a cable. Most cables are the bottleneck of none, and cost nothing.
+    pub(super) fn limited_by(&self, cable: CableId) -> impl Iterator<Item = FlowId> {
+        let limited = move |&flow: &FlowId| {
+            let flow = &self.flows[flow.index()];
+            flow.bottleneck == cable && flow.rate > 0.0
+        };
+        let count = self.limits[cable.index()] as usize;
+        // An iterator that takes no more asks for no more.
+        self.flows_through(cable).filter(limited).take(count)
+    }
+
+    /// How often a flow was looked at until now: the work that was done, on any machine.
+    pub(super) fn visits(&self) -> u64 {
+        self.visits.get()
+    }
+
     /// Every flow that takes part.
     pub(super) fn all(&self) -> impl Iterator<Item = FlowId> {
+        self.visits.set(self.visits.get() + self.all.len() as u64);
         self.all.iter().copied().filter(|flow| self.flows[flow.index()].moving)
     }
 
     /// The flows that take part on a stretch. A flow joins again only after all have left.
     pub(super) fn flows_of(&self, segment: SegmentId) -> impl Iterator<Item = FlowId> {
         let flows = self.lists.get(segment.index()).map_or(&[][..], |list| &list.flows);
-        flows.iter().copied().filter(|flow| self.flows[flow.index()].moving)
+        flows.iter().copied().filter(|flow| {
+            self.visits.set(self.visits.get() + 1);
+            self.flows[flow.index()].moving
+        })
     }
 
     /// The flows that pass a cable.
@@ -146,6 +205,7 @@ impl Load {
         for flow in self.all.drain(..) {
             self.flows[flow.index()].moving = false;
         }
+        self.limits.fill(0);
         self.moving = 0;
     }
 }

@@ -109,10 +109,16 @@ impl<'t> FairShare<'t> {
         }
     }
 
+    /// How often flows were looked at to keep rates fair: the work that was done, the same on any machine.
+    pub fn visits(&self) -> u64 {
+        self.load.visits()
+    }
+
     /// Gives a flow its way and lets it move, or leaves it stranded.
     fn set_off(&mut self, flow: FlowId) {
         let transfer = &mut self.transfers[flow.index()];
-        let found = self.ways.find(transfer.from, transfer.to, &mut self.load.segments);
+        let found = self.ways.find(transfer.from, transfer.to, &mut self.load);
+        self.usage.part(&mut self.load.segments);
         let Some(Route { way, latency, port }) = found else {
             (transfer.state, transfer.since) = (State::Stranded, self.now);
             self.stranded.push(flow);

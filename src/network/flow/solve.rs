@@ -101,11 +101,7 @@ impl Solver {
             let from = self.unchanged_below();
             self.chosen.append(&mut self.arrived);
             for &cable in &self.relieved {
-                let held_up = |&flow: &FlowId| {
-                    let flow = &load.flows[flow.index()];
-                    flow.bottleneck == cable && flow.rate > 0.0
-                };
-                self.chosen.extend(load.flows_through(cable).filter(held_up));
+                self.chosen.extend(load.limited_by(cable));
             }
             self.spread(load, from);
         }
@@ -116,10 +112,11 @@ impl Solver {
         for &flow in &self.chosen {
             let settled = self.fill.settled(flow);
             let level = self.fill.levels[settled.level as usize];
-            let known = &mut load.flows[flow.index()];
-            known.bottleneck = settled.bottleneck;
-            if !same(known.rate, level.rate, SETTLED) {
-                let before = std::mem::replace(&mut known.rate, level.rate);
+            let before = load.flows[flow.index()].rate;
+            if same(before, level.rate, SETTLED) {
+                load.settle(flow, before, settled.bottleneck);
+            } else {
+                load.settle(flow, level.rate, settled.bottleneck);
                 tell(Change { flow, before, rate: level.rate, exact: level.exact });
             }
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) struct Usage {
     /// Per stretch: bytes of the flows that took it.
     carried: Vec<u64>,
-    /// Per cable.
+    /// Per cable that stands for a bundle.
     cables: Vec<CableUse>,
     /// What flows moved on ways that they left.
     elsewhere: BTreeMap<FlowId, u64>,
@@ -30,6 +30,13 @@ struct CableUse {
 impl Usage {
     pub(super) fn new(n_cables: usize) -> Usage {
         Usage { cables: vec![CableUse::default(); n_cables], ..Usage::default() }
+    }
+
+    /// Takes note of bundles that have parted: what one cable stood for, two do.
+    pub(super) fn part(&mut self, segments: &mut Segments) {
+        for (from, parted) in segments.parted() {
+            self.cables[parted.index()] = self.cables[from.index()];
+        }
     }
 
     /// A stretch comes into use.
@@ -92,6 +99,7 @@ impl Usage {
         };
         let mut per_link: Vec<(LinkId, f64, Duration)> = Vec::new();
         for (id, cable) in cables.iter() {
+            let id = segments.bundle(id);
             let usage = &self.cables[id.index()];
             let busy = usage.busy + if usage.users > 0 { now - usage.since } else { Duration::ZERO };
             if busy > Duration::ZERO {

@@ -1,7 +1,7 @@
 //! The way of a flow, in three stretches: into the fabric, through it, and out of it.
 
-use super::load::Way;
-use super::segments::{Member, SegmentId, Segments};
+use super::load::{Load, Way};
+use super::segments::{Member, SegmentId};
 use crate::id::{DeviceId, LinkId};
 use crate::routing::{Cables, Entrance, Passage, Routes};
 use crate::topology::{LinkKind, Topology};
@@ -101,24 +101,24 @@ impl<'t> Ways<'t> {
     }
 
     /// The way between two devices; none where there is none.
-    pub(super) fn find(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+    pub(super) fn find(&mut self, from: DeviceId, to: DeviceId, load: &mut Load) -> Option<Route> {
         self.passages.clear();
         if !self.routes.by_destination() {
-            return self.cut(from, to, segments);
+            return self.cut(from, to, load);
         }
         let around = self.routes.way_in(from, to);
         let known = self.into[from.index()].iter().find(|(known, _)| Some(*known) == around);
         let into = match known {
             Some(&(_, into)) => into,
             None => {
-                let Some(into) = self.enter(from, to, around, segments)? else {
+                let Some(into) = self.enter(from, to, around, load)? else {
                     self.passages.clear();
-                    return self.cut(from, to, segments);
+                    return self.cut(from, to, load);
                 };
                 into
             }
         };
-        let Route { way: [_, through, out], latency, .. } = self.onward(into.switch, to, segments)?;
+        let Route { way: [_, through, out], latency, .. } = self.onward(into.switch, to, load)?;
         Some(Route { way: [into.segment, through, out], latency: into.latency + latency, port: into.port })
     }
 
@@ -128,7 +128,7 @@ impl<'t> Ways<'t> {
         from: DeviceId,
         to: DeviceId,
         around: Option<[u32; 3]>,
-        segments: &mut Segments,
+        load: &mut Load,
     ) -> Option<Option<WayIn>> {
         let passages = &mut self.passages;
         let Entrance { at, forced } =
@@ -141,7 +141,7 @@ impl<'t> Ways<'t> {
         members.extend(self.passages.iter().map(|&Passage { cable, part }| Member { cable, part }));
         let facts = || self.passages.iter().map(|passage| &self.cables[passage.cable.index()]);
         let into = WayIn {
-            segment: segments.intern(&self.stretches[0]),
+            segment: load.intern(&self.stretches[0]),
             latency: facts().map(|facts| facts.latency).sum(),
             port: facts().find(|facts| facts.is_port).or(facts().next())?.link,
             switch: at,
@@ -154,7 +154,7 @@ impl<'t> Ways<'t> {
     }
 
     /// The way from a switch, worked out once for all that come there.
-    fn onward(&mut self, switch: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+    fn onward(&mut self, switch: DeviceId, to: DeviceId, load: &mut Load) -> Option<Route> {
         let known = &mut self.onward[switch.index()];
         if known.is_empty() {
             known.resize(self.topology.n_devices(), UNKNOWN);
@@ -164,14 +164,14 @@ impl<'t> Ways<'t> {
             return Some(self.routes_on[place as usize]);
         }
         self.passages.clear();
-        let route = self.cut(switch, to, segments)?;
+        let route = self.cut(switch, to, load)?;
         self.onward[switch.index()][to.index()] = self.routes_on.len() as u32;
         self.routes_on.push(route);
         Some(route)
     }
 
     /// The whole way, cut into stretches.
-    fn cut(&mut self, from: DeviceId, to: DeviceId, segments: &mut Segments) -> Option<Route> {
+    fn cut(&mut self, from: DeviceId, to: DeviceId, load: &mut Load) -> Option<Route> {
         if !self.routes.passages(from, to, 1, &mut self.passages) {
             return None;
         }
@@ -196,9 +196,9 @@ impl<'t> Ways<'t> {
         if self.passages.iter().any(|passage| passage.part < 1.0) {
             // Where a flow is split its latency is that of one of its ways, which are equally long.
             latency = self.routes.path(from, to)?.latency;
-            self.stretches.iter_mut().for_each(merge);
         }
-        let way = [0, 1, 2].map(|at| segments.intern(&self.stretches[at]));
+        self.stretches.iter_mut().for_each(merge);
+        let way = [0, 1, 2].map(|at| load.intern(&self.stretches[at]));
         Some(Route { way, latency, port: port.unwrap_or(first.link) })
     }
 }
