@@ -13,6 +13,27 @@ pub struct Seed(pub u64);
 /// A portable, reproducible sequence of random numbers.
 pub struct RandomStream(ChaCha8Rng);
 
+/// A sequence of random numbers whose whole state is one word, for those of which there are very many: SplitMix64 (Steele, Lea and
+/// Flood, "Fast splittable pseudorandom number generators", 2014).
+#[derive(Clone, Debug)]
+pub struct SmallStream(u64);
+
+/// The golden ratio as a part of 2^64: odd, and its multiples are spread evenly.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A hash of `x`, of which every bit depends on every bit of `x`: a step of SplitMix64.
+pub const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(GOLDEN);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A cheap hash of `x`, of which only the upper bits are good (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
+pub const fn scatter(x: u64) -> u64 {
+    x.wrapping_mul(GOLDEN)
+}
+
 impl Seed {
     /// The stream called `name`.
     pub fn stream(self, name: &str) -> RandomStream {
@@ -22,7 +43,33 @@ impl Seed {
     }
 }
 
+impl SmallStream {
+    /// A number drawn uniformly from `0..bound`, but for a bias below `bound` in 2^32; `bound` is at least 1.
+    #[inline]
+    pub fn below(&mut self, bound: u32) -> u32 {
+        (((self.next() >> 32) * u64::from(bound)) >> 32) as u32
+    }
+
+    /// A number drawn uniformly from `[0, 1)`.
+    #[inline]
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    #[inline]
+    fn next(&mut self) -> u64 {
+        let number = mix(self.0);
+        self.0 = self.0.wrapping_add(GOLDEN);
+        number
+    }
+}
+
 impl RandomStream {
+    /// A stream of its own, which begins where this one is.
+    pub fn split(&mut self) -> SmallStream {
+        SmallStream(self.0.next_u64())
+    }
+
     /// A number drawn uniformly from `0..bound`; `bound` is at least 1.
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "nothing to draw from");
@@ -87,8 +134,25 @@ mod tests {
     #[test]
     fn draws_cover_the_range_evenly() {
         let mut stream = Seed(1).stream("even");
-        let mut seen = [0_u32; 7];
-        (0..70_000).for_each(|_| seen[stream.below(7) as usize] += 1);
-        assert!(seen.iter().all(|&n| (9_500..10_500).contains(&n)), "{seen:?}");
+        let mut small = Seed(1).stream("even").split();
+        let mut seen = [[0_u32; 7]; 2];
+        for _ in 0..70_000 {
+            seen[0][stream.below(7) as usize] += 1;
+            seen[1][small.below(7) as usize] += 1;
+        }
+        assert!(seen.as_flattened().iter().all(|&n| (9_500..10_500).contains(&n)), "{seen:?}");
+        let mean = (0..70_000).map(|_| small.unit()).sum::<f64>() / 70_000.0;
+        assert!((mean - 0.5).abs() < 0.005, "{mean}");
+    }
+
+    #[test]
+    fn streams_that_are_split_off_differ() {
+        let first = |stream: &mut RandomStream| stream.split().below(u32::MAX);
+        let draws = |seed: u64| {
+            let mut stream = Seed(seed).stream("split");
+            [first(&mut stream), first(&mut stream)]
+        };
+        assert_eq!(draws(1), draws(1));
+        assert!(draws(1)[0] != draws(1)[1] && draws(1) != draws(2));
     }
 }

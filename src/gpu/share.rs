@@ -146,11 +146,8 @@ mod tests {
 
     #[test]
     fn no_more_is_handed_out_than_there_is() {
-        let mut random = 12345_u64;
-        let mut next = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (random >> 33) % below
-        };
+        let mut draws = crate::rng::Seed(1).stream("contenders");
+        let mut next = |below: u32| u64::from(draws.below(below));
         for _ in 0..2000 {
             let contenders: Vec<(u64, u64, f64)> =
                 (0..1 + next(5)).map(|_| (next(11) * 10 + next(10), next(150), next(2) as f64 * 0.5)).collect();

@@ -2,6 +2,7 @@
 
 use super::cables::{Cable, Cables, Direction};
 use crate::id::{CableId, DeviceId};
+use crate::rng::mix;
 use crate::topology::{DeviceKind, LinkKind, Topology};
 
 /// What the hash of a switch sees of a transfer: its two ends and its queue pair. All messages of a queue pair go one way.
@@ -21,15 +22,6 @@ pub struct Chooser {
     seed: u64,
     turns: Vec<u32>,
     divisors: Vec<u32>,
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): every bit
-/// of the result depends on every bit of `x`.
-pub const fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// `0..n` from the upper half of a hash, without a division.

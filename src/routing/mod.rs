@@ -12,7 +12,7 @@ mod tables;
 mod waits;
 
 pub use cables::{Cable, Cables, Direction, next_lane};
-pub use choose::{Chooser, Connection, mix};
+pub use choose::{Chooser, Connection};
 pub use next_hops::NextHops;
 pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};

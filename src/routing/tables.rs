@@ -3,9 +3,9 @@
 //! A table is a row of blocks. What hangs on the same switches is reached alike from almost everywhere, so that tables differ in
 //! few blocks: thousands of tables stay within the cache. This module must not know where the sets come from.
 
-use super::choose::mix;
 use super::next_hops::SetId;
 use crate::id::DeviceId;
+use crate::rng::mix;
 use std::collections::BTreeMap;
 
 /// Devices of a block.

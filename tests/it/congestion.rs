@@ -24,7 +24,7 @@ fn tree(radix: u32) -> (TopologySpec, Topology, Vec<DeviceId>) {
 }
 
 /// The buffers and thresholds of a shipped Ethernet switch, with rate limiters at the end points or without.
-fn ethernet(spec: &TopologySpec, controlled: bool) -> PacketParams {
+pub(crate) fn ethernet(spec: &TopologySpec, controlled: bool) -> PacketParams {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let switch: SwitchSpec = load(&root.join("hardware/switches/roce_128x400g.toml"), &[]).unwrap().value;
     let nic: NicSpec = load(&root.join("hardware/nics/connectx7_400g_roce.toml"), &[]).unwrap().value;

@@ -1,6 +1,8 @@
 //! The flow model against closed forms, against a naive solver, and under faults.
 
 use crate::cli::root;
+use crate::packet::nics;
+use crate::routing::fabric_spec;
 use octoplane::engine;
 use octoplane::gpu::Instant;
 use octoplane::hardware::NodeSpec;
@@ -11,7 +13,9 @@ use octoplane::network::{
 use octoplane::routing::{ForwardChoice, Routes, RoutingChoice, RoutingSpec};
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, WorkloadSpec, load};
-use octoplane::topology::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder, TopologySpec, build_cluster};
+use octoplane::topology::{
+    Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder, TopologySpec, build_cluster, build_fabric,
+};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Fraction, Time};
 use octoplane::workload::{Collective, CollectiveWorkload, Protocol};
 use proptest::prelude::*;
@@ -566,5 +570,49 @@ proptest! {
         for from in 0..net.kinds.len() {
             prop_assert!(last(&fair, from) >= last(&analytic, from));
         }
+    }
+}
+
+/// How often flows are looked at during an all-to-all of hashed flows between the NICs of a two-layer tree.
+fn visits_of_all_to_all(radix: u32) -> (u64, u64) {
+    let spec = fabric_spec("[shape.fat_tree]\nlayers = 2", radix);
+    let topology = build_fabric(&spec).unwrap();
+    let ends = nics(&topology);
+    let n = ends.len();
+    let mut network = FairShare::new(
+        &topology,
+        Routes::with(&topology, policy(RoutingChoice::Ecmp), 1, &[]),
+        FaultSchedule::default(),
+    );
+    let pairs = (1..n).flat_map(|step| (0..n).map(move |from| (from, (from + step) % n)));
+    let sent: Vec<Sent> = pairs.map(|(from, to)| (0, ends[from].index(), ends[to].index(), 16_384)).collect();
+    let ran = run(&mut network, &sent);
+    assert_eq!(ran.arrived.len(), n * (n - 1));
+    ((n * (n - 1)) as u64, network.visits())
+}
+
+#[test]
+fn work_of_a_hashed_all_to_all_grows_little_faster_than_its_flows() {
+    let measured: Vec<(u64, u64)> = [8, 12, 16, 20, 24].map(visits_of_all_to_all).to_vec();
+    for (flows, visits) in &measured {
+        println!("{flows} flows, {visits} visits, {} each", visits / flows);
+    }
+}
+
+#[test]
+fn hashes_of_the_flow_model_are_drawn_from_the_seed_and_nothing_else_is_drawn() {
+    let spec = fabric_spec("[shape.fat_tree]\nlayers = 2", 8);
+    let topology = build_fabric(&spec).unwrap();
+    let ends = nics(&topology);
+    let n = ends.len();
+    let sent: Vec<Sent> = (0..n).map(|at| (0, ends[at].index(), ends[(5 * at + 9) % n].index(), 100_000)).collect();
+    let entered = |choice, seed| {
+        let routes = Routes::with(&topology, policy(choice), seed, &[]);
+        run(&mut FairShare::new(&topology, routes, FaultSchedule::default()), &sent).entered()
+    };
+    for choice in [RoutingChoice::Static, RoutingChoice::Ecmp, RoutingChoice::Adaptive, RoutingChoice::Spray] {
+        assert_eq!(entered(choice, 1), entered(choice, 1), "{choice:?}");
+        // Adaptive routing and spray are shares of all ways here, and leave nothing to chance.
+        assert_eq!(entered(choice, 1) != entered(choice, 2), choice == RoutingChoice::Ecmp, "{choice:?}");
     }
 }

@@ -523,3 +523,60 @@ proptest! {
         prop_assert_eq!(model.stranded(), []);
     }
 }
+
+// --- Seeds ----------------------------------------------------------------------------------------------------------
+
+/// When each flow of an uneven permutation arrives on a fabric under a policy, drawn from a seed.
+fn ends_under(
+    shape: &str,
+    params: &dyn Fn(&TopologySpec) -> PacketParams,
+    routing: RoutingSpec,
+    seed: u64,
+) -> Vec<Time> {
+    let spec = fabric_spec(shape, 8);
+    let topology = build_fabric(&spec).unwrap();
+    let ends = nics(&topology);
+    let sends: Vec<Send> = [permutation(ends.len(), 40 * PACKET, 5), permutation(ends.len(), 25 * PACKET, 8)].concat();
+    let mut model = PacketModel::new(&topology, params(&spec), routing, seed, FaultSchedule::default());
+    let mut arrived = run(&mut model, &ends, &sends);
+    arrived.sort_by_key(|arrived| arrived.flow);
+    arrived.into_iter().map(|arrived| arrived.end).collect()
+}
+
+#[test]
+fn every_random_choice_is_drawn_from_the_seed() {
+    const TREE: &str = "[shape.fat_tree]\nlayers = 2";
+    const DIRECT: &str =
+        "[shape.dragonfly]\nrouters_per_group = 4\nendpoints_per_router = 2\nglobal_links_per_router = 1\ngroups = 5";
+    const PORTS: &str =
+        "[shape.multi_plane_fat_tree]\nlayers = 2\nplanes = 4\nendpoints_per_plane = 32\nports_per_nic = 4";
+    let plain = |spec: &TopologySpec| PacketParams::of_fabric(spec, bare()).unwrap();
+    let marked = |spec: &TopologySpec| crate::congestion::ethernet(spec, true);
+    let minimal = DetourChoice::Minimal;
+    let (fixed, hashed, adaptive, spray) =
+        (RoutingChoice::Static, RoutingChoice::Ecmp, RoutingChoice::Adaptive, RoutingChoice::Spray);
+    let flowlets = RoutingSpec { flowlet_gap: Some(Duration::from_ns(200)), ..routing(adaptive) };
+    let with = |policy, detour| RoutingSpec { detour, ..routing(policy) };
+    type Params<'a> = &'a dyn Fn(&TopologySpec) -> PacketParams;
+    let random: [(&str, &str, Params<'_>, RoutingSpec); 10] = [
+        ("ECMP", TREE, &plain, with(hashed, minimal)),
+        ("adaptive", TREE, &plain, with(adaptive, minimal)),
+        ("flowlets", TREE, &plain, flowlets),
+        ("spray", TREE, &plain, with(spray, minimal)),
+        ("Valiant", DIRECT, &plain, with(fixed, DetourChoice::Valiant)),
+        ("UGAL", DIRECT, &plain, with(fixed, DetourChoice::Ugal)),
+        ("Valiant, sprayed", DIRECT, &plain, with(spray, DetourChoice::Valiant)),
+        ("adaptive UGAL", DIRECT, &plain, with(adaptive, DetourChoice::Ugal)),
+        ("sprayed ports", PORTS, &plain, RoutingSpec { spray_ports: true, ..routing(fixed) }),
+        ("marks of congestion", TREE, &marked, with(fixed, minimal)),
+    ];
+    for (what, shape, params, routing) in random {
+        let [one, again, other] = [1, 1, 2].map(|seed| ends_under(shape, params, routing, seed));
+        assert_eq!(one, again, "{what}: the same seed gives the same answer");
+        assert_ne!(one, other, "{what}: another seed gives another answer");
+    }
+    for (what, shape) in [("static on a tree", TREE), ("static on a direct network", DIRECT)] {
+        let [one, other] = [1, 2].map(|seed| ends_under(shape, &plain, with(fixed, minimal), seed));
+        assert_eq!(one, other, "{what}: nothing is drawn");
+    }
+}

@@ -58,6 +58,11 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("csv::", &["scenario", "report"], "csv is read in `scenario` and written in `report`"),
     ("toml::", &["scenario"], "toml is private to `scenario`"),
     ("rand::", &["rng"], "rand is private to `rng`"),
+    (
+        "wrapping_mul",
+        &["rng", "scenario"],
+        "random numbers come from named streams of `rng`, and hashes from its `mix` and `scatter`; a fingerprint is `scenario`'s",
+    ),
     ("parquet::", &["report"], "parquet is private to `report`"),
     (
         "rayon::",

@@ -47,6 +47,7 @@ impl PacketModel<'_> {
     fn reroute(&mut self, now: u64) {
         self.ways.avoid(self.topology, &self.usable);
         self.rings.clear();
+        self.relays.forget_waiting();
         for port in 0..self.ports.all.len() as u32 {
             self.ports.unmark(port, 0, self.ports.local(port));
         }
@@ -55,7 +56,7 @@ impl PacketModel<'_> {
             if flow.status == Status::Done {
                 continue;
             }
-            flow.rings = 0;
+            (flow.rings, flow.waits_for_room) = (0, false);
             let (to, ready) = (flow.to, flow.ready);
             self.ways.prepare(to);
             // What has not been posted yet has its event to come.
@@ -80,6 +81,9 @@ impl PacketModel<'_> {
     /// A packet cannot go on. Its source hears of it as soon as news can travel back, and sends its data again.
     pub(super) fn lose(&mut self, packet: &Packet, now: u64) {
         self.pool.count_out();
+        if packet.relay != NONE {
+            self.release(packet.relay, u32::from(packet.bytes), now);
+        }
         let bytes = u64::from(packet.bytes);
         if packet.by != NONE {
             self.give_back(packet.by, packet.lane, u32::from(packet.bytes));

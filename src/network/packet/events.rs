@@ -7,6 +7,7 @@
 
 use super::pool::Packet;
 use super::wheel::Wheel;
+use crate::rng::scatter;
 use std::collections::VecDeque;
 
 /// Runs of a kind, at most; a delay has its own as long as no other is mapped to the same one.
@@ -140,7 +141,7 @@ impl<T: Copy> Runs<T> {
     #[inline]
     fn run_of(&mut self, delay: u64) -> u8 {
         // The highest bits of a product that every bit of the delay reaches (Fibonacci hashing).
-        let hash = (delay.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RUNS.ilog2())) as usize;
+        let hash = (scatter(delay) >> (64 - RUNS.ilog2())) as usize;
         let known = self.of_delay[hash];
         if known != NO_RUN { known } else { self.begin(hash) }
     }
@@ -276,7 +277,7 @@ mod tests {
     use std::collections::BinaryHeap;
 
     fn moving(flow: u32) -> Moving {
-        let packet = Packet { tail: 0, flow, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let packet = Packet { tail: 0, flow, target: 0, by: NONE, key: 0, relay: NONE, bytes: 1, lane: 0, marks: 0 };
         Moving { packet, to: 0, input: 0 }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct FlowState {
     /// Rings that it is in.
     pub(super) rings: u16,
     pub(super) status: Status,
+    /// Whether it leaves its node by the NIC of another GPU.
+    pub(super) relayed: bool,
     pub(super) bytes: u64,
     /// Latency of its way without load, in ps.
     pub(super) latency: u64,
@@ -38,6 +40,8 @@ pub(super) struct FlowState {
     pub(super) from: DeviceId,
     /// The link on which it leaves its node.
     pub(super) entry: LinkId,
+    /// Whether it waits for room in the buffer of a GPU that is to relay it.
+    pub(super) waits_for_room: bool,
 }
 
 /// How far a flow is.
@@ -72,6 +76,8 @@ impl FlowState {
             stranded: 0,
             rings: 0,
             status: Status::Open,
+            relayed: false,
+            waits_for_room: false,
         }
     }
 

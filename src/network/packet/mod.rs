@@ -19,6 +19,7 @@ mod params;
 mod pool;
 mod ports;
 mod rates;
+mod relay;
 mod source;
 mod turns;
 mod way;
@@ -27,9 +28,10 @@ mod wheel;
 pub use params::{PacketParams, PacketSpec, PostBy};
 
 use super::{Arrived, FaultSchedule, Flow, LinkUse, NetworkModel, Stranded};
-use crate::hardware::FlowControl;
+use crate::hardware::{FlowControl, PauseSpec};
 use crate::id::{CableId, DeviceId};
-use crate::routing::{Direction, RoutingSpec, mix, next_lane};
+use crate::rng::{Seed, SmallStream};
+use crate::routing::{Direction, RoutingSpec, next_lane};
 use crate::topology::{DeviceKind, Topology};
 use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
@@ -37,13 +39,13 @@ use events::{Class, Due, Events, Moving};
 use flows::{FlowState, Rings};
 use pool::{ASTRAY, CONGESTED, LANDED, NONE, Packet, Pool};
 use ports::{Departure, Ports};
+use relay::Relays;
 use way::Ways;
 
 /// The packet model over one topology.
 pub struct PacketModel<'t> {
     topology: &'t Topology,
     params: PacketParams,
-    seed: u64,
     ways: Ways<'t>,
     ports: Ports,
     /// Per cable: how it leads through the tiers, and whether its far end forwards only what has arrived whole.
@@ -51,9 +53,12 @@ pub struct PacketModel<'t> {
     stores: Vec<bool>,
     /// Per cable: whether what leaves by it may be marked.
     marks: Vec<bool>,
+    /// Decides which packets are marked.
+    marking: SmallStream,
     pool: Pool,
     flows: Vec<FlowState>,
     rings: Rings,
+    relays: Relays,
     /// Per flow, where end points control congestion.
     limiters: Vec<Limiter>,
     /// Per device: when it can hand over, or take, the next message.
@@ -133,11 +138,12 @@ impl<'t> PacketModel<'t> {
         let mut model = PacketModel {
             topology,
             params,
-            seed,
+            marking: Seed(seed).stream("congestion marks").split(),
             directions: cables.iter().map(|(_, cable)| cable.direction).collect(),
             stores: cables.iter().map(|(_, cable)| kind(cable.to) == DeviceKind::Gpu).collect(),
             marks: cables.iter().map(|(_, cable)| kind(cable.from).is_fabric_switch()).collect(),
             rings: Rings::new(cables.len()),
+            relays: Relays::new(topology.n_devices(), params.relay_buffer.get()),
             ways,
             ports,
             pool: Pool::default(),
@@ -236,7 +242,7 @@ impl<'t> PacketModel<'t> {
             && self.marks[out as usize]
         {
             let queued = self.ports.queued(out);
-            if marks(u64::from(queued), &pause, mix(self.tally.hops ^ self.seed)) {
+            if marks(u64::from(queued), &pause, &mut self.marking) {
                 packet.marks |= CONGESTED;
                 self.tally.marked += 1;
             }
@@ -292,7 +298,11 @@ impl<'t> PacketModel<'t> {
 
     /// A packet begins to leave by a port.
     fn transmit(&mut self, at: u32, lane: u8, mut packet: Packet, now: u64) {
-        let (came_by, came_on) = (packet.by, packet.lane);
+        let (came_by, came_on, relay) = (packet.by, packet.lane, packet.relay);
+        let leaves_relay = relay != NONE && came_by != NONE && self.ports.all[came_by as usize].to == relay;
+        if leaves_relay {
+            packet.relay = NONE;
+        }
         let bytes = u32::from(packet.bytes);
         let service = self.ports.service(at, bytes, &self.params);
         // A fast cable after a slow one: the tail cannot leave before it has come.
@@ -313,6 +323,9 @@ impl<'t> PacketModel<'t> {
             flow.injected = flow.injected.max(done);
         } else {
             self.give_back(came_by, came_on, bytes);
+        }
+        if leaves_relay {
+            self.release(relay, bytes, now);
         }
     }
 
@@ -336,6 +349,7 @@ impl<'t> PacketModel<'t> {
         assert_eq!(injected, delivered + lost, "what has entered has left");
         assert_eq!(self.pool.len(), 0, "no packet is left behind");
         assert_eq!(self.held_back(), Bytes::ZERO, "all credits have come back");
+        assert!(self.relays.are_empty(), "nothing is left in the buffer of a relay");
     }
 
     /// Data in buffers and on cables, which is nothing once all has arrived.
@@ -405,13 +419,13 @@ fn is_switch(kind: DeviceKind) -> bool {
 
 /// Whether a packet that joins a queue of `queued` bytes is marked: never below the first threshold, always above the
 /// second, and with a probability that rises in between.
-fn marks(queued: u64, pause: &crate::hardware::PauseSpec, draw: u64) -> bool {
+fn marks(queued: u64, pause: &PauseSpec, draws: &mut SmallStream) -> bool {
     let (from, all) = (pause.mark_from.get(), pause.mark_all.get());
     if queued <= from {
         return false;
     }
     let rise = (queued - from) as f64 / (all - from) as f64;
-    queued > all || ((draw >> 11) as f64 / (1_u64 << 53) as f64) < rise * pause.mark_max.get()
+    queued > all || draws.unit() < rise * pause.mark_max.get()
 }
 
 /// The place of a cable among the ports.

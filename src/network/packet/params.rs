@@ -18,6 +18,10 @@ pub struct PacketSpec {
     /// headers of all of them are counted, only their interleaving is coarser.
     #[serde(default = "four_kib")]
     pub scale_up_unit: Bytes,
+    /// What a GPU holds at most of data that others of its node send by its NIC. The default is that of NCCL: eight steps of
+    /// `NCCL_P2P_NET_CHUNKSIZE`, 128 KiB (src/init.cc, src/include/device.h).
+    #[serde(default = "one_mib")]
+    pub relay_buffer: Bytes,
 }
 
 /// Who posts work to the NIC.
@@ -33,12 +37,16 @@ pub enum PostBy {
 
 impl Default for PacketSpec {
     fn default() -> PacketSpec {
-        PacketSpec { post_by: PostBy::Gpu, scale_up_unit: four_kib() }
+        PacketSpec { post_by: PostBy::Gpu, scale_up_unit: four_kib(), relay_buffer: one_mib() }
     }
 }
 
 const fn four_kib() -> Bytes {
     Bytes::new(4096)
+}
+
+const fn one_mib() -> Bytes {
+    Bytes::new(1 << 20)
 }
 
 /// The figures of the packet model.
@@ -52,6 +60,8 @@ pub struct PacketParams {
     pub scale_up: Option<WireSpec>,
     /// What moves as one unit in a scale-up domain.
     pub scale_up_unit: Bytes,
+    /// What a GPU holds at most of data that others of its node send by its NIC.
+    pub relay_buffer: Bytes,
     /// Input buffer of a fabric switch, for each port and virtual lane, beyond what the cable holds.
     pub switch_buffer: Bytes,
     /// Input buffer of a NIC, likewise.
@@ -81,7 +91,7 @@ impl PacketParams {
         let mut params = PacketParams::bare(WireSpec { payload: four_kib(), header: Bytes::ZERO });
         params.host = node.gpu.host.wire;
         params.scale_up = node.gpu.scale_up.as_ref().and_then(|port| port.wire);
-        params.scale_up_unit = spec.scale_up_unit;
+        (params.scale_up_unit, params.relay_buffer) = (spec.scale_up_unit, spec.relay_buffer);
         if let Some(scale_up) = &node.scale_up {
             params.scale_up_buffer = scale_up.buffer.ok_or_else(|| missing("hardware.scale_up", "buffer"))?;
         }
@@ -118,6 +128,7 @@ impl PacketParams {
             host: None,
             scale_up: None,
             scale_up_unit: four_kib(),
+            relay_buffer: one_mib(),
             switch_buffer: buffer,
             nic_buffer: buffer,
             scale_up_buffer: buffer,

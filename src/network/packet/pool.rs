@@ -9,12 +9,14 @@ pub(super) struct Packet {
     /// When its tail has arrived in the buffer in which it is.
     pub(super) tail: u64,
     pub(super) flow: u32,
-    /// Where it goes: its destination, or a router on a detour.
+    /// Where it goes: its destination, a router on a detour, or a GPU that relays it.
     pub(super) target: u32,
     /// The port by which it came; none where it started.
     pub(super) by: u32,
     /// What hashes see of its connection.
     pub(super) key: u32,
+    /// The GPU in whose buffer it has a place, and which is to send it on; none where it needs none, or has been sent on.
+    pub(super) relay: u32,
     pub(super) bytes: u16,
     /// The virtual lane on which it came.
     pub(super) lane: u8,
@@ -25,7 +27,7 @@ pub(super) struct Packet {
 pub(super) const CONGESTED: u8 = 1;
 /// A router has decided whether it takes a detour.
 pub(super) const DECIDED: u8 = 2;
-/// It is on the first part of a detour.
+/// It is on the first part of a detour, or on its way to a GPU that relays it.
 pub(super) const ASTRAY: u8 = 4;
 /// It has been counted as delivered when it left for its destination, and was the last of its flow.
 pub(super) const LANDED: u8 = 8;
@@ -122,7 +124,7 @@ mod tests {
 
     #[test]
     fn queues_hand_out_what_came_first() {
-        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, relay: NONE, bytes: 1, lane: 0, marks: 0 };
         let mut pool = Pool::default();
         let mut last = NONE;
         for flow in 0..3 {

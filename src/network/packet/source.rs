@@ -3,7 +3,8 @@
 use super::dcqcn::Limiter;
 use super::events::Class;
 use super::flows::{FlowState, Status};
-use super::pool::{NONE, Packet};
+use super::pool::{ASTRAY, NONE, Packet};
+use super::relay::Passage;
 use super::{PacketModel, port_of};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::network::Flow;
@@ -46,7 +47,7 @@ impl PacketModel<'_> {
     pub(super) fn follow(&self, flow: &mut FlowState, bytes: Bytes) -> bool {
         let next = &self.ways.next;
         let (mut at, mut latency, mut transfer) = (flow.from, 0, 0);
-        let mut entry: Option<LinkId> = None;
+        let (mut entry, mut from_inside): (Option<LinkId>, bool) = (None, false);
         flow.unit = self.params.fabric.payload.get() as u32;
         while at != flow.to {
             let Some(&hop) = self.ways.exits(at, flow.to, flow.key).first() else { return false };
@@ -57,7 +58,8 @@ impl PacketModel<'_> {
             if entry.is_none() {
                 entry = Some(cable.link);
                 // What leaves over the scale-up domain moves in its units.
-                if link.kind == LinkKind::ScaleUp {
+                from_inside = link.kind == LinkKind::ScaleUp;
+                if from_inside {
                     flow.unit = self.params.scale_up_unit.get() as u32;
                 }
             }
@@ -69,6 +71,8 @@ impl PacketModel<'_> {
             }
             at = cable.to;
         }
+        let leaves_by = |link: LinkId| self.topology.link(link).kind;
+        flow.relayed = from_inside && entry.is_some_and(|link| leaves_by(link) == LinkKind::Endpoint);
         flow.entry = entry.expect("a flow leads somewhere else");
         (flow.latency, flow.transfer) = (latency, transfer);
         true
@@ -112,7 +116,7 @@ impl PacketModel<'_> {
         let exits: &[CableId] = self.ways.exits(flow.from, flow.to, flow.key);
         let exits = if flow.bytes <= u64::from(flow.unit) { &exits[..1] } else { exits };
         let (first, n) = (exits[0], exits.len());
-        self.flows[id as usize].rings = n as u16;
+        (self.flows[id as usize].rings, self.flows[id as usize].waits_for_room) = (n as u16, false);
         for at in 0..n {
             let flow = &self.flows[id as usize];
             let port = if n == 1 { first } else { self.ways.exits(flow.from, flow.to, flow.key)[at] };
@@ -132,8 +136,13 @@ impl PacketModel<'_> {
             };
             let flow = &mut self.flows[id as usize];
             flow.rings -= 1;
-            if flow.status == Status::Open && flow.has_more() {
-                break self.cut(id, before, now);
+            if flow.status != Status::Open || !flow.has_more() {
+                continue;
+            }
+            match self.passage(id, port) {
+                Passage::Direct => break self.cut(id, before, NONE, now),
+                Passage::By(relay) => break self.cut(id, before, relay, now),
+                Passage::Full(relay) => self.wait_for_room(id, relay),
             }
         };
         let (flow, packet) = drawn;
@@ -145,7 +154,15 @@ impl PacketModel<'_> {
         Some(packet)
     }
 
-    fn cut(&mut self, id: u32, before: u32, now: u64) -> (u32, Packet) {
+    /// What the hash sees of the queue pair whose turn it is.
+    pub(super) fn next_key(&self, id: u32) -> u32 {
+        let flow = &self.flows[id as usize];
+        if self.params.queue_pairs > 1 { self.key(flow.from, flow.to, flow.queue_pair) } else { flow.key }
+    }
+
+    /// Cuts a packet off a flow, which goes by `relay` if there is one.
+    fn cut(&mut self, id: u32, before: u32, relay: u32, now: u64) -> (u32, Packet) {
+        let key = self.next_key(id);
         let flow = &mut self.flows[id as usize];
         let bytes = flow.left.min(u64::from(flow.unit));
         flow.left -= bytes;
@@ -153,16 +170,14 @@ impl PacketModel<'_> {
             flow.start = now;
             flow.waited_for = if now > flow.ready { before } else { NONE };
         }
-        let mut key = flow.key;
-        let pairs = self.params.queue_pairs;
-        if pairs > 1 {
-            let (from, to, pair) = (flow.from, flow.to, flow.queue_pair);
-            flow.queue_pair = (pair + 1) % pairs;
-            key = self.key(from, to, pair);
-        }
+        flow.queue_pair = (flow.queue_pair + 1) % self.params.queue_pairs;
         self.tally.injected += bytes;
-        let target = self.flows[id as usize].to.index() as u32;
-        let packet = Packet { tail: now, flow: id, target, by: NONE, key, bytes: bytes as u16, lane: 0, marks: 0 };
+        let to = flow.to.index() as u32;
+        let (target, marks) = if relay == NONE { (to, 0) } else { (relay, ASTRAY) };
+        if relay != NONE {
+            self.relays.take(relay, bytes);
+        }
+        let packet = Packet { tail: now, flow: id, target, by: NONE, key, relay, bytes: bytes as u16, lane: 0, marks };
         (id, packet)
     }
 

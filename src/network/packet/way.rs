@@ -2,7 +2,9 @@
 
 use super::pool::{ASTRAY, DECIDED, Packet};
 use super::ports::Ports;
+use super::relay::Relays;
 use crate::id::{CableId, DeviceId};
+use crate::rng::{Seed, SmallStream};
 use crate::routing::{Chooser, DetourChoice, NextHops, RoutingChoice, RoutingSpec};
 use crate::topology::{DeviceKind, Topology};
 
@@ -30,8 +32,8 @@ pub(super) struct Ways<'t> {
     pub(super) chooser: Chooser,
     spec: RoutingSpec,
     choices: Vec<Choice>,
-    /// The state of each device's random choices.
-    spins: Vec<u32>,
+    /// What each device draws its random choices from.
+    draws: Vec<SmallStream>,
     /// Per device and hash of a connection, where flowlets are followed.
     flowlets: Vec<Option<Flowlet>>,
     routers: Vec<DeviceId>,
@@ -41,13 +43,14 @@ impl<'t> Ways<'t> {
     pub(super) fn new(topology: &'t Topology, spec: RoutingSpec, seed: u64) -> Ways<'t> {
         let next = NextHops::new(topology, spec.forward, &[]);
         let chooser = Chooser::new(topology, next.cables(), seed);
+        let mut draws = Seed(seed).stream("routing");
         let flowlets = if spec.flowlet_gap.is_some() { topology.n_devices() * FLOWLETS } else { 0 };
         let detours = spec.detour != DetourChoice::Minimal;
         Ways {
             chooser,
             spec,
             choices: topology.devices().map(|(_, device)| choice(device.kind, &spec)).collect(),
-            spins: (0..topology.n_devices() as u32).map(|at| at.wrapping_mul(0x9e37_79b9)).collect(),
+            draws: (0..topology.n_devices()).map(|_| draws.split()).collect(),
             flowlets: vec![None; flowlets],
             routers: topology.devices_of(DeviceKind::Router).filter(|_| detours).collect(),
             next,
@@ -84,6 +87,38 @@ impl<'t> Ways<'t> {
         &hops[at..=at]
     }
 
+    /// The device after the scale-up switch `at` on a way that leads by the NIC of another GPU. Where packets choose anew, those that
+    /// have room for `bytes` come first, and of them the one that holds least.
+    pub(super) fn towards_relay(
+        &mut self,
+        at: DeviceId,
+        to: DeviceId,
+        key: u32,
+        bytes: u64,
+        relays: &Relays,
+    ) -> Option<DeviceId> {
+        let hops = self.next.hops(at, to);
+        let ahead = |hop: CableId| self.next.cables().get(hop).to;
+        if hops.len() < 2 {
+            return hops.first().copied().map(ahead);
+        }
+        let hop = match self.choices[at.index()] {
+            Choice::Fixed => self.chooser.fixed(at, to, hops),
+            // A connection whose flowlets stay together keeps to one GPU.
+            Choice::LeastLoaded if self.spec.flowlet_gap.is_some() => self.chooser.hashed(at, key, hops),
+            Choice::Hashed => self.chooser.hashed(at, key, hops),
+            Choice::AtRandom | Choice::LeastLoaded => {
+                let first = self.draws[at.index()].below(hops.len() as u32) as usize;
+                let in_turn = || hops[first..].iter().chain(&hops[..first]).copied();
+                let least = self.choices[at.index()] == Choice::LeastLoaded;
+                let best = in_turn().filter(|&hop| relays.has_room(ahead(hop), bytes));
+                let best = if least { best.min_by_key(|&hop| relays.held(ahead(hop))) } else { best.take(1).last() };
+                best.unwrap_or(hops[first])
+            }
+        };
+        Some(ahead(hop))
+    }
+
     /// The port by which a packet leaves `at` at `now`; none where there is no way.
     pub(super) fn choose(&mut self, at: DeviceId, packet: &mut Packet, ports: &Ports, now: u64) -> Option<CableId> {
         if !self.routers.is_empty() && packet.marks & DECIDED == 0 {
@@ -97,15 +132,9 @@ impl<'t> Ways<'t> {
         Some(match self.choices[at.index()] {
             Choice::Fixed => self.chooser.fixed(at, target, hops),
             Choice::Hashed => self.chooser.hashed(at, packet.key, hops),
-            Choice::AtRandom => {
-                let spin = &mut self.spins[at.index()];
-                *spin = spin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                hops[((u64::from(*spin) * hops.len() as u64) >> 32) as usize]
-            }
+            Choice::AtRandom => hops[self.draws[at.index()].below(hops.len() as u32) as usize],
             Choice::LeastLoaded => {
-                let spin = &mut self.spins[at.index()];
-                *spin = spin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let first = ((u64::from(*spin) * hops.len() as u64) >> 32) as usize;
+                let first = self.draws[at.index()].below(hops.len() as u32) as usize;
                 let Some(gap) = self.spec.flowlet_gap else { return Some(least_loaded(hops, first, ports, now)) };
                 let place = at.index() * FLOWLETS + packet.key as usize % FLOWLETS;
                 let known = self.flowlets[place].filter(|flowlet| now < flowlet.last + gap.as_ps());
@@ -127,9 +156,7 @@ impl<'t> Ways<'t> {
         if last || self.routers.len() < 3 {
             return;
         }
-        let spin = &mut self.spins[at.index()];
-        *spin = spin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let other = ((u64::from(*spin) * (self.routers.len() - 1) as u64) >> 32) as usize;
+        let other = self.draws[at.index()].below(self.routers.len() as u32 - 1) as usize;
         let middle = self.routers[if other >= here { other + 1 } else { other }];
         let round = self.next.hops(at, middle);
         if round.is_empty() || self.length(middle, target) == 0 {
