@@ -5,6 +5,7 @@
 mod bound;
 mod build;
 mod exchange;
+mod footprint;
 mod inference;
 mod lower;
 mod notes;
@@ -15,9 +16,9 @@ mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use footprint::Estimate;
 pub use watch::{Observer, Progress};
 
-use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
@@ -36,7 +37,7 @@ use watch::Watcher;
 /// # Errors
 /// When the scenario asks for what cannot be: a plan that does not match the cluster, a model that does not fit.
 pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
-    simulate_watched(scenario, &Known::default(), None)
+    simulate_watched(scenario, &Known::default(), Observer::default())
 }
 
 /// Runs one experiment of many: what was found out in the others and holds for this one too is not worked out again. The answer is
@@ -45,7 +46,7 @@ pub fn simulate(scenario: &Scenario) -> Result<Outcome, Invalid> {
 /// # Errors
 /// As for [`simulate`].
 pub fn simulate_among(scenario: &Scenario, known: &Known) -> Result<Outcome, Invalid> {
-    simulate_watched(scenario, known, None)
+    simulate_watched(scenario, known, Observer::default())
 }
 
 /// What experiments have in common, found out by the first that needs it.
@@ -70,7 +71,7 @@ fn too_large(beyond: OutOfRange) -> Invalid {
     Invalid::at("", beyond.to_string()).help(beyond.hint())
 }
 
-/// Runs one experiment, and tells `observer` of the progress of its networks now and then.
+/// Runs one experiment, and tells `observer` what long simulations will take and how far their networks are.
 ///
 /// # Errors
 /// As for [`simulate`].
@@ -110,8 +111,7 @@ fn timed(
 ) -> Result<Timeline, Invalid> {
     let kernels = build::kernels(scenario, cluster)?;
     let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
-    let mut network = build::network(scenario, cluster, watcher)?;
-    Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
+    footprint::run(scenario, cluster, workload, &mut kernels, watcher)
 }
 
 fn measure(

@@ -11,8 +11,9 @@ use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::{Known, Progress, simulate, simulate_watched};
+use octoplane::run::{Estimate, Known, Observer, Progress, simulate_watched};
 use octoplane::scenario::{Loaded, Scenario, choice_name};
+use octoplane::workload::GraphSize;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -81,8 +82,9 @@ fn varied(scenario: &Path, fingerprint: &str) -> PathBuf {
 /// Runs the experiment, and shows a long one's progress to whoever watches.
 fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
     let bar = Bar::events();
+    let estimate = |estimate: &Estimate| note(&long_run(estimate));
     if !bar.is_seen() {
-        return simulate(scenario);
+        return simulate_watched(scenario, &Known::default(), Observer { progress: None, estimate: Some(&estimate) });
     }
     let mut show = |progress: &Progress<'_>| {
         let Progress { part, at, events, hops, transfers } = *progress;
@@ -91,9 +93,20 @@ fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
         bar.say(&format!("{part}{at:.2} simulated, {transfers} transfers done{hops}"));
         bar.reach(events);
     };
-    let outcome = simulate_watched(scenario, &Known::default(), Some(&mut show));
+    let outcome = simulate_watched(
+        scenario,
+        &Known::default(),
+        Observer { progress: Some(&mut show), estimate: Some(&estimate) },
+    );
     bar.end();
     outcome
+}
+
+/// What a long simulation will take, told before it begins.
+fn long_run(Estimate { size, memory, seconds }: &Estimate) -> String {
+    let minutes = (seconds / 60.0).round();
+    let GraphSize { ops, sends, .. } = size;
+    format!("this takes about {minutes} min and {memory:.2}: {ops} operations, of which {sends} are transfers")
 }
 
 fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {

@@ -8,4 +8,4 @@ mod beside;
 mod events;
 mod run;
 
-pub use run::run;
+pub use run::{Limits, run, run_within};

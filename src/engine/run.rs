@@ -7,8 +7,8 @@ use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
 use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
-use crate::units::Time;
-use crate::workload::{Kernel, Op, OpGraph, Work, Workload};
+use crate::units::{MemoryRoom, Time};
+use crate::workload::{GraphSize, Kernel, Op, OpGraph, Work, Workload};
 use std::collections::VecDeque;
 
 /// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
@@ -21,10 +21,35 @@ pub fn run(
     network: &mut dyn NetworkModel,
     topology: &Topology,
 ) -> Timeline {
+    run_within(workload, kernels, network, topology, Limits { room: MemoryRoom::UNLIMITED, expect: &|_| {} })
+}
+
+/// What a run may take, and who is told what it will.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Memory for operations, spans and transfers. What wants more ends as [`OutOfRange::Memory`](crate::units::OutOfRange).
+    pub room: MemoryRoom,
+    /// Is told how much there is to do, before it is done: at first, and whenever that has doubled.
+    pub expect: &'a dyn Fn(GraphSize),
+}
+
+/// Runs `workload` within `limits`, and otherwise as [`run`].
+///
+/// # Panics
+/// As [`run`].
+pub fn run_within(
+    workload: &mut dyn Workload,
+    kernels: &mut dyn KernelModel,
+    network: &mut dyn NetworkModel,
+    topology: &Topology,
+    limits: Limits<'_>,
+) -> Timeline {
     let mut engine = Engine {
         kernels,
         network,
-        graph: OpGraph::default(),
+        graph: OpGraph::within(limits.room),
+        limits,
+        told: 0,
         events: Events::default(),
         queues: Vec::new(),
         queued: 0,
@@ -69,6 +94,9 @@ struct Engine<'a> {
     kernels: &'a mut dyn KernelModel,
     network: &'a mut dyn NetworkModel,
     graph: OpGraph,
+    limits: Limits<'a>,
+    /// How many operations were told of.
+    told: u64,
     events: Events,
     /// Per stream: the operations that have not started, oldest first, and what runs.
     queues: Vec<Queue>,
@@ -105,6 +133,11 @@ impl Engine<'_> {
     /// Lets the workload add operations, then queues them and starts what can.
     fn ask(&mut self, workload: &mut dyn Workload, now: Time, done: &[OpId]) {
         workload.advance(now, done, &mut self.graph);
+        self.graph.check_room();
+        if self.graph.size().ops > 2 * self.told {
+            self.told = self.graph.size().ops;
+            (self.limits.expect)(self.graph.size());
+        }
         self.queues.resize_with(self.graph.streams().len(), Queue::default);
         self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();

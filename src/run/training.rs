@@ -5,9 +5,9 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::footprint;
 use super::seen::{Reach, shared_ports, with_parts};
-use super::watch::Watcher;
-use crate::engine;
+use super::watch::{Observer, Watcher};
 use crate::id::Rank;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, Metrics, Outcome, TrainingFacts, pipeline_metrics, training_metrics};
@@ -96,7 +96,7 @@ pub(super) fn simulate(
 pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
     let cluster = build::cluster(scenario)?;
     let job = Job::new(scenario, spec, &cluster)?;
-    Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(None))
+    Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(Observer::default()))
 }
 
 /// Runs a pipeline schedule over given times, every GPU one rank.
@@ -132,9 +132,7 @@ fn run_step(
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
     let mut kernels = build::kernels(scenario, cluster)?;
-    let mut network = build::network(scenario, cluster, watcher)?;
-    let mut workload = StepWorkload::new(step);
-    Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
+    footprint::run(scenario, cluster, &mut StepWorkload::new(step), kernels.as_mut(), watcher)
 }
 
 /// Most that GPUs and NICs of the cluster draw.

@@ -2,8 +2,10 @@
 //!
 //! This module must not know who is told.
 
+use super::footprint::Estimate;
 use crate::network::{Tally, Watch};
-use crate::units::Time;
+use crate::scenario::memory_room;
+use crate::units::{MemoryRoom, Time};
 
 /// How far an experiment is.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +22,20 @@ pub struct Progress<'a> {
     pub transfers: u64,
 }
 
-/// Is told of progress now and then.
-pub type Observer<'a> = Option<&'a mut dyn FnMut(&Progress<'_>)>;
+/// Who watches an experiment.
+#[derive(Default)]
+pub struct Observer<'a> {
+    /// Is told of progress now and then.
+    pub progress: Option<&'a mut dyn FnMut(&Progress<'_>)>,
+    /// Is told what a simulation will take before it begins, if it is a long one.
+    pub estimate: Option<&'a dyn Fn(&Estimate)>,
+}
 
 /// Hands what networks tell of themselves on to an observer.
 pub(super) struct Watcher<'a> {
     observer: Observer<'a>,
+    /// Memory that there was when the experiment began.
+    room: MemoryRoom,
     part: String,
     /// What the networks before have done, and what the present one has told of.
     before: Tally,
@@ -34,12 +44,23 @@ pub(super) struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
-        Watcher { observer, part: String::new(), before: Tally::default(), last: Tally::default() }
+        let (before, last) = (Tally::default(), Tally::default());
+        Watcher { observer, room: memory_room(), part: String::new(), before, last }
+    }
+
+    /// Who is told what a simulation will take.
+    pub(super) fn tell(&self) -> Option<&'a dyn Fn(&Estimate)> {
+        self.observer.estimate
+    }
+
+    /// Memory that there is for a simulation.
+    pub(super) fn room(&self) -> MemoryRoom {
+        self.room
     }
 
     /// Names what is simulated from now on, if anybody watches.
     pub(super) fn begin(&mut self, part: impl FnOnce() -> String) {
-        if self.observer.is_some() {
+        if self.observer.progress.is_some() {
             self.part = part();
         }
     }
@@ -50,8 +71,8 @@ impl<'a> Watcher<'a> {
         self.before.events += last.events;
         self.before.hops += last.hops;
         self.before.arrived += last.arrived;
-        let Watcher { observer, part, before, last } = self;
-        let observer = observer.as_deref_mut()?;
+        let Watcher { observer, part, before, last, .. } = self;
+        let observer = observer.progress.as_deref_mut()?;
         Some(Box::new(move |at, tally| {
             *last = tally;
             observer(&Progress {
@@ -75,7 +96,7 @@ mod tests {
         let mut observer = |progress: &Progress<'_>| {
             told.push((progress.part.to_owned(), progress.at, progress.events, progress.hops, progress.transfers));
         };
-        let mut watcher = Watcher::new(Some(&mut observer));
+        let mut watcher = Watcher::new(Observer { progress: Some(&mut observer), estimate: None });
         for (part, events) in [("one", [3, 5]), ("two", [2, 9])] {
             watcher.begin(|| part.to_owned());
             let mut watch = watcher.watch().expect("somebody watches");
@@ -87,6 +108,6 @@ mod tests {
         let at =
             |part: &str, ps, events, transfers| (part.to_owned(), Time::from_ps(ps), events, 10 * events, transfers);
         assert_eq!(told, [at("one", 3, 3, 1), at("one", 5, 5, 1), at("two", 2, 7, 2), at("two", 9, 14, 2)]);
-        assert!(Watcher::new(None).watch().is_none(), "nobody watches");
+        assert!(Watcher::new(Observer::default()).watch().is_none(), "nobody watches");
     }
 }

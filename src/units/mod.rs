@@ -11,7 +11,7 @@ mod text;
 
 pub use fields::{Count, Fraction};
 pub use legal::{Positive, long, long_if_any, or_zero, positive, positive_if_any, some_power};
-pub use overflow::{OutOfRange, within_range};
+pub use overflow::{MemoryRoom, OutOfRange, within_range};
 pub use text::{ParseQuantityError, Quantity};
 
 use std::iter::Sum;

@@ -1,8 +1,9 @@
-//! What happens when a simulation leaves the range of quantities: it ends, and whoever started it hears why.
+//! What happens when a simulation leaves the range of quantities, or the memory that there is: it ends, and whoever started it hears why.
 //!
 //! Only input that makes no sense brings this about, so that no sum of two instants hands on an error: it unwinds with a value
 //! of its own, which [`within_range`] turns into one. Nothing of what was being worked out survives.
 
+use super::Bytes;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -13,6 +14,27 @@ pub enum OutOfRange {
     Time,
     /// Bytes, operations, rates or money.
     Amount,
+    /// The memory that is wanted.
+    Memory {
+        /// How much.
+        wanted: Bytes,
+        /// How much there is.
+        room: MemoryRoom,
+    },
+}
+
+/// Memory that is left for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRoom {
+    /// How much.
+    pub bytes: Bytes,
+    /// What limits it.
+    pub limit: &'static str,
+}
+
+impl MemoryRoom {
+    /// As much as anybody wants.
+    pub const UNLIMITED: MemoryRoom = MemoryRoom { bytes: Bytes::new(u64::MAX), limit: "nothing" };
 }
 
 impl OutOfRange {
@@ -21,6 +43,9 @@ impl OutOfRange {
         match self {
             OutOfRange::Time => "is some rate too low, or some size, count or latency too large?",
             OutOfRange::Amount => "is some size, rate or count too large?",
+            OutOfRange::Memory { .. } => {
+                "simulate fewer ranks, layers or micro-batches, leave `symmetry = \"fold\"` as it is, or use a machine with more memory"
+            }
         }
     }
 
@@ -33,10 +58,13 @@ impl OutOfRange {
 
 impl fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OutOfRange::Time => "the simulated time exceeds 213 days",
-            OutOfRange::Amount => "an amount exceeds what can be counted, which is 18 EB of data",
-        })
+        match self {
+            OutOfRange::Time => f.write_str("the simulated time exceeds 213 days"),
+            OutOfRange::Amount => f.write_str("an amount exceeds what can be counted, which is 18 EB of data"),
+            OutOfRange::Memory { wanted, room } => {
+                write!(f, "the simulation takes {wanted:.3} of memory, and {:.3} are left: {}", room.bytes, room.limit)
+            }
+        }
     }
 }
 

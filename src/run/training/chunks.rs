@@ -1,7 +1,6 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
-use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
@@ -9,9 +8,9 @@ use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
-use crate::run::build;
 use crate::run::seen::{Reach, seen_by};
 use crate::run::watch::Watcher;
+use crate::run::{build, footprint};
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -351,9 +350,8 @@ impl<'a> Chunks<'a> {
         let kernels = build::kernels(scenario, self.cluster)?;
         let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
         let seen = self.seen(group, simulated);
-        let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
-        let mut workload = ChunkWorkload::new(chunk);
-        Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
+        let cluster = seen.as_ref().unwrap_or(self.cluster);
+        footprint::run(scenario, cluster, &mut ChunkWorkload::new(chunk), &mut kernels, watcher)
     }
 }
 
