@@ -130,10 +130,10 @@ pub enum MatrixKernels {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkChoice {
-    /// Latency plus bytes over the narrowest link, without contention inside the fabric.
-    #[default]
+    /// Latency plus bytes over the narrowest link, without contention inside the fabric: a bound from below.
     Analytic,
     /// Max-min fair shares of every cable, worked out anew where an arrival, a departure or a fault changes them.
+    #[default]
     Flow,
     /// Every packet from buffer to buffer, with what `[packet]` and the hardware's own `packet` tables say.
     Packet,
