@@ -593,7 +593,7 @@ fn visits_of_all_to_all(radix: u32) -> (u64, u64) {
 
 #[test]
 fn work_of_a_hashed_all_to_all_grows_little_faster_than_its_flows() {
-    let measured: Vec<(u64, u64)> = [8, 12, 16, 20, 24].map(visits_of_all_to_all).to_vec();
+    let measured: Vec<(u64, u64)> = [8, 12, 16].map(visits_of_all_to_all).to_vec();
     for (flows, visits) in &measured {
         println!("{flows} flows, {visits} visits, {} each", visits / flows);
     }

@@ -110,7 +110,7 @@ fn policies() -> impl Strategy<Value = RoutingSpec> {
 const TOLERANCE: f64 = 0.10;
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
     fn packets_end_when_flows_do_whatever_breaks_and_heals(faults in faults(), routing in policies()) {

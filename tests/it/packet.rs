@@ -548,8 +548,6 @@ fn every_random_choice_is_drawn_from_the_seed() {
     const TREE: &str = "[shape.fat_tree]\nlayers = 2";
     const DIRECT: &str =
         "[shape.dragonfly]\nrouters_per_group = 4\nendpoints_per_router = 2\nglobal_links_per_router = 1\ngroups = 5";
-    const PORTS: &str =
-        "[shape.multi_plane_fat_tree]\nlayers = 2\nplanes = 4\nendpoints_per_plane = 32\nports_per_nic = 4";
     let plain = |spec: &TopologySpec| PacketParams::of_fabric(spec, bare()).unwrap();
     let marked = |spec: &TopologySpec| crate::congestion::ethernet(spec, true);
     let minimal = DetourChoice::Minimal;
@@ -558,7 +556,7 @@ fn every_random_choice_is_drawn_from_the_seed() {
     let flowlets = RoutingSpec { flowlet_gap: Some(Duration::from_ns(200)), ..routing(adaptive) };
     let with = |policy, detour| RoutingSpec { detour, ..routing(policy) };
     type Params<'a> = &'a dyn Fn(&TopologySpec) -> PacketParams;
-    let random: [(&str, &str, Params<'_>, RoutingSpec); 10] = [
+    let random: [(&str, &str, Params<'_>, RoutingSpec); 9] = [
         ("ECMP", TREE, &plain, with(hashed, minimal)),
         ("adaptive", TREE, &plain, with(adaptive, minimal)),
         ("flowlets", TREE, &plain, flowlets),
@@ -567,7 +565,6 @@ fn every_random_choice_is_drawn_from_the_seed() {
         ("UGAL", DIRECT, &plain, with(fixed, DetourChoice::Ugal)),
         ("Valiant, sprayed", DIRECT, &plain, with(spray, DetourChoice::Valiant)),
         ("adaptive UGAL", DIRECT, &plain, with(adaptive, DetourChoice::Ugal)),
-        ("sprayed ports", PORTS, &plain, RoutingSpec { spray_ports: true, ..routing(fixed) }),
         ("marks of congestion", TREE, &marked, with(fixed, minimal)),
     ];
     for (what, shape, params, routing) in random {

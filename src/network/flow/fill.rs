@@ -40,6 +40,9 @@ struct CableFill {
     parts: f64,
     /// Bytes per picosecond that settled flows and those not chosen take.
     taken: f64,
+    /// Chosen flows that had their bottleneck here before, and those that have it here now.
+    limited_before: u32,
+    limited: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -123,12 +126,15 @@ impl Fill {
             for member in load.segments.members(segment) {
                 let fill = &mut self.cables[member.cable.index()];
                 if fill.round != self.round {
-                    *fill = CableFill { round: self.round, rising: 0, parts: 0.0, taken: 0.0 };
+                    *fill = CableFill { round: self.round, ..CableFill::default() };
                     self.touched.push(member.cable);
                 }
                 fill.rising += rising;
                 fill.parts += member.part * f64::from(rising);
             }
+        }
+        for flow in chosen.iter().map(|flow| &load.flows[flow.index()]).filter(|flow| flow.rate > 0.0) {
+            self.cables[flow.bottleneck.index()].limited_before += 1;
         }
         if chosen.len() < load.moving {
             for at in 0..self.touched.len() {
@@ -226,6 +232,7 @@ impl Fill {
                     continue;
                 }
                 filled.settled = Some(Settled { level, bottleneck: cable });
+                self.cables[cable.index()].limited += 1;
                 for segment in load.flows[flow.index()].way {
                     let fill = &mut self.segments[segment.index()];
                     fill.rising -= 1;
@@ -236,6 +243,12 @@ impl Fill {
                 }
             }
         }
+    }
+
+    /// Whether a touched cable is the bottleneck of a chosen flow, or still that of another.
+    pub(super) fn limits_any(&self, load: &Load, cable: CableId) -> bool {
+        let fill = &self.cables[cable.index()];
+        fill.limited > 0 || load.limits(cable) > fill.limited_before
     }
 
     /// Whether nothing more fits through a touched cable.

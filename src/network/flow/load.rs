@@ -171,6 +171,11 @@ impl Load {
         self.flows_through(cable).filter(limited).take(count)
     }
 
+    /// How many flows move and have their bottleneck at a cable.
+    pub(super) fn limits(&self, cable: CableId) -> u32 {
+        self.limits[cable.index()]
+    }
+
     /// How often a flow was looked at until now: the work that was done, on any machine.
     pub(super) fn visits(&self) -> u64 {
         self.visits.get()

@@ -160,6 +160,9 @@ impl Solver {
     /// Adds the flows of a touched cable that are not chosen yet and either lost their bottleneck here or keep a chosen one from
     /// having one.
     fn check(&mut self, load: &Load, cable: CableId) {
+        if !self.fill.limits_any(load, cable) {
+            return;
+        }
         let full = self.fill.is_full(load, cable, NEARLY);
         let (mut fastest, mut held_up) = (0.0_f64, f64::INFINITY);
         for flow in load.flows_through(cable) {

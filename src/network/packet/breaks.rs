@@ -82,7 +82,7 @@ impl PacketModel<'_> {
     pub(super) fn lose(&mut self, packet: &Packet, now: u64) {
         self.pool.count_out();
         if packet.relay != NONE {
-            self.release(packet.relay, u32::from(packet.bytes), now);
+            self.release(packet.relay, (packet.flow, u32::from(packet.bytes)), now);
         }
         let bytes = u64::from(packet.bytes);
         if packet.by != NONE {

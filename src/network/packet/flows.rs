@@ -128,6 +128,11 @@ impl Rings {
         self.rings[port as usize].front().copied()
     }
 
+    /// Flows that take turns at a port.
+    pub(super) fn len(&self, port: u32) -> u32 {
+        self.rings[port as usize].len() as u32
+    }
+
     pub(super) fn is_empty(&self, port: u32) -> bool {
         self.rings[port as usize].is_empty()
     }

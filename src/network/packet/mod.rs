@@ -277,6 +277,7 @@ impl<'t> PacketModel<'t> {
         if self.ports.loads[at as usize].busy_until > now {
             return self.try_send(at, now);
         }
+        self.take_turns(at);
         while let Some((lane, input)) = self.ports.select(at) {
             if input == self.ports.local(at) {
                 let Some(packet) = self.draw(at, lane, input, now) else { continue };
@@ -325,7 +326,7 @@ impl<'t> PacketModel<'t> {
             self.give_back(came_by, came_on, bytes);
         }
         if leaves_relay {
-            self.release(relay, bytes, now);
+            self.release(relay, (packet.flow, bytes), now);
         }
     }
 

@@ -217,6 +217,12 @@ impl Ports {
         self.all[at as usize].inputs
     }
 
+    /// Makes it the turn of a lane, if anything may leave by it.
+    pub(super) fn serve_next(&mut self, at: u32, lane: u8) {
+        // Before the first comes the last that the masks have.
+        self.all[at as usize].lane = if lane == 0 { 14 } else { lane - 1 };
+    }
+
     /// Whose turn it is: round robin over lanes that may send, then over the inputs that wait on the lane.
     #[inline]
     pub(super) fn select(&mut self, at: u32) -> Option<(u8, u16)> {

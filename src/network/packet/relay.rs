@@ -8,9 +8,9 @@
 
 use super::PacketModel;
 use super::flows::Status;
-use crate::id::DeviceId;
+use crate::id::{CableId, DeviceId};
 use crate::topology::DeviceKind;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The buffers of all GPUs for what they relay.
 pub(super) struct Relays {
@@ -20,11 +20,27 @@ pub(super) struct Relays {
     held: Vec<u64>,
     /// Per device: flows that wait for room.
     waiting: Vec<VecDeque<u32>>,
+    /// Per device and flow: packets in its buffer and on their way there, and how much the flow counts where it leaves.
+    flows: BTreeMap<(u32, u32), (u32, u32)>,
+    /// Per device: how much all flows that it relays count together.
+    weights: Vec<u32>,
+    /// Per device: what it owes them of its port.
+    owed: Vec<u32>,
 }
+
+/// How much a flow counts that goes one way. One that splits over several counts as much in all.
+const WHOLE: u32 = 5040;
 
 impl Relays {
     pub(super) fn new(n_devices: usize, room: u64) -> Relays {
-        Relays { room, held: vec![0; n_devices], waiting: vec![VecDeque::new(); n_devices] }
+        Relays {
+            room,
+            held: vec![0; n_devices],
+            waiting: vec![VecDeque::new(); n_devices],
+            flows: BTreeMap::new(),
+            weights: vec![0; n_devices],
+            owed: vec![0; n_devices],
+        }
     }
 
     /// Data that a device holds for others.
@@ -38,8 +54,41 @@ impl Relays {
         held == 0 || held + bytes <= self.room
     }
 
-    pub(super) fn take(&mut self, device: u32, bytes: u64) {
-        self.held[device as usize] += bytes;
+    /// A packet of a flow, which splits over so many ways, is to be relayed.
+    pub(super) fn take(&mut self, Relayed { by, ways }: Relayed, flow: u32, bytes: u64) {
+        self.held[by as usize] += bytes;
+        let (packets, weight) = self.flows.entry((by, flow)).or_insert((0, WHOLE / ways));
+        if *packets == 0 {
+            self.weights[by as usize] += *weight;
+        }
+        *packets += 1;
+    }
+
+    /// A packet of a flow has been sent on, or is lost.
+    fn give(&mut self, by: u32, flow: u32, bytes: u64) {
+        self.held[by as usize] -= bytes;
+        let (packets, weight) = self.flows.get_mut(&(by, flow)).expect("a packet that is relayed was counted");
+        *packets -= 1;
+        if *packets == 0 {
+            self.weights[by as usize] -= *weight;
+            self.flows.remove(&(by, flow));
+        }
+    }
+
+    /// Whether it is the turn of what a device relays, beside `own` flows of its own; nothing where there is no choice.
+    fn turn(&mut self, device: DeviceId, own: u32) -> Option<bool> {
+        let relayed = self.weights[device.index()];
+        if relayed == 0 || own == 0 {
+            return None;
+        }
+        let owed = &mut self.owed[device.index()];
+        let all = own.saturating_mul(WHOLE).saturating_add(relayed);
+        *owed = owed.saturating_add(relayed);
+        let is_due = *owed >= all;
+        if is_due {
+            *owed -= all;
+        }
+        Some(is_due)
     }
 
     /// Lets nobody wait any more: ways have changed, and every flow looks for its own anew.
@@ -53,12 +102,23 @@ impl Relays {
     }
 }
 
+/// The lanes of a GPU's own data, and of what it relays, which has turned once.
+const OWN: u8 = 0;
+const RELAYED: u8 = 1;
+
+/// The GPU that relays a packet, and over how many its flow splits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relayed {
+    pub(super) by: u32,
+    pub(super) ways: u32,
+}
+
 /// Whether a packet may leave its source.
 pub(super) enum Passage {
     /// It needs no relay.
     Direct,
     /// It goes by this GPU, which has room.
-    By(u32),
+    By(Relayed),
     /// It would go by this GPU, which has none.
     Full(DeviceId),
 }
@@ -72,9 +132,11 @@ impl PacketModel<'_> {
         }
         let (to, key, bytes) = (flow.to, self.next_key(id), flow.left.min(u64::from(flow.unit)));
         let mut at = DeviceId::new(self.ports.all[port as usize].to as usize);
+        let mut ways = 1;
         while self.topology.device(at).kind == DeviceKind::NvSwitch {
-            let Some(next) = self.ways.towards_relay(at, to, key, bytes, &self.relays) else { return Passage::Direct };
-            at = next;
+            let next = self.ways.towards_relay(at, to, key, bytes, &self.relays);
+            let Some((next, among)) = next else { return Passage::Direct };
+            (at, ways) = (next, (ways * among).min(WHOLE));
         }
         if at == to || self.topology.device(at).kind != DeviceKind::Gpu {
             return Passage::Direct;
@@ -83,7 +145,7 @@ impl PacketModel<'_> {
             return Passage::Full(at);
         }
         self.ways.next.prepare(at);
-        Passage::By(at.index() as u32)
+        Passage::By(Relayed { by: at.index() as u32, ways })
     }
 
     /// A flow waits until `relay` has room.
@@ -92,9 +154,23 @@ impl PacketModel<'_> {
         self.relays.waiting[relay.index()].push_back(id);
     }
 
+    /// Lets the flows that a GPU relays take turns with its own at the port to its NIC, one as often as another, as connections of a NIC
+    /// do: they are on a lane of their own, which would have half of the turns however few they are.
+    pub(super) fn take_turns(&mut self, at: u32) {
+        let port = &self.ports.all[at as usize];
+        if self.relays.flows.is_empty() || self.topology.device(DeviceId::new(port.to as usize)).kind != DeviceKind::Nic
+        {
+            return;
+        }
+        let from = self.ways.next.cables().get(CableId::new(at as usize)).from;
+        if let Some(is_relayed) = self.relays.turn(from, self.rings.len(at)) {
+            self.ports.serve_next(at, if is_relayed { RELAYED } else { OWN });
+        }
+    }
+
     /// A packet of `bytes` is no longer in the buffer of its relay: who waits for room is next, and all are where nothing is left in it.
-    pub(super) fn release(&mut self, relay: u32, bytes: u32, now: u64) {
-        self.relays.held[relay as usize] -= u64::from(bytes);
+    pub(super) fn release(&mut self, relay: u32, (flow, bytes): (u32, u32), now: u64) {
+        self.relays.give(relay, flow, u64::from(bytes));
         let is_empty = self.relays.held[relay as usize] == 0;
         while let Some(id) = self.relays.waiting[relay as usize].pop_front() {
             let flow = &self.flows[id as usize];

@@ -4,7 +4,7 @@ use super::dcqcn::Limiter;
 use super::events::Class;
 use super::flows::{FlowState, Status};
 use super::pool::{ASTRAY, NONE, Packet};
-use super::relay::Passage;
+use super::relay::{Passage, Relayed};
 use super::{PacketModel, port_of};
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::network::Flow;
@@ -140,8 +140,8 @@ impl PacketModel<'_> {
                 continue;
             }
             match self.passage(id, port) {
-                Passage::Direct => break self.cut(id, before, NONE, now),
-                Passage::By(relay) => break self.cut(id, before, relay, now),
+                Passage::Direct => break self.cut(id, before, None, now),
+                Passage::By(relayed) => break self.cut(id, before, Some(relayed), now),
                 Passage::Full(relay) => self.wait_for_room(id, relay),
             }
         };
@@ -160,8 +160,8 @@ impl PacketModel<'_> {
         if self.params.queue_pairs > 1 { self.key(flow.from, flow.to, flow.queue_pair) } else { flow.key }
     }
 
-    /// Cuts a packet off a flow, which goes by `relay` if there is one.
-    fn cut(&mut self, id: u32, before: u32, relay: u32, now: u64) -> (u32, Packet) {
+    /// Cuts a packet off a flow, which may have to be relayed.
+    fn cut(&mut self, id: u32, before: u32, relayed: Option<Relayed>, now: u64) -> (u32, Packet) {
         let key = self.next_key(id);
         let flow = &mut self.flows[id as usize];
         let bytes = flow.left.min(u64::from(flow.unit));
@@ -173,9 +173,10 @@ impl PacketModel<'_> {
         flow.queue_pair = (flow.queue_pair + 1) % self.params.queue_pairs;
         self.tally.injected += bytes;
         let to = flow.to.index() as u32;
+        let relay = relayed.map_or(NONE, |relayed| relayed.by);
         let (target, marks) = if relay == NONE { (to, 0) } else { (relay, ASTRAY) };
-        if relay != NONE {
-            self.relays.take(relay, bytes);
+        if let Some(relayed) = relayed {
+            self.relays.take(relayed, id, bytes);
         }
         let packet = Packet { tail: now, flow: id, target, by: NONE, key, relay, bytes: bytes as u16, lane: 0, marks };
         (id, packet)

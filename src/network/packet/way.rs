@@ -88,7 +88,7 @@ impl<'t> Ways<'t> {
     }
 
     /// The device after the scale-up switch `at` on a way that leads by the NIC of another GPU. Where packets choose anew, those that
-    /// have room for `bytes` come first, and of them the one that holds least.
+    /// have room for `bytes` come first, and of them the one that holds least. With it comes over how many the flow splits.
     pub(super) fn towards_relay(
         &mut self,
         at: DeviceId,
@@ -96,27 +96,27 @@ impl<'t> Ways<'t> {
         key: u32,
         bytes: u64,
         relays: &Relays,
-    ) -> Option<DeviceId> {
+    ) -> Option<(DeviceId, u32)> {
         let hops = self.next.hops(at, to);
         let ahead = |hop: CableId| self.next.cables().get(hop).to;
         if hops.len() < 2 {
-            return hops.first().copied().map(ahead);
+            return hops.first().map(|&hop| (ahead(hop), 1));
         }
-        let hop = match self.choices[at.index()] {
-            Choice::Fixed => self.chooser.fixed(at, to, hops),
+        let (hop, ways) = match self.choices[at.index()] {
+            Choice::Fixed => (self.chooser.fixed(at, to, hops), 1),
             // A connection whose flowlets stay together keeps to one GPU.
-            Choice::LeastLoaded if self.spec.flowlet_gap.is_some() => self.chooser.hashed(at, key, hops),
-            Choice::Hashed => self.chooser.hashed(at, key, hops),
+            Choice::LeastLoaded if self.spec.flowlet_gap.is_some() => (self.chooser.hashed(at, key, hops), 1),
+            Choice::Hashed => (self.chooser.hashed(at, key, hops), 1),
             Choice::AtRandom | Choice::LeastLoaded => {
                 let first = self.draws[at.index()].below(hops.len() as u32) as usize;
                 let in_turn = || hops[first..].iter().chain(&hops[..first]).copied();
                 let least = self.choices[at.index()] == Choice::LeastLoaded;
                 let best = in_turn().filter(|&hop| relays.has_room(ahead(hop), bytes));
                 let best = if least { best.min_by_key(|&hop| relays.held(ahead(hop))) } else { best.take(1).last() };
-                best.unwrap_or(hops[first])
+                (best.unwrap_or(hops[first]), hops.len() as u32)
             }
         };
-        Some(ahead(hop))
+        Some((ahead(hop), ways))
     }
 
     /// The port by which a packet leaves `at` at `now`; none where there is no way.
