@@ -139,7 +139,7 @@ pub fn named_collective(m: &CollectiveMetrics) -> Vec<Metric> {
 
 /// The figures of an exchange of tokens with experts.
 pub fn named_moe_exchange(m: &MoeExchangeMetrics) -> Vec<Metric> {
-    let bandwidth = "copies for all nodes visited (in one node: GPUs), the own one included, over the time";
+    let bandwidth = "bytes of the copies that the library's own test counts, over the time";
     let mut named = vec![
         metric("prepare", us(m.prepare), "us", "counting and announcing tokens, where that is a kernel of its own"),
         metric("dispatch", us(m.dispatch), "us", "start of dispatch to the last token at its expert"),
