@@ -413,8 +413,12 @@ fn no_gate_reaches_more_nodes_than_it_may() {
         for gate in ["balanced", "{zipf={offset=16}}"] {
             let found = reached(gate, allowed);
             assert!(found.nodes_per_token <= f64::from(allowed) + 1e-9, "{gate}: {}", found.nodes_per_token);
+            // Evenly spaced experts share no GPU, so that more copies travel inside nodes; nothing else may cost more.
+            let copies = |m: &MoeExchangeMetrics| (m.nodes_per_token, m.gpus_per_token);
+            let ((nodes, gpus), (nodes_before, gpus_before)) = (copies(&found), copies(&uniform));
+            let more = (nodes / nodes_before).max(gpus / gpus_before);
             let slower = found.dispatch.as_secs() / uniform.dispatch.as_secs();
-            assert!(gate != "balanced" || slower < 1.2, "{gate} over {allowed} nodes: {slower} times as long");
+            assert!(gate != "balanced" || slower < 1.05 * more, "{gate} over {allowed} nodes: {slower}, copies {more}");
         }
     }
 }
