@@ -3,7 +3,7 @@
 
 use super::plan::{Plan, Point};
 use crate::invalid::{Invalid, among};
-use crate::metrics::{Explanation, explanations, metric_names};
+use crate::metrics::{MetricDef, metric_names, run_metrics};
 use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
 
 /// Points that are read for each value; a value that none of them takes is a mistake, for what other axes say may make it legal.
@@ -13,18 +13,17 @@ const TRIED: usize = 4;
 ///
 /// # Errors
 /// When no answer has such a metric.
-pub fn metric_known(name: &str, place: &str) -> Result<&'static Explanation, Invalid> {
-    explanations()
-        .find(|known| known.name == name)
-        .ok_or_else(|| Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &metric_names())))
+pub fn metric_known(name: &str, place: &str) -> Result<&'static MetricDef, Invalid> {
+    run_metrics().find(|known| known.name == name).ok_or_else(|| {
+        Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &metric_names(run_metrics())))
+    })
 }
 
-/// Reads scenarios of `plan`, so that every value of every axis is met.
+/// Reads scenarios of `plan`, so that every value of every axis is met; `library` has every file that they are read from then.
 ///
 /// # Errors
 /// When the scenario takes a path or value in none of those.
-pub fn values_known(plan: &Plan) -> Result<(), Invalid> {
-    let library = Library::default();
+pub fn values_known(plan: &Plan, library: &Library) -> Result<(), Invalid> {
     for axis in 0..plan.axes.len() {
         let mut met: Vec<&str> = Vec::new();
         for point in &plan.points {
@@ -34,7 +33,7 @@ pub fn values_known(plan: &Plan) -> Result<(), Invalid> {
             }
             met.push(label);
             let same = plan.points.iter().filter(|other| other.places[axis].label == label);
-            any_loads(plan, same, &library)?;
+            any_loads(plan, same, library)?;
         }
     }
     Ok(())
