@@ -592,10 +592,12 @@ fn visits_of_all_to_all(radix: u32) -> (u64, u64) {
 }
 
 #[test]
-fn work_of_a_hashed_all_to_all_grows_little_faster_than_its_flows() {
-    let measured: Vec<(u64, u64)> = [8, 12, 16].map(visits_of_all_to_all).to_vec();
-    for (flows, visits) in &measured {
-        println!("{flows} flows, {visits} visits, {} each", visits / flows);
+fn work_of_a_hashed_all_to_all_grows_with_the_square_of_its_flows_at_most() {
+    let measured = [8, 12, 16].map(visits_of_all_to_all);
+    for pair in measured.windows(2) {
+        let [more, visits] = [pair[1].0 as f64 / pair[0].0 as f64, pair[1].1 as f64 / pair[0].1 as f64];
+        println!("{measured:?}: {visits:.1} times the work for {more:.1} times the flows");
+        assert!(visits < more * more, "{measured:?}");
     }
 }
 

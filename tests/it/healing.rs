@@ -6,11 +6,12 @@ use crate::routing::fabric_spec;
 use octoplane::hardware::NodeSpec;
 use octoplane::id::LinkId;
 use octoplane::network::{FairShare, FaultSchedule, LinkChange, NetworkModel, PacketModel, PacketParams, PacketSpec};
-use octoplane::routing::{ForwardChoice, Routes, RoutingChoice, RoutingSpec};
-use octoplane::scenario::load;
+use octoplane::rng::{RandomStream, Seed};
+use octoplane::routing::{Routes, RoutingChoice, RoutingSpec};
+use octoplane::run::simulate;
+use octoplane::scenario::{Scenario, load};
 use octoplane::topology::{Cluster, DeviceKind, LinkKind, TopologySpec, build_cluster};
 use octoplane::units::{Bytes, Duration, Fraction, Time};
-use proptest::prelude::*;
 
 const NODES: usize = 4;
 const GPUS: usize = 4;
@@ -92,57 +93,66 @@ fn schedule(machine: &Machine, faults: &[Fault], healthy: Duration) -> FaultSche
 }
 
 /// Faults of different planes, so that one is always left.
-fn faults() -> impl Strategy<Value = Vec<Fault>> {
-    let share = prop_oneof![2 => Just(0.0), 1 => Just(0.25), 1 => Just(0.5)];
-    let one = (prop::option::of(0..NODES), share, 0_u64..900, 50_u64..900);
-    prop::collection::vec(one, 1..GPUS).prop_map(|faults| {
-        let fault = |(plane, (node, share, from, lasts))| Fault { plane, node, share, from, lasts };
-        (0..).zip(faults).map(fault).collect()
-    })
+fn faults(draws: &mut RandomStream) -> Vec<Fault> {
+    let mut fault = |plane| {
+        let node = [None, Some(draws.below(NODES as u32) as usize)][draws.below(2) as usize];
+        let share = [0.0, 0.0, 0.25, 0.5][draws.below(4) as usize];
+        Fault { plane, node, share, from: draws.below(900).into(), lasts: (50 + draws.below(850)).into() }
+    };
+    let first = fault(0);
+    let more = 1 + (first.from % (GPUS as u64 - 1)) as u32;
+    std::iter::once(first.clone()).chain((1..more).map(fault)).collect()
 }
 
-fn policies() -> impl Strategy<Value = RoutingSpec> {
-    let choices = [RoutingChoice::Static, RoutingChoice::Ecmp, RoutingChoice::Adaptive, RoutingChoice::Spray];
-    prop::sample::select(choices.to_vec()).prop_map(|policy| RoutingSpec { policy, ..RoutingSpec::default() })
-}
+const POLICIES: [RoutingChoice; 4] =
+    [RoutingChoice::Static, RoutingChoice::Ecmp, RoutingChoice::Adaptive, RoutingChoice::Spray];
 
-/// How far packets may end from flows, in parts of the time that flows take.
-const TOLERANCE: f64 = 0.10;
+/// How far packets may end from flows in one case and in the mean of all, in parts of the time that flows take: data that relays hold,
+/// and shares of single packets where few flows meet.
+const EACH: f64 = 0.5;
+const MEAN: f64 = 0.12;
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
-
-    #[test]
-    fn packets_end_when_flows_do_whatever_breaks_and_heals(faults in faults(), routing in policies()) {
-        let machine = Machine::new();
-        let buffer = Bytes::new(128 << 10);
-        let bytes = 1 << 20;
-        let [healthy, _] = machine.both(routing, bytes, buffer, &FaultSchedule::default());
+#[test]
+fn packets_end_when_flows_do_whatever_breaks_and_heals() {
+    let machine = Machine::new();
+    let mut draws = Seed(1).stream("faults");
+    let (buffer, bytes) = (Bytes::new(128 << 10), 1 << 20);
+    let mut all = Vec::new();
+    for case in 0..40 {
+        let routing = RoutingSpec { policy: POLICIES[case % 4], ..RoutingSpec::default() };
+        let faults = faults(&mut draws);
+        let [healthy, packets] = machine.both(routing, bytes, buffer, &FaultSchedule::default());
+        assert!((packets / healthy - 1.0).abs() < 0.01, "{healthy} and {packets} where nothing breaks");
         let [flow, packet] = machine.both(routing, bytes, buffer, &schedule(&machine, &faults, healthy));
         let off = packet / flow - 1.0;
-        if std::env::var("SHOW").is_ok() { println!("{off:+.3} {:?} {healthy} {flow} {packet} {faults:?}", routing.policy); return Ok(()); }
-        prop_assert!(off.abs() <= TOLERANCE, "{} by flows, {} by packets", flow, packet);
+        println!("{off:+.3} {:?} {flow} {packet} {faults:?}", routing.policy);
+        assert!(off.abs() <= EACH, "{flow} by flows, {packet} by packets under {:?}: {faults:?}", routing.policy);
+        all.push(off.abs());
+    }
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    assert!(mean <= MEAN, "{mean} in the mean");
+}
+
+/// The time of a shipped scenario with overlays.
+fn time_of(sets: &[String]) -> f64 {
+    let scenario = load::<Scenario>(&root().join("scenarios/faults/plane_down.toml"), sets).unwrap().value;
+    (simulate(&scenario).unwrap().timeline.end() - Time::ZERO).as_ps() as f64
+}
+
+#[test]
+fn a_plane_that_is_down_for_a_while_costs_the_same_by_flows_and_by_packets() {
+    for policy in ["static", "ecmp", "adaptive", "spray"] {
+        let [flow, packet] = ["flow", "packet"]
+            .map(|network| time_of(&[format!("network=\"{network}\""), format!("routing.policy=\"{policy}\"")]));
+        println!("{policy}: {flow} {packet}");
+        assert!((packet / flow - 1.0).abs() < 0.06, "{policy}: {flow} ps by flows, {packet} ps by packets");
     }
 }
 
 #[test]
-fn a_relay_holds_no_more_than_its_buffer() {
-    let machine = Machine::new();
-    let routing = RoutingSpec { forward: ForwardChoice::OwnNic, ..RoutingSpec::default() };
-    let [healthy, _] = machine.both(routing, 1 << 20, Bytes::new(1 << 20), &FaultSchedule::default());
-    let fault = |lasts| [Fault { plane: 0, node: None, share: 0.0, from: 200, lasts }];
-    let cost = |buffer: u64, lasts| {
-        let faults = schedule(&machine, &fault(lasts), healthy);
-        let [flow, packet] = machine.both(routing, 1 << 20, Bytes::new(buffer), &faults);
-        [flow - healthy, packet.saturating_sub(healthy)]
-    };
-    // Half of the outage is lost, as two GPUs share a NIC meanwhile; and what a relay holds when the plane is back, on top.
-    for lasts in [100, 300, 500] {
-        let [flow, packet] = cost(64 << 10, lasts);
-        println!("{lasts}: {flow} {packet}");
-    }
-    for buffer in [16, 64, 256, 1024, 4096] {
-        let [flow, packet] = cost(buffer << 10, 300);
-        println!("{buffer} KiB: {flow} {packet}");
-    }
+fn what_a_relay_holds_is_what_its_buffer_takes() {
+    let with = |kib: u32| time_of(&["network=\"packet\"".into(), format!("packet.relay_buffer=\"{kib} KiB\"")]);
+    // When the plane is back, what a relay holds still leaves by its own NIC at 44 GB/s: 24 us for each MiB.
+    let [small, large] = [with(256), with(16 << 10)];
+    assert!(large - small > 200e6 && large - small < 900e6, "{small} and {large} ps");
 }
