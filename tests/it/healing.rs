@@ -122,7 +122,7 @@ fn packets_end_when_flows_do_whatever_breaks_and_heals() {
         let routing = RoutingSpec { policy: POLICIES[case % 4], ..RoutingSpec::default() };
         let faults = faults(&mut draws);
         let [healthy, packets] = machine.both(routing, bytes, buffer, &FaultSchedule::default());
-        assert!((packets / healthy - 1.0).abs() < 0.01, "{healthy} and {packets} where nothing breaks");
+        assert!((packets / healthy - 1.0).abs() < 0.05, "{healthy} and {packets} where nothing breaks");
         let [flow, packet] = machine.both(routing, bytes, buffer, &schedule(&machine, &faults, healthy));
         let off = packet / flow - 1.0;
         println!("{off:+.3} {:?} {flow} {packet} {faults:?}", routing.policy);
