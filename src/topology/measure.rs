@@ -5,6 +5,7 @@
 
 use super::bisection::{Bisection, bisection};
 use super::build::build_fabric;
+use super::built::built_otherwise;
 use super::distance::{Distances, distances};
 use super::graph::{DeviceKind, LinkKind, Topology};
 use super::slim_fly::SlimFlyCounts;
@@ -55,6 +56,8 @@ pub struct FabricMeasures {
     pub cost_per_endpoint: Option<Usd>,
     /// Power of switches and cables, where both are described.
     pub power: Option<Watts>,
+    /// What was built otherwise than the file asks for.
+    pub notes: Vec<String>,
 }
 
 /// The switches of one kind.
@@ -108,6 +111,7 @@ pub fn measure(topology: &Topology, spec: &TopologySpec) -> FabricMeasures {
         cost: None,
         cost_per_endpoint: None,
         power: None,
+        notes: built_otherwise(spec, topology),
     };
     price(counts, spec)
 }
@@ -136,6 +140,7 @@ fn from_formula(spec: &TopologySpec, counts: SlimFlyCounts) -> FabricMeasures {
         cost: None,
         cost_per_endpoint: None,
         power: None,
+        notes: Vec::new(),
     };
     price(counts, spec)
 }

@@ -4,6 +4,7 @@
 
 mod bisection;
 mod build;
+mod built;
 mod cluster;
 mod distance;
 mod dragonfly;
@@ -26,6 +27,7 @@ mod wiring;
 
 pub use bisection::{Bisection, BisectionMethod};
 pub use build::build_fabric;
+pub use built::built_otherwise;
 pub use cluster::{Cluster, build_cluster};
 pub use distance::Distances;
 pub use dragonfly::DragonflySpec;
