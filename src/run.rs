@@ -4,6 +4,7 @@
 
 mod bound;
 mod build;
+mod collisions;
 mod exchange;
 mod inference;
 mod lower;
@@ -11,10 +12,12 @@ mod notes;
 mod seen;
 mod serving;
 mod training;
+mod unread;
 mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use unread::READ_BY;
 pub use watch::{Observer, Progress};
 
 use crate::engine;
@@ -77,7 +80,7 @@ fn too_large(beyond: OutOfRange) -> Invalid {
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
     let simulated = within_range(|| {
         let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
-        Ok(Outcome { notes: notes::of(scenario), ..outcome })
+        Ok(Outcome { notes: notes::of(scenario, &outcome)?, ..outcome })
     });
     simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
 }

@@ -30,4 +30,4 @@ pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};
 pub use packet::{DcqcnSpec, FlowControl, NicPacketSpec, PauseSpec, SwitchPacketSpec, WireSpec};
 pub use sm::{Accumulator, EnergySpec, GroupScaling, MmaSpec, SmSpec};
-pub use switch::SwitchSpec;
+pub use switch::{RoutingChoice, SwitchRoutingSpec, SwitchSpec};

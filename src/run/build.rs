@@ -7,7 +7,7 @@ use crate::hardware::GpuSpec;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watched, resolve};
-use crate::routing::{DetourChoice, Routes, WAIT_STEPS, find_waits};
+use crate::routing::{DetourChoice, Routes, RoutingSpec, WAIT_STEPS, find_waits};
 use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use crate::units::Duration;
@@ -24,10 +24,16 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
 }
 
+/// How data is routed: as the scenario says, and otherwise as the switches of its fabric do.
+pub(super) fn routing(scenario: &Scenario) -> RoutingSpec {
+    scenario.routing.on(scenario.topology.as_ref().and_then(|topology| topology.switch.as_ref()))
+}
+
 /// The ways that data may take.
 pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
-    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
-    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
+    let routing = routing(scenario);
+    routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, routing, scenario.seed, &[]))
 }
 
 /// The longest latency of a link in the packet model, which counts it in 32 bits.
@@ -47,7 +53,7 @@ pub(super) fn packets<'t>(
     let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
     let has = params.lanes;
     let is_healthy = faults.is_empty();
-    let model = PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults);
+    let model = PacketModel::new(&cluster.topology, params, routing(scenario), scenario.seed, faults);
     let wants = model.lanes_wanted();
     if wants > has && !(is_healthy && closes_no_circle(scenario, cluster, has)) {
         let message =

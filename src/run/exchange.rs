@@ -37,7 +37,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
     let seen = if fold { seen_by(&mut build::routes(scenario, cluster)?, cluster, &members, 0, reach) } else { None };
     let exchange = MoeExchange {
         spec: spec.clone(),
-        group: Group::of(cluster, &members, Some(&software.collectives)),
+        group: Group::without_ways(cluster, &members, Some(&software.collectives)),
         nics: members.iter().map(|&gpu| cluster.nic_of(gpu)).collect(),
         per_node,
         copies,

@@ -1,12 +1,28 @@
 //! What an answer says beside its figures, because a reader may not expect it: rates that something else limits, formats that a
 //! GPU lacks, costs that are not known.
 
+use super::{collisions, unread};
+use crate::invalid::Invalid;
+use crate::metrics::Outcome;
 use crate::scenario::{Scenario, WorkloadSpec};
-use crate::topology::ShapeSpec;
+use crate::topology::{ShapeSpec, built_otherwise};
 
-/// The notes on `scenario`, as fragments without a full stop.
-pub(super) fn of(scenario: &Scenario) -> Vec<String> {
-    [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)].into_iter().flatten().collect()
+/// The notes on `scenario` and its `outcome`, as fragments without a full stop.
+pub(super) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, Invalid> {
+    let known = [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)];
+    let mut notes: Vec<String> = known.into_iter().flatten().collect();
+    notes.extend(unread::notes(scenario));
+    if let Some(fabric) = &scenario.topology {
+        notes.extend(
+            built_otherwise(fabric, &outcome.cluster.topology).into_iter().map(|note| format!("topology.{note}")),
+        );
+    }
+    let timelines = [Some(&outcome.timeline), outcome.part.as_ref().map(|part| &part.timeline)];
+    for timeline in timelines.into_iter().flatten() {
+        let collide = collisions::note(scenario, &outcome.cluster, timeline)?;
+        notes.extend(collide.filter(|note| !notes.contains(note)));
+    }
+    Ok(notes)
 }
 
 /// NICs and switches whose ports differ: a cable is as fast as the slower end.

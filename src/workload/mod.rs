@@ -13,7 +13,8 @@ mod serving;
 mod training;
 
 pub use collective::{
-    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, choose_in_engine, expand, expected,
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, WaysBetween, choose, choose_in_engine,
+    expand, expected,
 };
 pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{

@@ -190,7 +190,7 @@ impl<'a> Chunks<'a> {
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
-            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
             costs: software.experts.clone(),
