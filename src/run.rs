@@ -8,6 +8,7 @@ mod exchange;
 mod inference;
 mod lower;
 mod notes;
+mod power;
 mod seen;
 mod serving;
 mod training;
