@@ -9,6 +9,7 @@ mod exchange;
 mod inference;
 mod lower;
 mod notes;
+mod power;
 mod seen;
 mod serving;
 mod training;

@@ -7,6 +7,7 @@ mod better;
 mod busy;
 mod catalog;
 mod collective;
+mod convert;
 mod decode;
 mod fabric;
 mod links;
@@ -25,6 +26,7 @@ pub use catalog::{
     named_prefill, named_serving, named_training, run_metrics,
 };
 pub use collective::{CollectiveMetrics, collective_metrics};
+pub use convert::unit_factor;
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use fabric::FabricMetrics;
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};

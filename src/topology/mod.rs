@@ -34,7 +34,7 @@ pub use dragonfly::DragonflySpec;
 pub use explicit::{ExplicitDevice, ExplicitLink, ExplicitSpec};
 pub use fat_tree::FatTreeSpec;
 pub use graph::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
-pub use measure::{CountOrigin, FabricMeasures, TierMeasures, measure, measure_spec};
+pub use measure::{CountOrigin, FabricMeasures, TierMeasures, measure, measure_spec, power_per_endpoint_cable};
 pub use multi_plane::MultiPlaneFatTreeSpec;
 pub use multi_rail::MultiRailFatTreeSpec;
 pub use nvlink_domain::NvlinkDomainSpec;
