@@ -22,6 +22,7 @@ mod permutation;
 mod pictures;
 mod routing;
 mod search;
+mod sensitivity;
 mod serving;
 mod streams;
 mod sweep;
