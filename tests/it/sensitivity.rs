@@ -34,7 +34,7 @@ const IDLE: &[(&str, &str)] = &[];
 fn figures(path: &Path, sets: &[String]) -> Option<Vec<(String, f64)>> {
     let loaded: Loaded<Scenario> = load(path, sets).ok()?;
     let outcome = simulate(&loaded.value).ok()?;
-    Some(outcome.metrics.named().into_iter().map(|metric| (metric.name.to_owned(), metric.value)).collect())
+    Some(outcome.metrics.named().into_iter().map(|metric| (metric.def.name.to_owned(), metric.value)).collect())
 }
 
 /// `value` times `factor`: a number by itself, or a text of a number and its unit.
