@@ -81,7 +81,8 @@ fn too_large(beyond: OutOfRange) -> Invalid {
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
     let simulated = within_range(|| {
         let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
-        Ok(Outcome { notes: notes::of(scenario, &outcome)?, ..outcome })
+        let notes = notes::of(scenario, &outcome)?.into_iter().chain(outcome.notes.clone()).collect();
+        Ok(Outcome { notes, ..outcome })
     });
     simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
 }
@@ -100,8 +101,9 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
     let mut workload = job.workload;
     let seen = job.seen.as_ref().unwrap_or(&cluster);
     let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
+    let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, seen, job.taken)?);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None, notes: Vec::new() })
+    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None, notes })
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.
@@ -112,10 +114,14 @@ fn timed(
     taken: Taken,
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
-    let kernels = build::kernels(scenario, cluster)?;
-    let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
+    let mut kernels = kernels_beside(scenario, cluster, taken)?;
     let mut network = build::network(scenario, cluster, watcher)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
+}
+
+/// The kernels of the scenario beside communication that takes `taken`.
+fn kernels_beside(scenario: &Scenario, cluster: &Cluster, taken: Taken) -> Result<Beside, Invalid> {
+    Ok(Beside { kernels: build::kernels(scenario, cluster)?, taken, gap: Duration::ZERO })
 }
 
 fn measure(

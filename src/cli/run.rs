@@ -5,14 +5,17 @@ use super::output::{note, results, say, say_json, write};
 use super::progress::Bar;
 use super::{Done, Ending};
 use clap::Args;
+use octoplane::dtype::Dtype;
+use octoplane::hardware::Libraries;
 use octoplane::invalid::Invalid;
 use octoplane::metrics::{Folding, Metrics, Outcome};
+use octoplane::model::AttentionSpec;
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, choice_name};
+use octoplane::scenario::{KernelChoice, Loaded, Scenario, choice_name};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -44,7 +47,8 @@ pub(super) struct RunArgs {
 pub(super) fn main(args: &RunArgs) -> Ending {
     let loaded: Loaded<Scenario> = load_kind(&args.scenario, &args.sets, "scenario")?;
     let scenario = &loaded.value;
-    let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    let mut outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    outcome.notes.extend(idle_overlays(args, &outcome));
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
     let json = run_json(&heading, scenario.seed, &outcome);
     let text = run_text(&heading, &outcome, Detail::Full);
@@ -69,6 +73,28 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     let hint = if args.verbose || args.json { "" } else { "; -v shows where the time goes" };
     note(&format!("answer and resolved scenario kept in {}{hint}", folder.display()));
     Ok(Done::Answered)
+}
+
+/// A note on overlays of hardware that change no figure, with what decides instead. The scenario runs once more without them.
+fn idle_overlays(args: &RunArgs, outcome: &Outcome) -> Option<String> {
+    let (hardware, others): (Vec<String>, Vec<String>) =
+        args.sets.iter().cloned().partition(|set| set.trim_start().starts_with("hardware."));
+    if hardware.is_empty() {
+        return None;
+    }
+    let without: Loaded<Scenario> = load_kind(&args.scenario, &others, "scenario").ok()?;
+    let without = simulate(&without.value).ok()?;
+    let figures =
+        |outcome: &Outcome| -> Vec<f64> { outcome.metrics.named().iter().map(|metric| metric.value).collect() };
+    if figures(&without) != figures(outcome) {
+        return None;
+    }
+    let (breakdown, whole) = outcome.metrics.breakdown();
+    let held = breakdown.critical_path.first().map(|share| {
+        let percent = 100.0 * (share.time / whole);
+        format!("; what holds most is {} bound by {} ({percent:.0} %)", share.phase, share.bound.name())
+    });
+    Some(format!("{} changes no figure of this scenario{}", hardware.join(", "), held.unwrap_or_default()))
 }
 
 /// Where an answer with overlays is kept: beside that of the scenario as it stands, each in a folder of its own.
@@ -110,8 +136,24 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
         description: scenario.description.clone(),
         setup: format!("{}{fabric}{folded}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
+        libraries: libraries(scenario),
         sets: Vec::new(),
     }
+}
+
+/// The kernel libraries, where kernels of a model are timed by what these do.
+fn libraries(scenario: &Scenario) -> Vec<(&'static str, String)> {
+    let Some(model) = scenario.model.as_ref().filter(|_| scenario.kernel == KernelChoice::Tile) else {
+        return Vec::new();
+    };
+    let Libraries { fp8_gemm, fp4_gemm, mla } = scenario.libraries();
+    let gemm = match scenario.hardware.gpu.tensor.runs_as(scenario.precision.unwrap_or_default().operands) {
+        Dtype::Fp8 => ("fp8_gemm", choice_name(&fp8_gemm)),
+        Dtype::Fp4 => ("fp4_gemm", choice_name(&fp4_gemm)),
+        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => ("gemm", "cublas".to_owned()),
+    };
+    let latent = matches!(model.attention, AttentionSpec::Mla(_)).then(|| ("mla", choice_name(&mla)));
+    [gemm].into_iter().chain(latent).collect()
 }
 
 /// "16 x H800 SXM in 2 x 8 x H800", all pools together.

@@ -9,6 +9,7 @@ mod communication;
 mod cpu;
 mod gpu;
 mod lanes;
+mod libraries;
 mod memory;
 mod nic;
 mod node;
@@ -25,6 +26,7 @@ pub use communication::{
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};
 pub use lanes::Lanes;
+pub use libraries::{Fp4Gemm, Fp8Gemm, Libraries, LibrariesSpec, MlaLibrary};
 pub use memory::MemorySpec;
 pub use nic::NicSpec;
 pub use node::{NicsSpec, NodeSpec, ScaleUpSpec};

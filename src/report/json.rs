@@ -7,6 +7,7 @@ use crate::metrics::{
 };
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Version of the form.
 pub const SCHEMA: u32 = 1;
@@ -42,6 +43,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
+        "libraries": heading.libraries.iter().map(|(what, which)| (*what, which.as_str())).collect::<BTreeMap<_, _>>(),
         "with": heading.sets,
         "notes": outcome.notes,
         "seed": seed,

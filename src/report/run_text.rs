@@ -33,6 +33,8 @@ pub struct Heading {
     pub setup: String,
     /// With which models: "kernels: tile, network: analytic".
     pub models: String,
+    /// Kernel libraries: what for, and which; none where kernels are not timed by what these do.
+    pub libraries: Vec<(&'static str, String)>,
     /// Overlays on the scenario, as they were given.
     pub sets: Vec<String>,
 }
@@ -57,6 +59,10 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     line(String::new());
     line(heading.setup.clone());
     line(heading.models.clone());
+    if !heading.libraries.is_empty() {
+        let named = heading.libraries.iter().map(|(what, which)| format!("{what} = {which}"));
+        line(format!("libraries: {}", named.collect::<Vec<_>>().join(", ")));
+    }
     heading.sets.iter().for_each(|set| line(format!("with {set}")));
     outcome.notes.iter().for_each(|note| line(format!("note: {note}")));
     line(String::new());

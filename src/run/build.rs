@@ -2,13 +2,13 @@
 
 use super::watch::Watcher;
 use crate::gpu::tile::{Machine, Tile};
-use crate::gpu::{Instant, KernelModel, Library, Processor, Roofline};
-use crate::hardware::GpuSpec;
+use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::hardware::{GpuSpec, Libraries};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watched, resolve};
 use crate::routing::{DetourChoice, Routes, RoutingSpec, WAIT_STEPS, find_waits};
-use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use crate::units::Duration;
 use std::collections::BTreeMap;
@@ -82,30 +82,22 @@ pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn 
         let cpu = Processor::cpu(spec, sockets);
         cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
-}
-
-/// The matrix kernels that GPUs run.
-pub(super) fn library(choice: MatrixKernels) -> Library {
-    match choice {
-        MatrixKernels::Current => Library::Current,
-        MatrixKernels::Early2025 => Library::Early2025,
-    }
+    model(scenario.kernel, (&scenario.hardware.gpu, scenario.libraries()), &cluster.gpus, cpus)
 }
 
 /// The model of some equal GPUs by themselves.
 pub(crate) fn gpu_kernels(
     choice: KernelChoice,
-    gpu: &GpuSpec,
+    gpu: (&GpuSpec, Libraries),
     devices: &[DeviceId],
 ) -> Result<Box<dyn KernelModel>, Invalid> {
     model(choice, gpu, devices, BTreeMap::new())
 }
 
-/// The model of equal GPUs beside other processors.
+/// The model of equal GPUs with their kernel libraries, beside other processors.
 fn model(
     choice: KernelChoice,
-    gpu: &GpuSpec,
+    (gpu, libraries): (&GpuSpec, Libraries),
     gpus: &[DeviceId],
     mut others: BTreeMap<DeviceId, Processor>,
 ) -> Result<Box<dyn KernelModel>, Invalid> {
@@ -117,7 +109,7 @@ fn model(
             Box::new(Roofline::new(others))
         }
         KernelChoice::Tile => {
-            let machine = Machine::new(gpu).ok_or_else(|| {
+            let machine = Machine::with(gpu, libraries).ok_or_else(|| {
                 let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
                 Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
             })?;

@@ -27,6 +27,6 @@ pub use literal::Literal;
 pub use load::{Loaded, load, load_with};
 pub use schema::schema_for;
 pub use sets::Overlay;
-pub use spec::{CollectiveSpec, KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 pub use table::{Row, load_table, tables};
 pub use texts::{declared_kind, folders_in, read_bytes, read_text, tomls_under};

@@ -1,6 +1,6 @@
 //! One experiment as its file describes it.
 
-use crate::hardware::NodeSpec;
+use crate::hardware::{Libraries, LibrariesSpec, NodeSpec};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::{FaultSpec, PacketSpec};
 use crate::parallelism::PlanSpec;
@@ -44,9 +44,9 @@ pub struct Scenario {
     /// How kernels are timed.
     #[serde(default)]
     pub kernel: KernelChoice,
-    /// Which FP8 matrix kernels the software has.
+    /// Kernel libraries other than those that the GPU's file names; `kernel = "tile"` reads them.
     #[serde(default)]
-    pub matrix_kernels: MatrixKernels,
+    pub libraries: LibrariesSpec,
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
@@ -62,6 +62,13 @@ pub struct Scenario {
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
+}
+
+impl Scenario {
+    /// The kernel libraries of its GPUs.
+    pub fn libraries(&self) -> Libraries {
+        self.libraries.or(self.hardware.gpu.libraries)
+    }
 }
 
 /// What is to be done.
@@ -113,17 +120,6 @@ pub enum KernelChoice {
     Tile,
     /// No time at all: what remains is what communication costs.
     Instant,
-}
-
-/// A generation of FP8 matrix kernels with block scales, where there are several for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatrixKernels {
-    /// Tiles that fit the shape.
-    #[default]
-    Current,
-    /// Tiles of 128 x 128 only, as when DeepSeek-V3 was trained.
-    Early2025,
 }
 
 /// How data moves.

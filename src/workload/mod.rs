@@ -36,7 +36,7 @@ pub use training::{
 };
 
 use crate::id::OpId;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 
 /// Where operations come from.
 pub trait Workload {
@@ -45,4 +45,9 @@ pub trait Workload {
 
     /// Adds what arrives by `now` and what follows from the operations that just finished.
     fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph);
+
+    /// What a device touches between two uses of the same weights, where what is done repeats; nothing else is still in a cache.
+    fn between_uses(&self) -> Option<Bytes> {
+        None
+    }
 }

@@ -23,6 +23,7 @@ mod pictures;
 mod ports;
 mod routing;
 mod search;
+mod sensitivity;
 mod serving;
 mod streams;
 mod sweep;

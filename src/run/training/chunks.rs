@@ -347,9 +347,8 @@ impl<'a> Chunks<'a> {
         } else {
             Taken::default()
         };
-        let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
-        let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
+        let mut kernels = Beside { kernels, taken, gap: spec.launch_gap };
         let seen = self.seen(group, simulated);
         let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
         let mut workload = ChunkWorkload::new(chunk);
