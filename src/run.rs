@@ -8,6 +8,7 @@ mod exchange;
 mod inference;
 mod lower;
 mod notes;
+mod representative;
 mod seen;
 mod serving;
 mod training;
@@ -21,7 +22,7 @@ use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
-    DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
+    DecodeFacts, Folding, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
 use crate::scenario::{Scenario, WorkloadSpec};
@@ -29,6 +30,7 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Duration, OutOfRange, within_range};
 use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
+use lower::CaseRun;
 use watch::Watcher;
 
 /// Runs one experiment.
@@ -93,11 +95,30 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
         _ => {}
     }
     let job = lower::job(scenario, &cluster, known)?;
-    let mut workload = job.workload;
-    let seen = job.seen.as_ref().unwrap_or(&cluster);
-    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
+    let (timeline, folding) = slowest(scenario, &cluster, job.cases, job.taken, watcher)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None, notes: Vec::new() })
+    let (memory, symmetry) = (job.memory, job.symmetry);
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, part: None, notes: Vec::new() })
+}
+
+/// Runs what is simulated by itself, and keeps what ends last: a run that cannot end is slower than all others.
+fn slowest(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    cases: Vec<CaseRun>,
+    taken: Taken,
+    watcher: &mut Watcher<'_>,
+) -> Result<(Timeline, Folding), Invalid> {
+    let mut slowest: Option<(Timeline, Folding)> = None;
+    for mut case in cases {
+        let seen = case.seen.as_ref().unwrap_or(cluster);
+        let timeline = timed(scenario, seen, case.workload.as_mut(), taken, watcher)?;
+        let key = |timeline: &Timeline| (!timeline.stranded.is_empty(), timeline.end());
+        if slowest.as_ref().is_none_or(|(other, _)| key(other) < key(&timeline)) {
+            slowest = Some((timeline, case.folding));
+        }
+    }
+    Ok(slowest.expect("something is simulated"))
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.

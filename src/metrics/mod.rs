@@ -30,7 +30,7 @@ pub use explain::{Explanation, explanations, metric_names};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};
-pub use outcome::{Folding, Memory, Metrics, Outcome, Part};
+pub use outcome::{Folding, Level, Memory, Metrics, Outcome, Part, Symmetry};
 pub use pipeline::{PipelineMetrics, named_pipeline, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};

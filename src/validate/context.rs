@@ -134,6 +134,7 @@ impl<'a> Context<'a> {
             routing: RoutingSpec::default(),
             packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
+            simulation_memory: None,
         })
     }
 }

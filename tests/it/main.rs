@@ -25,6 +25,7 @@ mod search;
 mod serving;
 mod streams;
 mod sweep;
+mod symmetry;
 mod texts;
 mod tidy;
 mod training;

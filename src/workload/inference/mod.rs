@@ -49,6 +49,8 @@ pub struct InferenceStep {
     pub launch: LaunchChoice,
     /// How it is spread over GPUs; those of a tensor-parallel group are neighbours in rank order.
     pub plan: Plan,
+    /// The rank of the first of its GPUs among all of the deployment.
+    pub first: usize,
     /// The GPUs of the expert-parallel group, in rank order. For a dense model, those of the tensor-parallel group.
     pub gpus: Vec<DeviceId>,
     /// The CPU that runs routed experts, where one does.
@@ -77,17 +79,18 @@ impl InferenceStep {
     }
 }
 
-/// Lowers a step to operations, once.
+/// Lowers the steps of groups that run side by side to operations, once.
 pub struct InferenceWorkload {
-    step: InferenceStep,
+    steps: Vec<InferenceStep>,
     started: bool,
 }
 
 impl InferenceWorkload {
-    /// The workload of one step.
-    pub fn new(step: InferenceStep) -> InferenceWorkload {
-        assert_eq!(step.traffic.len(), step.batches.len(), "traffic is known for every micro-batch");
-        InferenceWorkload { step, started: false }
+    /// The workload of the steps of some groups.
+    pub fn side_by_side(steps: Vec<InferenceStep>) -> InferenceWorkload {
+        let known = |step: &InferenceStep| step.traffic.len() == step.batches.len();
+        assert!(steps.iter().all(known), "traffic is known for every micro-batch");
+        InferenceWorkload { steps, started: false }
     }
 }
 
@@ -98,7 +101,7 @@ impl Workload for InferenceWorkload {
 
     fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
         if !std::mem::replace(&mut self.started, true) {
-            Lowering::new(&self.step, graph).step();
+            self.steps.iter().for_each(|step| Lowering::new(step, graph).step());
         }
     }
 }
