@@ -143,8 +143,9 @@ fn measure(
 ) -> Metrics {
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => {
+            let tp = scenario.parallelism.tp.wide();
             let facts = DecodeFacts {
-                requests_per_gpu: spec.requests_per_gpu.wide(),
+                requests_per_gpu: spec.requests_of_group(tp).unwrap_or(0) as f64 / tp as f64,
                 tokens_per_step: MtpSpec::tokens_per_step(spec.mtp.as_ref()),
                 gpus_per_node: u64::from(cluster.gpus_per_node),
                 rent: scenario.hardware.gpu.rent,

@@ -88,14 +88,20 @@ impl Symmetry {
         let Symmetry { level, groups, simulated, ranks, .. } = *self;
         let (what, of) = match (level, groups, simulated) {
             (Level::OneRank, 1, _) => (format!("one rank for all {ranks}"), String::new()),
-            (Level::OneRank, _, 1) => ("one rank for its group".to_owned(), format!(" ({groups} groups of {ranks} ranks)")),
-            (Level::OneRank, _, _) => {
-                ("one rank for its group".to_owned(), format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"))
+            (Level::OneRank, _, 1) => {
+                ("one rank for its group".to_owned(), format!(" ({groups} groups of {ranks} ranks)"))
             }
-            (Level::OneGroup, _, 1) => ("all ranks of one group".to_owned(), format!(" ({groups} groups of {ranks} ranks)")),
-            (Level::OneGroup, _, _) => {
-                ("all ranks of one group".to_owned(), format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"))
+            (Level::OneRank, _, _) => (
+                "one rank for its group".to_owned(),
+                format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"),
+            ),
+            (Level::OneGroup, _, 1) => {
+                ("all ranks of one group".to_owned(), format!(" ({groups} groups of {ranks} ranks)"))
             }
+            (Level::OneGroup, _, _) => (
+                "all ranks of one group".to_owned(),
+                format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"),
+            ),
             (Level::AllGroups, 1, _) => (format!("all {ranks} ranks"), String::new()),
             (Level::AllGroups, _, _) => ("all groups".to_owned(), format!(" ({groups} groups of {ranks} ranks)")),
         };

@@ -121,8 +121,7 @@ impl<'a> Deployment<'a> {
         let first = group * size;
         let gpus = cluster.gpus[first..first + size].to_vec();
         let simulated = rank.map_or_else(|| (0..size).collect(), |rank| vec![rank]);
-        let orders: Vec<PeerOrder> =
-            simulated.iter().map(|&rank| peer_order(routes, &gpus, ep, rank)).collect();
+        let orders: Vec<PeerOrder> = simulated.iter().map(|&rank| peer_order(routes, &gpus, ep, rank)).collect();
         let exchanges = shape.batches.iter().zip(traffic).map(|(batch, traffic)| {
             let tokens = batch.tokens().div_ceil(u64::from(plan.tp()));
             self.exchange(shape.experts, tokens, traffic.as_ref()?, (first, rank))
@@ -176,14 +175,19 @@ impl<'a> Deployment<'a> {
 
     /// Expert traffic of each micro-batch.
     fn traffic(&self, shape: &StepShape<'_>, folded: bool, known: &Known) -> Vec<Option<ExpertTraffic>> {
-        // Where experts are cut, each holder of whole ones is a group of `expert_tp` GPUs.
-        let homes = u64::from(self.plan.tp() / self.plan.expert_tp());
+        let (tp, ep) = (u64::from(self.plan.tp()), u64::from(self.plan.ep()));
+        // Where an all-reduce adds up what experts yield, all of them see the tokens of one tensor-parallel group; else every GPU has its
+        // part of these, as many as the others.
+        let tokens = |batch: &Batch| match shape.experts.reach {
+            ReachChoice::AllReduce => batch.tokens(),
+            _ => batch.tokens().div_ceil(tp) * ep,
+        };
         let of = |(micro_batch, batch): (usize, &Batch)| {
             let moe = self.model.moe.as_ref()?;
             let (per_node, seed) = (self.cluster.gpus_per_node as usize, Seed(self.scenario.seed));
             let exchange =
                 Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded, draws: &known.gates, seed };
-            Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), micro_batch))
+            Some(expert_traffic(exchange, tokens(batch), micro_batch))
         };
         shape.batches.iter().enumerate().map(of).collect()
     }
@@ -386,23 +390,27 @@ pub(super) fn prefill(
 
 /// The decode step that `spec` asks for.
 pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
-    if spec.micro_batches.get() > spec.requests_per_gpu.get() {
-        let message = format!("{} micro-batches of {} requests per GPU", spec.micro_batches, spec.requests_per_gpu);
+    // A tensor-parallel group serves the requests of all its GPUs.
+    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
+    let requests = spec.requests_of_group(tp)?;
+    let (dealt, of) = match spec.requests_per_gpu {
+        Some(each) => (each.wide(), "GPU"),
+        None => (requests, "tensor-parallel group"),
+    };
+    if spec.micro_batches.wide() > dealt {
+        let message = format!("{} micro-batches of {dealt} requests per {of}", spec.micro_batches);
         let invalid = Invalid::at("workload.decode.micro_batches", message);
         return Err(invalid.help("a micro-batch holds at least one request"));
     }
-    // Requests are counted per GPU, and a tensor-parallel group serves those of all its GPUs.
-    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
-    let batch = |requests: u64| Batch::decoding(requests * tp, spec.queries(), context);
+    let batch = |requests: u64| Batch::decoding(requests, spec.queries(), context);
     let shape = StepShape {
-        batches: spec.requests().into_iter().map(batch).collect(),
+        batches: spec.dealt(tp)?.into_iter().map(batch).collect(),
         drafted: spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get()),
         schedule: spec.schedule,
         launch: spec.launch,
         experts: &spec.experts,
         place: "workload.decode",
     };
-    let requests = spec.requests_per_gpu.wide() * tp;
     let load = InferenceLoad {
         requests,
         context,
@@ -411,7 +419,9 @@ pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>)
         mtp: spec.mtp.is_some(),
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
     };
-    Ok(Asked { shape, load, place: "workload.decode.requests_per_gpu" })
+    let by_gpu = spec.requests_per_gpu.is_some();
+    let place = if by_gpu { "workload.decode.requests_per_gpu" } else { "workload.decode.requests_per_group" };
+    Ok(Asked { shape, load, place })
 }
 
 /// The prefill step that `spec` asks for.

@@ -236,7 +236,10 @@ fn one_rank(together: &Together, layers: &[Traffic], classes: &Classes, group: u
 /// The answer, unless it needs more memory than there is.
 fn found(
     scenario: &Scenario,
-    together: &Together, cases: Vec<Case>, because: Option<String>) -> Result<Representatives, Invalid> {
+    together: &Together,
+    cases: Vec<Case>,
+    because: Option<String>,
+) -> Result<Representatives, Invalid> {
     let (all, ranks) = (together.groups.len(), together.groups[0].len());
     let simulated: usize = cases.iter().map(|case| case.groups.len()).sum();
     let whole = |case: &Case| case.rank.is_none();
@@ -246,9 +249,9 @@ fn found(
         true if everything || cases.iter().any(|case| case.groups.len() > 1) => Level::AllGroups,
         true => Level::OneGroup,
     };
-    let symmetry =
-        Symmetry { level, groups: all as u64, simulated: simulated as u64, ranks: ranks as u64, because };
-    let needed = cases.iter().map(|case| operations(together, case)).max().unwrap_or(0).saturating_mul(BYTES_PER_OPERATION);
+    let symmetry = Symmetry { level, groups: all as u64, simulated: simulated as u64, ranks: ranks as u64, because };
+    let needed =
+        cases.iter().map(|case| operations(together, case)).max().unwrap_or(0).saturating_mul(BYTES_PER_OPERATION);
     if let Some(limit) = simulation_memory(scenario).filter(|limit| needed > limit.get()) {
         let (what, needed) = (symmetry.text(), Bytes::new(needed));
         let message = format!("to simulate {what}, takes about {needed}, and a run may use {limit}");

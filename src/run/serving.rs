@@ -9,17 +9,15 @@ use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
 use super::watch::Watcher;
 use super::{Known, build, slowest};
 use crate::invalid::Invalid;
-use crate::metrics::{
-    Folding, Memory, Metrics, Outcome, Served, ServingFacts, Symmetry, breakdown, serving_metrics,
-};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, Symmetry, breakdown, serving_metrics};
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec,
-    LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, LaunchChoice,
+    MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
 use fleet::{Fleet, NicRates, Transfer, Which, serve};
 use instance::{Ability, Gather, Instance};

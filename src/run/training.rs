@@ -10,9 +10,7 @@ use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{
-    Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics,
-};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;

@@ -168,7 +168,9 @@ fn drawn(dice: &mut Dice) -> Vec<String> {
     let fault = match dice.below(6) {
         0 => fault(&format!("{{ nic = \"node{node:03}/nic{}\" }}", dice.below(4)), "{ degraded = { to = 0.3 } }"),
         1 => fault(&format!("{{ nic = \"node{node:03}/nic{}\" }}", dice.below(4)), "\"down\""),
-        2 if planes => fault(&format!("{{ plane = {} }}", dice.below(8)), dice.one(&["\"down\"", "{ degraded = { to = 0.5 } }"])),
+        2 if planes => {
+            fault(&format!("{{ plane = {} }}", dice.below(8)), dice.one(&["\"down\"", "{ degraded = { to = 0.5 } }"]))
+        }
         3 => format!(
             "fault=[{{ from = \"50 us\", until = \"400 us\", target = {{ nic = \"node{node:03}/nic1\" }}, effect = {{ degraded = {{ to = 0.2 }} }} }}]"
         ),
@@ -184,7 +186,10 @@ fn drawn(dice: &mut Dice) -> Vec<String> {
         format!("hardware.nics.count={}", if planes || dice.below(2) == 0 { 8 } else { 4 }),
         format!("routing.policy={}", dice.one(&["static", "static", "ecmp", "adaptive", "spray"])),
         format!("routing.forward={}", dice.one(&["own_nic", "own_nic", "scale_up"])),
-        format!("workload.decode.experts.gate={}", dice.one(&["uniform", "uniform", "balanced", "{ zipf = { offset = 20 } }"])),
+        format!(
+            "workload.decode.experts.gate={}",
+            dice.one(&["uniform", "uniform", "balanced", "{ zipf = { offset = 20 } }"])
+        ),
         format!("workload.decode.experts.kernels={kernels}"),
         format!("workload.decode.micro_batches={}", 1 + dice.below(2)),
         format!("parallelism.tp={}", [1, 1, 2, 8][dice.below(4)]),

@@ -54,8 +54,9 @@ pub(super) fn of_groups(layers: &[Traffic], classes: &Classes) -> Vec<Apart> {
 /// What is left to one rank that stands for its group and all groups like it.
 pub(super) fn of_rank(together: &Together, layers: &[Traffic], group: usize, rank: usize) -> Shares {
     let unit = |layer: usize| together.phases[layer % together.phases.len()].unit;
-    let is_own =
-        |layer: usize, flow: &Flow| flow.group as usize == group && flow.unit as usize == rank / unit(layer) * unit(layer);
+    let is_own = |layer: usize, flow: &Flow| {
+        flow.group as usize == group && flow.unit as usize == rank / unit(layer) * unit(layer)
+    };
     of_layers(layers, is_own)
 }
 

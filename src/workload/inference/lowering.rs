@@ -44,7 +44,8 @@ pub(super) struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(step: &'a InferenceStep, graph: &'a mut OpGraph) -> Lowering<'a> {
-        let mut stream = |name, rank: usize| graph.stream(Stream { device: step.gpus[rank], rank: step.first + rank, name });
+        let mut stream =
+            |name, rank: usize| graph.stream(Stream { device: step.gpus[rank], rank: step.first + rank, name });
         let streams = step.simulated.iter().map(|&rank| stream("compute", rank)).collect();
         let hosts = match step.launch {
             LaunchChoice::Graph => Vec::new(),
