@@ -10,6 +10,7 @@ mod inference;
 mod lower;
 mod notes;
 mod power;
+mod representative;
 mod seen;
 mod serving;
 mod training;
@@ -25,7 +26,7 @@ use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
-    DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
+    DecodeFacts, Folding, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
 use crate::scenario::{Scenario, WorkloadSpec};
@@ -33,6 +34,7 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Duration, OutOfRange, within_range};
 use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
+use lower::CaseRun;
 use watch::Watcher;
 
 /// Runs one experiment.
@@ -98,12 +100,31 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
         _ => {}
     }
     let job = lower::job(scenario, &cluster, known)?;
-    let mut workload = job.workload;
-    let seen = job.seen.as_ref().unwrap_or(&cluster);
-    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
-    let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, seen, job.taken)?);
+    let (timeline, folding) = slowest(scenario, &cluster, job.cases, job.taken, watcher)?;
+    let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, &cluster, job.taken)?);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, part: None, notes })
+    let (memory, symmetry) = (job.memory, job.symmetry);
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, part: None, notes })
+}
+
+/// Runs what is simulated by itself, and keeps what ends last: a run that cannot end is slower than all others.
+fn slowest(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    cases: Vec<CaseRun>,
+    taken: Taken,
+    watcher: &mut Watcher<'_>,
+) -> Result<(Timeline, Folding), Invalid> {
+    let mut slowest: Option<(Timeline, Folding)> = None;
+    for mut case in cases {
+        let seen = case.seen.as_ref().unwrap_or(cluster);
+        let timeline = timed(scenario, seen, case.workload.as_mut(), taken, watcher)?;
+        let key = |timeline: &Timeline| (!timeline.stranded.is_empty(), timeline.end());
+        if slowest.as_ref().is_none_or(|(other, _)| key(other) < key(&timeline)) {
+            slowest = Some((timeline, case.folding));
+        }
+    }
+    Ok(slowest.expect("something is simulated"))
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.
@@ -132,8 +153,9 @@ fn measure(
 ) -> Metrics {
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => {
+            let tp = scenario.parallelism.tp.wide();
             let facts = DecodeFacts {
-                requests_per_gpu: spec.requests_per_gpu.wide(),
+                requests_per_gpu: spec.requests_of_group(tp).unwrap_or(0) as f64 / tp as f64,
                 tokens_per_step: MtpSpec::tokens_per_step(spec.mtp.as_ref()),
                 gpus_per_node: u64::from(cluster.gpus_per_node),
                 rent: scenario.hardware.gpu.rent,

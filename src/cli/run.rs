@@ -124,17 +124,17 @@ fn simulate_shown(scenario: &Scenario) -> Result<Outcome, Invalid> {
 
 fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
     let fabric = scenario.topology.as_ref().map_or(String::new(), |topology| format!(", {}", topology.name));
-    let folded = match outcome.folding {
-        Folding::None => "",
-        Folding::Exact => "; all alike, so that one is simulated for all",
-        Folding::Shared => "; all alike, so that one with its part of shared NICs is simulated for all",
-        Folding::Sampled => "; alike but for sampled tokens, so that the busiest is simulated for all",
-        Folding::Farthest => "; the one with the longest ways is simulated for all",
+    let alike = match outcome.folding {
+        Folding::None | Folding::Exact => "",
+        Folding::Shared => ", with its share of what others use too",
+        Folding::Sampled => ", the busiest of those that a sample of the gate makes differ",
+        Folding::Farthest => ", that with the longest paths",
     };
+    let simulated = outcome.symmetry.text();
     Heading {
         name: scenario.name.clone(),
         description: scenario.description.clone(),
-        setup: format!("{}{fabric}{folded}", gpus_in_nodes(scenario, outcome)),
+        setup: format!("{}{fabric}; simulated: {simulated}{alike}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
         libraries: libraries(scenario),
         sets: Vec::new(),

@@ -32,7 +32,7 @@ pub use fabric::FabricMetrics;
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use metric::Metric;
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
-pub use outcome::{Folding, Memory, Metrics, Outcome, Part};
+pub use outcome::{Folding, Level, Memory, Metrics, Outcome, Part, Symmetry};
 pub use pipeline::{PipelineMetrics, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};

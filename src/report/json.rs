@@ -48,6 +48,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "notes": outcome.notes,
         "seed": seed,
         "gpus": outcome.gpus(),
+        "symmetry": symmetry(outcome),
         "folding": outcome.folding.name(),
         "metrics": metrics,
         "phases": phases(breakdown),
@@ -56,6 +57,18 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "links": links(outcome),
         "stranded": stranded(outcome),
         "pipeline": pipeline(&outcome.metrics),
+    })
+}
+
+/// Which GPUs were simulated, and for which they stand.
+fn symmetry(outcome: &Outcome) -> Value {
+    let symmetry = &outcome.symmetry;
+    json!({
+        "level": symmetry.level.name(),
+        "groups": symmetry.groups,
+        "groups_simulated": symmetry.simulated,
+        "ranks_per_group": symmetry.ranks,
+        "because": symmetry.because,
     })
 }
 

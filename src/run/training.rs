@@ -11,7 +11,7 @@ use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
@@ -90,7 +90,8 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part, notes: Vec::new() })
+    let symmetry = Symmetry::all(cluster.gpus.len());
+    Ok(Outcome { timeline, metrics, memory: Some(memory), symmetry, folding, cluster, part, notes: Vec::new() })
 }
 
 /// Runs one chunk of a training step by itself.
@@ -123,7 +124,8 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None, notes: Vec::new() })
+    let (symmetry, folding) = (Symmetry::all(ranks), Folding::None);
+    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, part: None, notes: Vec::new() })
 }
 
 fn run_step(

@@ -62,6 +62,8 @@ pub struct Scenario {
     /// What of a symmetric deployment is simulated.
     #[serde(default)]
     pub symmetry: SymmetryChoice,
+    /// Memory that the simulation may use; what is estimated to need more is refused. Without it, four fifths of the machine's.
+    pub simulation_memory: Option<Bytes>,
 }
 
 impl Scenario {
@@ -135,14 +137,17 @@ pub enum NetworkChoice {
     Packet,
 }
 
-/// What of a symmetric deployment is simulated.
+/// What is simulated of groups of GPUs that do the same at the same time: expert-parallel or tensor-parallel groups, replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SymmetryChoice {
-    /// One GPU for all: any, where every GPU sees the same distances to the others, else the one with the longest ways.
+    /// As little as stands for all: one rank for its group, else all ranks of one group, else all groups. What each takes is checked
+    /// on the paths, the faults, the links that groups share and the load of experts; the answer names the level.
     #[default]
     Fold,
-    /// Every GPU.
+    /// All ranks of a group at least; a group still stands for those that are like it.
+    Group,
+    /// All ranks of all groups.
     Unfold,
 }
 

@@ -146,6 +146,7 @@ impl<'a> Context<'a> {
             routing: RoutingSpec::default(),
             packet: PacketSpec::default(),
             symmetry: SymmetryChoice::Fold,
+            simulation_memory: None,
         })
     }
 }

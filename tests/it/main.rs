@@ -27,6 +27,7 @@ mod sensitivity;
 mod serving;
 mod streams;
 mod sweep;
+mod symmetry;
 mod texts;
 mod tidy;
 mod training;

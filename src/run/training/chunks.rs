@@ -193,6 +193,7 @@ impl<'a> Chunks<'a> {
             group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
+            offset: 0,
             costs: software.experts.clone(),
             lanes: Lanes::of(&scenario.hardware.gpu),
             folded: (simulated.len() < group.len()).then_some(simulated[0]),

@@ -49,6 +49,8 @@ pub struct InferenceStep {
     pub launch: LaunchChoice,
     /// How it is spread over GPUs; those of a tensor-parallel group are neighbours in rank order.
     pub plan: Plan,
+    /// The rank of the first of its GPUs among all of the deployment.
+    pub first: usize,
     /// The GPUs of the expert-parallel group, in rank order. For a dense model, those of the tensor-parallel group.
     pub gpus: Vec<DeviceId>,
     /// The CPU that runs routed experts, where one does.
@@ -77,19 +79,20 @@ impl InferenceStep {
     }
 }
 
-/// Lowers a step to operations, once.
+/// Lowers the steps of groups that run side by side to operations, once.
 pub struct InferenceWorkload {
-    step: InferenceStep,
+    steps: Vec<InferenceStep>,
     started: bool,
     /// What a GPU touches in the whole step.
     touched: Bytes,
 }
 
 impl InferenceWorkload {
-    /// The workload of one step.
-    pub fn new(step: InferenceStep) -> InferenceWorkload {
-        assert_eq!(step.traffic.len(), step.batches.len(), "traffic is known for every micro-batch");
-        InferenceWorkload { step, started: false, touched: Bytes::ZERO }
+    /// The workload of the steps of some groups.
+    pub fn side_by_side(steps: Vec<InferenceStep>) -> InferenceWorkload {
+        let known = |step: &InferenceStep| step.traffic.len() == step.batches.len();
+        assert!(steps.iter().all(known), "traffic is known for every micro-batch");
+        InferenceWorkload { steps, started: false, touched: Bytes::ZERO }
     }
 }
 
@@ -110,9 +113,11 @@ impl Workload for InferenceWorkload {
 
     fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
         if !std::mem::replace(&mut self.started, true) {
-            let before = graph.len();
-            Lowering::new(&self.step, graph).step();
-            self.touched = touched(graph, before, self.step.gpus[self.step.simulated[0]]);
+            for step in &self.steps {
+                let before = graph.len();
+                Lowering::new(step, graph).step();
+                self.touched = self.touched.max(touched(graph, before, step.gpus[step.simulated[0]]));
+            }
         }
     }
 
