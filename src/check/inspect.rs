@@ -10,6 +10,9 @@ use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
+/// The figure of a run that did not end: transfers that have no way left.
+pub const STRANDED: &str = "stranded_transfers";
+
 /// What a file is worth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspected {
@@ -21,6 +24,8 @@ pub struct Inspected {
     pub readable: bool,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// What is wrong with it unless the baseline says so as well: a run that does not end.
+    pub unended: Option<Problem>,
     /// What is worth saying when a figure has changed.
     pub details: Vec<String>,
     /// Its figures.
@@ -81,6 +86,7 @@ fn inspect(found: &Found, root: &Path, library: &Library) -> (Inspected, Option<
         kind,
         readable: false,
         problems: Vec::new(),
+        unended: None,
         details: Vec::new(),
         metrics: Vec::new(),
         config: Vec::new(),
@@ -143,6 +149,12 @@ fn scenario(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -
     let loaded: Loaded<Scenario> = open(path, root, library, into)?;
     let outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
     let figure = |name: &str, unit: &str, value: f64| Figure { name: name.to_owned(), unit: unit.to_owned(), value };
+    if let Some(message) = outcome.unended() {
+        // Nothing else can be said of it.
+        into.metrics = vec![figure(STRANDED, "", outcome.timeline.stranded.len() as f64)];
+        into.unended = Some(Problem { message, origin: None });
+        return Ok(());
+    }
     let named = outcome.metrics.named();
     into.metrics =
         named.iter().map(|m| figure(m.name, m.unit, m.value)).filter(|figure| figure.value.is_finite()).collect();

@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod report;
 mod reproduce;
+mod results;
 mod run;
 mod schema;
 mod search;

@@ -18,7 +18,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
     let named =
         |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
     // What did not end has no answer, only what happened until then.
-    let ended = outcome.timeline.stranded.is_empty();
+    let ended = outcome.unended().is_none();
     let metrics: Option<serde_json::Map<String, Value>> =
         ended.then(|| outcome.metrics.named().into_iter().map(named).collect());
     let (breakdown, _) = outcome.metrics.breakdown();
@@ -44,6 +44,8 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "seed": seed,
         "gpus": outcome.gpus(),
         "folding": outcome.folding.name(),
+        "ended": ended,
+        "failure": outcome.unended(),
         "metrics": metrics,
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),

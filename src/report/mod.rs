@@ -5,6 +5,7 @@
 pub mod chart;
 pub mod figures;
 pub mod files;
+pub mod folder;
 pub mod frame;
 pub mod inside;
 pub mod json;

@@ -61,7 +61,7 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     outcome.notes.iter().for_each(|note| line(format!("note: {note}")));
     line(String::new());
     line(match &outcome.metrics {
-        _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),
+        _ if outcome.unended().is_some() => stranded(outcome),
         Metrics::Decode(metrics) => decode_summary(metrics),
         Metrics::Prefill(metrics) => prefill_summary(metrics),
         Metrics::Serving(metrics) => serving_summary(metrics),

@@ -8,6 +8,7 @@ use super::sets::Overlay;
 use super::texts::{Texts, near_files};
 use super::tree::{Node, Span, Table, Value};
 use super::{resolved, sets};
+use crate::fingerprint::Fingerprint;
 use crate::invalid::Invalid;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -89,12 +90,9 @@ impl<T> Loaded<T> {
         }
     }
 
-    /// A name for what the input says, whatever files it says it in: 32 hexadecimal digits (128-bit FNV-1a of the resolved text).
+    /// A name for what the input says, whatever files it says it in: the fingerprint of the resolved text.
     pub fn fingerprint(&self) -> String {
-        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        const PRIME: u128 = (1 << 88) + 0x13b;
-        let step = |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
-        format!("{:032x}", self.resolved().bytes().fold(OFFSET, step))
+        Fingerprint::of(self.resolved().as_bytes()).to_string()
     }
 
     /// Every value that can matter, everything merged: its dotted path, the value as TOML, and where it comes from. Sources and

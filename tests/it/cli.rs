@@ -127,6 +127,7 @@ fn answers_are_golden() {
     let out = scratch("answers");
     let check = |(name, args): &(&str, &[&str])| {
         let mut args = args.to_vec();
+        let out = out.join(name);
         args.extend(["--out", out.to_str().unwrap()]);
         let output = octoplane(root(), &args);
         if !output.status.success() {
@@ -277,7 +278,7 @@ fn a_degraded_link_and_a_huge_collective_end_in_a_message() {
         ("scenarios/qwen72b_h800_serving.toml", "workload.serving.lengths.uniform.input=3000000000"),
     ];
     for (scenario, set) in runs {
-        let output = octoplane(root(), &["run", scenario, "--set", set, "--out", out.to_str().unwrap()]);
+        let output = octoplane(root(), &["run", scenario, "--set", set, "--force", "--out", out.to_str().unwrap()]);
         assert!(matches!(output.status.code(), Some(0 | 2)), "{set}: {:?}\n{}", output.status, stderr(&output));
     }
 }
@@ -319,7 +320,7 @@ fn a_closed_stderr_ends_no_command() {
     let out = scratch("closed");
     let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
         .current_dir(root())
-        .args(["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", out.to_str().unwrap()])
+        .args(["sweep", "scenarios/studies/batch_against_tpot.toml", "--force", "--out", out.to_str().unwrap()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

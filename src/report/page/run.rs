@@ -37,8 +37,9 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
         answer.push_str(&tile(name, metric.value.unwrap_or(f64::INFINITY), &metric.unit));
     }
     answer.push_str("</div>\n");
-    if run.metrics.is_empty() {
-        answer.push_str("<p class=\"verdict\">This run could not end.</p>\n");
+    if run.failure.is_some() || run.metrics.is_empty() {
+        let why = run.failure.as_deref().unwrap_or("the run did not end");
+        answer.push_str(&format!("<p class=\"verdict fails\">No answer: {}</p>\n", super::escape(why)));
     }
     for line in
         run.with.iter().map(|set| format!("with {set}")).chain(run.notes.iter().map(|note| format!("Note: {note}")))
