@@ -54,8 +54,7 @@ pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     }
     let json = figures_json(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
     let text = figures_text(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
-    let files =
-        vec![("figures.txt", text.clone().into_bytes()), ("figures.json", format!("{json:#}\n").into_bytes())];
+    let files = vec![("figures.txt", text.clone().into_bytes()), ("figures.json", format!("{json:#}\n").into_bytes())];
     keep(&args.out, &owner, usage, files)?;
     pictures(args, root, &loaded.value, &evaluated)?;
     if args.json {

@@ -96,7 +96,9 @@ impl Owner {
             file: text("file")?,
             set: object["set"].as_array()?.iter().map(|set| set.as_str().map(str::to_owned)).collect::<Option<_>>()?,
             inputs: text("inputs")?,
-            files: files.map(|(path, print)| Some((path.clone(), print.as_str()?.to_owned()))).collect::<Option<_>>()?,
+            files: files
+                .map(|(path, print)| Some((path.clone(), print.as_str()?.to_owned())))
+                .collect::<Option<_>>()?,
             sources: text("sources")?,
         })
     }

@@ -7,14 +7,15 @@ use super::results::{Owner, Use, allowed, folder as folder_of, keep};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::invalid::Invalid;
-use octoplane::metrics::{Folding, Metrics, Outcome};
+use octoplane::metrics::{Facts, Folding, MeasuredError, Metrics, Outcome};
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, choice_name};
-use std::path::PathBuf;
+use octoplane::run::{Known, Progress, facts, simulate, simulate_watched};
+use octoplane::scenario::{Loaded, Scenario, UserError, choice_name, load};
+use octoplane::validate::{ACCURACY, AccuracySpec, AnswerLine};
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -46,7 +47,7 @@ pub(super) struct RunArgs {
     trace: Option<PathBuf>,
 }
 
-pub(super) fn main(args: &RunArgs) -> Ending {
+pub(super) fn main(args: &RunArgs, root: &Path) -> Ending {
     let loaded: Loaded<Scenario> = load_kind(&args.scenario, &args.sets, "scenario")?;
     let scenario = &loaded.value;
     let fingerprint = loaded.fingerprint();
@@ -57,6 +58,8 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     allowed(&folder, &owner, usage)?;
     let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
+    let facts = Facts { measured: measured(root, &heading.facts)?, ..heading.facts };
+    let heading = Heading { facts, ..heading };
     let json = run_json(&heading, scenario.seed, &outcome);
     // Said before it is kept: a disk that is full takes no answer away.
     if args.json {
@@ -66,7 +69,7 @@ pub(super) fn main(args: &RunArgs) -> Ending {
         say(&run_text(&heading, &outcome, detail))?
     }
     let files = vec![
-        ("scenario.resolved.toml", loaded.resolved().into_bytes()),
+        ("scenario.resolved.toml", loaded.completed().into_bytes()),
         ("summary.txt", run_text(&heading, &outcome, Detail::Full).into_bytes()),
         ("pictures.json", Inside::new(&outcome).json().into_bytes()),
         ("summary.json", format!("{json:#}\n").into_bytes()),
@@ -83,6 +86,23 @@ pub(super) fn main(args: &RunArgs) -> Ending {
         return Ok(Done::Failed);
     }
     Ok(Done::Answered)
+}
+
+/// How far answers like this one were off, as far as the file of comparisons says.
+fn measured(root: &Path, facts: &Facts) -> Result<Option<Vec<MeasuredError>>, UserError> {
+    let file = root.join(ACCURACY);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let loaded: Loaded<AccuracySpec> = load(&file, &[])?;
+    // What exchanges tokens is a library of its own; other kinds of answers are compared over all libraries.
+    let library = facts.sizes["kernels"].as_str();
+    let error = |line: &AnswerLine| {
+        let AnswerLine { part, rows, median, p90, sign, .. } = line.clone();
+        MeasuredError { part, rows, median, p90, sign }
+    };
+    let lines = loaded.value.lines(&facts.workload, &facts.architecture, None, library);
+    Ok(Some(lines.map(error).collect()))
 }
 
 /// Runs the experiment, and shows a long one's progress to whoever watches.
@@ -117,6 +137,7 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
         description: scenario.description.clone(),
         setup: format!("{}{fabric}{folded}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
+        facts: facts(scenario, outcome),
         sets: Vec::new(),
     }
 }

@@ -90,13 +90,7 @@ fn known_beforehand(plan: &Plan, library: &Library) -> Result<(), Invalid> {
     values_known(plan, library)
 }
 
-fn finish(
-    args: &SweepArgs,
-    loaded: &Loaded<StudySpec>,
-    plan: &Plan,
-    records: &[Record],
-    earlier: &Earlier,
-) -> Ending {
+fn finish(args: &SweepArgs, loaded: &Loaded<StudySpec>, plan: &Plan, records: &[Record], earlier: &Earlier) -> Ending {
     let study = &loaded.value;
     let frame = record_frame(plan, records).map_err(UserError::plain)?;
     let text = sweep_text(&study.name, &study.description, plan, &frame);

@@ -24,9 +24,8 @@ impl std::error::Error for WriteError {}
 
 /// Writes `content` to `path`, with the folders above it. A reader never sees half of it.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
-    let written = write_part(path, content).and_then(|()| {
-        fs::rename(part_of(path), path).map_err(|error| WriteError { path: path.to_owned(), error })
-    });
+    let written = write_part(path, content)
+        .and_then(|()| fs::rename(part_of(path), path).map_err(|error| WriteError { path: path.to_owned(), error }));
     if written.is_err() {
         // Half a file helps nobody; where it cannot be removed either, the first error is the one to know.
         let _ = remove(&part_of(path));

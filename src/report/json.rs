@@ -39,6 +39,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
+        "facts": heading.facts.json(),
         "with": heading.sets,
         "notes": outcome.notes,
         "seed": seed,

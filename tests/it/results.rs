@@ -51,7 +51,8 @@ fn refused(folder: &Path, args: &[&str], out: &str, said: &[&str]) {
 #[test]
 fn scenarios_of_one_name_keep_their_answers_apart() {
     let folder = repository("results_names");
-    let answers = ["x1", "x2"].map(|place| fine(&octoplane(&folder, &["run", &format!("scenarios/{place}/same.toml")])));
+    let answers =
+        ["x1", "x2"].map(|place| fine(&octoplane(&folder, &["run", &format!("scenarios/{place}/same.toml")])));
     assert_ne!(answers[0], answers[1]);
     for (place, answer) in ["x1", "x2"].iter().zip(&answers) {
         let summary = fs::read_to_string(folder.join("results/run").join(place).join("same/summary.txt")).unwrap();
@@ -76,7 +77,11 @@ fn a_run_replaces_its_own_answer_and_no_other() {
     let overlaid = run(&["--set", "nodes=2"]);
     fine(&overlaid);
     let again = run(&[]);
-    assert!(stderr(&again).contains("`run scenarios/x1/same.toml --set nodes=2`, which is replaced"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("`run scenarios/x1/same.toml --set nodes=2`, which is replaced"),
+        "{}",
+        stderr(&again)
+    );
     // What has no owner is not ours.
     fs::create_dir_all(folder.join("mine")).unwrap();
     fs::write(folder.join("mine/summary.txt"), "mine").unwrap();
@@ -89,9 +94,7 @@ fn a_run_replaces_its_own_answer_and_no_other() {
 #[test]
 fn a_study_is_gone_on_with_by_the_same_inputs_and_program_only() {
     let folder = repository("results_study");
-    let sweep = |study: &str, more: &[&str]| {
-        octoplane(&folder, &[&["sweep", study, "--out", "out"], more].concat())
-    };
+    let sweep = |study: &str, more: &[&str]| octoplane(&folder, &[&["sweep", study, "--out", "out"], more].concat());
     let (own, other) = ("scenarios/x1/study.toml", "scenarios/x2/study.toml");
     fine(&sweep(own, &[]));
     let whole = kept(&folder.join("out"));
@@ -288,7 +291,16 @@ fn a_run_that_does_not_end_is_a_failure_wherever_it_is_asked_for() {
     let answer: serde_json::Value = serde_json::from_str(&stdout(&ran)).unwrap();
     assert_eq!((&answer["ended"], &answer["metrics"]), (&serde_json::json!(false), &serde_json::Value::Null));
     assert!(answer["failure"].as_str().unwrap().contains("16 transfers"));
-    let well = octoplane(root(), &["run", "scenarios/collectives/all_reduce_h100.toml", "--json", "--out", folder.join("well").to_str().unwrap()]);
+    let well = octoplane(
+        root(),
+        &[
+            "run",
+            "scenarios/collectives/all_reduce_h100.toml",
+            "--json",
+            "--out",
+            folder.join("well").to_str().unwrap(),
+        ],
+    );
     let answer: serde_json::Value = serde_json::from_str(&fine(&well)).unwrap();
     assert_eq!((&answer["ended"], &answer["failure"]), (&serde_json::json!(true), &serde_json::Value::Null));
     fine(&octoplane(&folder, &["report", "run", "--html", "page.html"]));

@@ -65,15 +65,10 @@ fn any_number_of_jobs_leaves_the_same_bytes() {
     assert_eq!(stdout(&first), stdout(&second));
     assert_eq!(kept(&one), kept(&four));
     let names: Vec<String> = kept(&one).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [
-        ".lock",
-        "owner.json",
-        "points.jsonl",
-        "study.resolved.toml",
-        "summary.txt",
-        "table.csv",
-        "table.parquet"
-    ]);
+    assert_eq!(
+        names,
+        [".lock", "owner.json", "points.jsonl", "study.resolved.toml", "summary.txt", "table.csv", "table.parquet"]
+    );
     let table = fs::read_to_string(one.join("table.csv")).unwrap();
     assert!(table.starts_with("point,requests_per_gpu,hbm [TB/s],tpot [ms],tokens_per_s_per_gpu [tokens/s],error,"));
     assert_eq!(table.matches("the plan needs").count(), 7, "points without an answer say why:\n{table}");
