@@ -185,7 +185,12 @@ fn a_run_keeps_its_answer_its_scenario_and_its_trace() {
         octoplane(root(), &["run", "-v", resolved.to_str().unwrap(), "--out", scratch("again").to_str().unwrap()]);
     let overlaid = format!("with {}\n", set[1]);
     assert!(stdout(&output).contains(&overlaid), "{}", stdout(&output));
-    assert_eq!(stdout(&output).replace(&overlaid, ""), stdout(&again), "{}", stderr(&again));
+    // What the author says of the scenario is not said of the overlay.
+    let before = " (as described, before --set)";
+    assert!(stdout(&output).lines().next().unwrap().ends_with(before), "{}", stdout(&output));
+    assert_eq!(stdout(&output).replace(&overlaid, "").replace(before, ""), stdout(&again), "{}", stderr(&again));
+    let kept = |folder: &std::path::Path| std::fs::read(folder.join("scenario.resolved.toml")).unwrap();
+    assert_eq!(kept(&out), kept(&scratch("again")), "a scenario as it is kept is kept the same again");
     assert_eq!(std::fs::read_to_string(out.join("summary.txt")).unwrap(), stdout(&output));
 }
 

@@ -325,3 +325,99 @@ fn a_run_that_does_not_end_is_a_failure_wherever_it_is_asked_for() {
     fine(&check(&["--update"]));
     fine(&check(&[]));
 }
+
+/// The answer of a scenario as JSON and as text.
+fn answers(name: &str, scenario: &str, sets: &[&str]) -> (serde_json::Value, String) {
+    let out = scratch("results_facts").join(name);
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let args = [&["run", scenario, "--json", "--out", out.to_str().unwrap()][..], &sets].concat();
+    let json = serde_json::from_str(&fine(&octoplane(root(), &args))).unwrap();
+    (json, fs::read_to_string(out.join("summary.txt")).unwrap())
+}
+
+#[test]
+fn every_answer_says_what_it_rests_on() {
+    let scenarios = [
+        ("decode", "h800_ep128_decode", true),
+        ("prefill", "h800_ep32_prefill", true),
+        ("serving", "h800_serving", true),
+        ("training", "training/v3_2048_h800_mpft", true),
+        ("collective", "collectives/all_reduce_h100", false),
+        ("moe_exchange", "moe/deepep_low_latency_h100", false),
+        ("pipeline", "training/pipeline", false),
+    ];
+    for (kind, name, has_model) in scenarios {
+        let (answer, text) = answers(kind, &format!("scenarios/{name}.toml"), &[]);
+        let facts = &answer["facts"];
+        assert_eq!(facts["workload"]["kind"], kind);
+        for key in ["gpu", "architecture", "node", "kernels", "network", "symmetry"] {
+            assert!(facts[key].as_str().is_some_and(|fact| !fact.is_empty()), "{kind}: {key} is {}", facts[key]);
+        }
+        assert!(facts["gpus"].as_u64().unwrap() >= facts["nodes"].as_u64().unwrap());
+        assert!(facts["routing"]["policy"].is_string() && facts["libraries"].is_object());
+        for key in ["model", "plan", "formats"] {
+            assert_eq!(!facts[key].is_null(), has_model, "{kind}: {key} is {}", facts[key]);
+        }
+        if has_model {
+            assert!(text.contains(&format!("\nmodel: {}", facts["model"].as_str().unwrap())), "{text}");
+            assert!(text.contains("\nformats: "), "{text}");
+            assert!(facts["plan"]["dp"].is_u64());
+        }
+        assert!(text.contains(&format!("\n{kind}")) && text.contains("\nmeasured error"), "{text}");
+        for ideal in facts["ideal"].as_array().unwrap() {
+            assert!(text.contains(ideal["assumption"].as_str().unwrap()), "{kind}: {ideal}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn facts_are_those_of_the_run_and_not_of_the_file() {
+    let decode = "scenarios/h800_ep128_decode.toml";
+    let ideal = |answer: &serde_json::Value| answer["facts"]["ideal"].to_string();
+    let (plain, _) = answers("plain", decode, &[]);
+    assert!(ideal(&plain).contains("workload.decode.launch"), "{}", ideal(&plain));
+    let host = "workload.decode.launch={ stream = { per_kernel = \"2 us\" } }";
+    let (changed, text) = answers("host", decode, &[host, "workload.decode.micro_batches=1", "kernel=roofline"]);
+    assert!(!ideal(&changed).contains("workload.decode.launch"), "{}", ideal(&changed));
+    assert!(ideal(&changed).contains("\"kernel\""), "{}", ideal(&changed));
+    assert_eq!(changed["facts"]["workload"]["sizes"]["micro_batches"], 1);
+    assert!(text.contains("micro_batches 1") && text.contains("(as described, before --set)"), "{text}");
+    // What the tuner chooses is told, and so is what was asked for.
+    let reduce = "scenarios/collectives/all_reduce_h100.toml";
+    let chosen = |answer: &serde_json::Value| {
+        let all = answer["facts"]["collectives"].as_array().unwrap().clone();
+        assert_eq!(all.len(), 1);
+        (all[0]["algorithm"].as_str().unwrap().to_owned(), all[0]["protocol"].as_str().unwrap().to_owned())
+    };
+    let asked = ["workload.collective.algorithm=tree", "workload.collective.protocol=ll"];
+    let (tree, text) = answers("tree", reduce, &asked);
+    assert_eq!(chosen(&tree), ("tree".to_owned(), "ll".to_owned()));
+    assert!(text.contains("GPUs: tree, ll"), "{text}");
+    let [small, large] = ["8 kB", "1 GB"]
+        .map(|size| chosen(&answers("tuned", reduce, &[&format!("workload.collective.bytes={size}")]).0));
+    assert_ne!(small, large, "a tuner chooses by size");
+}
+
+#[test]
+fn an_answer_quotes_the_errors_of_its_kind_alone() {
+    let folder = scratch("results_accuracy");
+    fs::create_dir_all(folder.join("validation")).unwrap();
+    let line = |workload: &str, gpu: &str, more: &str| {
+        format!(
+            "[[answer]]\nworkload = \"{workload}\"\ngpu = \"{gpu}\"\n{more}\nrows = 592\nmedian = 0.04\np90 = 0.12\nsign = -0.01\n"
+        )
+    };
+    let file =
+        [line("collective", "Hopper", ""), line("moe_exchange", "Hopper", "library = \"normal\"\npart = \"dispatch\"")];
+    fs::write(folder.join("validation/accuracy.toml"), file.concat()).unwrap();
+    let said = |scenario: &str| {
+        let scenario = root().join("scenarios").join(scenario);
+        let args = ["run", scenario.to_str().unwrap(), "--root", ".", "--out", "out", "--force"];
+        let text = fine(&octoplane(&folder, &args));
+        text.lines().find(|line| line.starts_with("measured error")).expect("every answer says so").to_owned()
+    };
+    let known = said("collectives/all_reduce_h100.toml");
+    assert!(known.contains("median 4 %, 90 % within 12 %") && known.contains("592"), "{known}");
+    assert!(said("moe/deepep_low_latency_h100.toml").contains("none: moe_exchange on Hopper was never compared"));
+    assert!(said("h800_ep128_decode.toml").contains("none: decode on Hopper was never compared"));
+}

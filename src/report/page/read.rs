@@ -37,6 +37,8 @@ pub struct RunSummary {
     pub(super) with: Vec<String>,
     #[serde(default)]
     pub(super) notes: Vec<String>,
+    /// What was simulated.
+    pub(super) facts: Option<Value>,
     /// Why the run did not end, if it did not.
     pub(super) failure: Option<String>,
     /// None where the run did not end.

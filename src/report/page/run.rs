@@ -8,6 +8,7 @@ use crate::report::inside::Inside;
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::{duration_beside, number};
 use crate::timeline::Bound;
+use serde_json::Value;
 
 /// What is read first, in this order, of whatever a run has.
 const FIRST: &[&str] = &[
@@ -104,6 +105,9 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     if let Some(fabric) = inside.and_then(|inside| inside.fabric.as_ref()) {
         body.figure("links", "How much the links are used", fabric.picture());
     }
+    if let Some(facts) = &run.facts {
+        body.html(&folded("What was simulated", &facts_table(facts)));
+    }
     body.html(&folded("All metrics", &metrics_table(run)));
     let phases: Vec<Vec<Cell>> = run
         .phases
@@ -129,6 +133,29 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
 /// Whether what bounds a wait is communication: a phase may wait for other things as well.
 fn is_communication(bound_by: &str) -> bool {
     [Bound::Link, Bound::Latency, Bound::Software].iter().any(|bound| bound.name() == bound_by)
+}
+
+/// Every fact by its path.
+fn facts_table(facts: &Value) -> String {
+    fn collect(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
+        match value {
+            Value::Null => {}
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    collect(&path, value, rows);
+                }
+            }
+            Value::Array(elements) => {
+                elements.iter().enumerate().for_each(|(at, value)| collect(&format!("{path}.{at}"), value, rows));
+            }
+            Value::String(text) => rows.push(vec![Cell::text(path), Cell::text(text)]),
+            other => rows.push(vec![Cell::text(path), Cell::text(other.to_string())]),
+        }
+    }
+    let mut rows = Vec::new();
+    collect("", facts, &mut rows);
+    table(&columns(&["fact", "value"]), &rows)
 }
 
 fn metrics_table(run: &RunSummary) -> String {
