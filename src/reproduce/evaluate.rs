@@ -184,7 +184,7 @@ impl Desk {
             if let Some(unended) = outcome.unended() {
                 return Err(UserError::plain(format!("{scenario}: {unended}")));
             }
-            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.name, metric.value)).collect();
+            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.def.name, metric.value)).collect();
             self.runs.insert(key.clone(), metrics);
         }
         Ok(&self.runs[&key])
