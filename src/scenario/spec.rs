@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Name, for people.
@@ -74,7 +74,7 @@ impl Scenario {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkloadSpec {
     /// One decode step of a deployment.
@@ -94,7 +94,7 @@ pub enum WorkloadSpec {
 }
 
 /// One collective over all GPUs.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectiveSpec {
     /// Which one.
@@ -138,7 +138,7 @@ pub enum NetworkChoice {
 }
 
 /// What is simulated of groups of GPUs that do the same at the same time: expert-parallel or tensor-parallel groups, replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SymmetryChoice {
     /// As little as stands for all: one rank for its group, else all ranks of one group, else all groups. What each takes is checked
