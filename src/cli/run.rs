@@ -6,17 +6,14 @@ use super::progress::Bar;
 use super::results::{Owner, Use, allowed, folder as folder_of, keep};
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::dtype::Dtype;
-use octoplane::hardware::Libraries;
 use octoplane::invalid::Invalid;
 use octoplane::metrics::{Facts, Folding, MeasuredError, Metrics, Outcome};
-use octoplane::model::AttentionSpec;
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, facts, simulate, simulate_watched};
-use octoplane::scenario::{KernelChoice, Loaded, Scenario, UserError, choice_name, load};
+use octoplane::scenario::{Loaded, Scenario, UserError, choice_name, load};
 use octoplane::validate::{ACCURACY, AccuracySpec, AnswerLine};
 use std::path::{Path, PathBuf};
 
@@ -163,25 +160,9 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
         description: scenario.description.clone(),
         setup: format!("{}{fabric}; simulated: {simulated}{alike}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
-        libraries: libraries(scenario),
         facts: facts(scenario, outcome),
         sets: Vec::new(),
     }
-}
-
-/// The kernel libraries, where kernels of a model are timed by what these do.
-fn libraries(scenario: &Scenario) -> Vec<(&'static str, String)> {
-    let Some(model) = scenario.model.as_ref().filter(|_| scenario.kernel == KernelChoice::Tile) else {
-        return Vec::new();
-    };
-    let Libraries { fp8_gemm, fp4_gemm, mla } = scenario.libraries();
-    let gemm = match scenario.hardware.gpu.tensor.runs_as(scenario.precision.unwrap_or_default().operands) {
-        Dtype::Fp8 => ("fp8_gemm", choice_name(&fp8_gemm)),
-        Dtype::Fp4 => ("fp4_gemm", choice_name(&fp4_gemm)),
-        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => ("gemm", "cublas".to_owned()),
-    };
-    let latent = matches!(model.attention, AttentionSpec::Mla(_)).then(|| ("mla", choice_name(&mla)));
-    [gemm].into_iter().chain(latent).collect()
 }
 
 /// "16 x H800 SXM in 2 x 8 x H800", all pools together.

@@ -43,7 +43,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
-        "libraries": heading.libraries.iter().map(|(what, which)| (*what, which.as_str())).collect::<BTreeMap<_, _>>(),
+        "libraries": heading.facts.libraries,
         "facts": heading.facts.json(),
         "with": heading.sets,
         "notes": outcome.notes,

@@ -35,8 +35,6 @@ pub struct Heading {
     pub setup: String,
     /// With which models: "kernels: tile, network: analytic".
     pub models: String,
-    /// Kernel libraries: what for, and which; none where kernels are not timed by what these do.
-    pub libraries: Vec<(&'static str, String)>,
     /// What was simulated.
     pub facts: Facts,
     /// Overlays on the scenario, as they were given. Its name and description speak of the scenario without them.
@@ -61,8 +59,8 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     line(heading.setup.clone());
     facts_text(&heading.facts).into_iter().for_each(&mut line);
     line(heading.models.clone());
-    if !heading.libraries.is_empty() {
-        let named = heading.libraries.iter().map(|(what, which)| format!("{what} = {which}"));
+    if let Some(libraries) = heading.facts.libraries.as_object() {
+        let named = libraries.iter().map(|(what, which)| format!("{what} = {}", which.as_str().unwrap_or_default()));
         line(format!("libraries: {}", named.collect::<Vec<_>>().join(", ")));
     }
     heading.sets.iter().for_each(|set| line(format!("with {set}")));
