@@ -121,6 +121,11 @@ impl Duration {
         Duration::rounded_up(self.0 as f64 * factor)
     }
 
+    /// One of so many equal parts, rounded up.
+    pub const fn part_of(self, parts: u64) -> Duration {
+        Duration(self.0.div_ceil(parts))
+    }
+
     /// `self - other`, or nothing when `other` is longer.
     pub fn saturating_sub(self, other: Duration) -> Duration {
         Duration(self.0.saturating_sub(other.0))

@@ -38,7 +38,7 @@ fn fabric(shape: &str, ports: u32) -> TopologySpec {
             "mrft_2048",
             vec![
                 "shape.multi_rail_fat_tree.rails=2".to_owned(),
-                "shape.multi_rail_fat_tree.endpoints_per_rail=512".to_owned(),
+                "shape.multi_rail_fat_tree.endpoints_per_rail=128".to_owned(),
                 "shape.multi_rail_fat_tree.endpoints_per_leaf=16".to_owned(),
             ],
         ),
@@ -70,9 +70,9 @@ fn workloads() -> Vec<(String, Scenario)> {
         (format!("{kind:?}"), scenario)
     };
     vec![
-        of_kind(Collective::Send, 32 << 20),
-        of_kind(Collective::AllToAll, 24 << 20),
-        of_kind(Collective::AllGather, 96 << 20),
+        of_kind(Collective::Send, 16 << 20),
+        of_kind(Collective::AllToAll, 12 << 20),
+        of_kind(Collective::AllGather, 48 << 20),
         ("exchange".to_owned(), scenario("moe/deepep_low_latency_h100.toml", 3)),
     ]
 }
@@ -295,10 +295,10 @@ fn no_system_has_nics_that_are_faster_than_the_switch_ports_of_its_fabric() {
 #[test]
 fn an_all_gather_takes_no_less_time_on_more_nodes() {
     let mut wrong = Vec::new();
-    for bytes in [1_u64 << 20, 64 << 20, 1 << 30, 8 << 30] {
+    for bytes in [64_u64 << 20, 1 << 30] {
         for network in [NetworkChoice::Analytic, NetworkChoice::Flow] {
             let mut last = (0, 0.0);
-            for nodes in [8, 16, 24, 32, 40, 48, 56, 64, 96] {
+            for nodes in [16, 32, 40, 48, 56, 64] {
                 let mut scenario = scenario("collectives/all_reduce_h100.toml", nodes);
                 let one = Count::ONE;
                 (scenario.hardware.gpus, scenario.network) = (one, network);

@@ -135,10 +135,7 @@ impl Group {
         let ways = ways?;
         let rate = ways.iter().map(|way| way.rate).min()?;
         let latency = match which {
-            Hops::InTurn => {
-                let sum: Duration = ways.iter().map(|way| way.latency).sum();
-                Duration::from_ps(sum.as_ps().div_ceil(ways.len() as u64))
-            }
+            Hops::InTurn => ways.iter().map(|way| way.latency).sum::<Duration>().part_of(ways.len() as u64),
             Hops::Slowest => ways.iter().map(|way| way.latency).max()?,
         };
         Some(Way { latency, rate })
