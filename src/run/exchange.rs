@@ -28,7 +28,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         combine_row: spec.combine.bytes(spec.hidden),
         gpus_per_token: copies.gpus_per_token(),
         nodes_per_token: copies.nodes_per_token(),
-        nodes: u64::from(cluster.nodes),
+        copies_per_token: spec.kernels.copies_counted(&copies, cluster.nodes),
     };
     let found = representatives(scenario, cluster, &together(spec, members.len(), per_node))?;
     let group = Group::of(cluster, &members, Some(&software.collectives));
