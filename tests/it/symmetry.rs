@@ -29,13 +29,14 @@ fn seconds(outcome: &Outcome) -> f64 {
 
 const DECODE: &str = "h800_ep128_decode.toml";
 
-/// One layer with experts, as many as all GPUs can be simulated with.
-const SMALL: [&str; 5] = [
+/// One layer with experts, as many as all GPUs can be simulated with, and kernels that take no time, so that the network decides.
+const SMALL: [&str; 6] = [
     "network=flow",
     "model.layers=4",
-    "kernel=roofline",
-    "workload.decode.requests_per_gpu=16",
-    "workload.decode.experts.balance=in_order",
+    "kernel=instant",
+    "workload.decode.requests_per_gpu=64",
+    "workload.decode.micro_batches=1",
+    "workload.decode.context=1024",
 ];
 
 fn decode(sets: &[&str]) -> Outcome {
@@ -100,9 +101,11 @@ fn a_fault_that_touches_no_group_changes_nothing_and_one_that_heals_counts() {
 
 #[test]
 fn links_that_are_shared_cost_what_they_cost_all() {
-    let leaves = ["topology.shape.multi_plane_fat_tree.endpoints_per_leaf=4", "nodes=8", "parallelism.ep=64"];
+    let shape = "topology.shape.multi_plane_fat_tree";
+    let leaves = [format!("{shape}.endpoints_per_leaf=4"), format!("{shape}.endpoints_per_plane=8")];
+    let leaves = [leaves[0].as_str(), leaves[1].as_str(), "nodes=8", "parallelism.ep=64"];
     let at = |over: u32, sets: &[&str]| {
-        let over = format!("topology.shape.multi_plane_fat_tree.oversubscription={over}");
+        let over = format!("{shape}.oversubscription={over}");
         decode(&[&leaves[..], &[over.as_str()], sets].concat())
     };
     let one = at(1, &[]);
@@ -121,7 +124,8 @@ fn groups_that_cross_leaves_decide_beside_others_that_do_not() {
     let sets = |symmetry: &'static str| {
         let leaf = "topology.shape.multi_plane_fat_tree.endpoints_per_leaf=6";
         let over = "topology.shape.multi_plane_fat_tree.oversubscription=6";
-        ["nodes=12", "parallelism.ep=32", leaf, over, symmetry]
+        let size = "topology.shape.multi_plane_fat_tree.endpoints_per_plane=12";
+        ["nodes=12", "parallelism.ep=32", leaf, over, size, symmetry]
     };
     let (found, all) = (decode(&sets("symmetry=fold")), decode(&sets("symmetry=unfold")));
     assert!(near(seconds(&found), seconds(&all)), "{} {}", seconds(&found), seconds(&all));
@@ -183,6 +187,8 @@ fn drawn(dice: &mut Dice) -> Vec<String> {
         format!("topology.extends=topologies/{file}.toml"),
         format!("topology.shape.{shape}.endpoints_per_leaf={of_leaf}"),
         format!("topology.shape.{shape}.oversubscription={over}"),
+        if planes { format!("topology.shape.{shape}.endpoints_per_plane={nodes}") } else { "symmetry=fold".to_owned() },
+        format!("kernel={}", dice.one(&["instant", "instant", "roofline"])),
         format!("hardware.nics.count={}", if planes || dice.below(2) == 0 { 8 } else { 4 }),
         format!("routing.policy={}", dice.one(&["static", "static", "ecmp", "adaptive", "spray"])),
         format!("routing.forward={}", dice.one(&["own_nic", "own_nic", "scale_up"])),

@@ -26,11 +26,16 @@ impl Deployment<'_> {
             phases.extend(expert_phases(kernels, size, ep, per_node, 2 * layers * micro_batches));
         }
         phases.extend(self.tensor_phases(layers * micro_batches));
-        let uneven = exchanged && !shape.experts.gate.is_even();
+        // One rank writes down the collectives of its whole group, whose other ranks would exchange tokens meanwhile.
+        let beside = exchanged && micro_batches > 1 && phases.iter().any(|phase| phase.unit > 1);
+        let uneven = match exchanged && !shape.experts.gate.is_even() {
+            true => Some(UNEVEN_GATE),
+            false => beside.then_some("collectives of tensor-parallel groups run beside the exchange of tokens"),
+        };
         Together {
             groups: (0..all / size).map(|group| (group * size..(group + 1) * size).collect()).collect(),
             phases,
-            uneven: uneven.then_some(UNEVEN_GATE),
+            uneven,
             kernels: KERNELS_PER_LAYER * layers * micro_batches,
         }
     }

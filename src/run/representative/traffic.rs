@@ -134,7 +134,7 @@ impl Traffic {
                 if leaving.contains(&place) {
                     // Inside a node every GPU has cables of its own.
                     let port = topology.link(cable.link).kind == LinkKind::Endpoint;
-                    cable.leaving |= source.is_some() && (port || cable.load >= most * (1.0 - SLACK));
+                    cable.leaving |= port || (source.is_some() && cable.load >= most * (1.0 - SLACK));
                 } else {
                     cable.tight |= cable.load > most * (1.0 + SLACK);
                 }
