@@ -7,7 +7,6 @@ use crate::metrics::{
 };
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Version of the form.
 pub const SCHEMA: u32 = 1;
