@@ -13,7 +13,7 @@ const COLLECTIVES_MAX: usize = 6;
 pub(super) fn facts_text(facts: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
     let mut what: Vec<String> = facts.model.clone().into_iter().collect();
-    let plan = flat(&facts.plan, &|key, value| *value == Value::from(1) && key != "tp" && key != "ep");
+    let plan = flat(&facts.plan, &|key, value| *value == 1 && key != "tp" && key != "ep");
     if !plan.is_empty() {
         what.push(plan);
     }
@@ -29,6 +29,14 @@ pub(super) fn facts_text(facts: &Facts) -> Vec<String> {
         }
         let kinds: Vec<String> = kinds.iter().map(|(format, keys)| format!("{format} {}", keys.join(", "))).collect();
         lines.push(format!("formats: {}", kinds.join("; ")));
+    }
+    let routing = flat(&facts.routing, &|_, _| false);
+    if facts.fabric.is_some() && !routing.is_empty() {
+        lines.push(format!("routing: {routing}"));
+    }
+    let libraries = flat(&facts.libraries, &|_, _| false);
+    if !libraries.is_empty() {
+        lines.push(format!("libraries: {libraries}"));
     }
     lines.extend(facts.collectives.iter().take(COLLECTIVES_MAX).map(collective));
     let more = facts.collectives.len().saturating_sub(COLLECTIVES_MAX);

@@ -59,10 +59,6 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     line(heading.setup.clone());
     facts_text(&heading.facts).into_iter().for_each(&mut line);
     line(heading.models.clone());
-    if let Some(libraries) = heading.facts.libraries.as_object() {
-        let named = libraries.iter().map(|(what, which)| format!("{what} = {}", which.as_str().unwrap_or_default()));
-        line(format!("libraries: {}", named.collect::<Vec<_>>().join(", ")));
-    }
     heading.sets.iter().for_each(|set| line(format!("with {set}")));
     outcome.notes.iter().for_each(|note| line(format!("note: {note}")));
     line(String::new());

@@ -166,6 +166,14 @@ fn instants(whole: Duration, count: u32) -> impl Iterator<Item = Duration> {
     (1..=count).map(move |at| whole.mul_f64((f64::from(at) * 0.618_033_988_749_895).fract() * 1.1))
 }
 
+/// How long a process takes in peace.
+#[allow(clippy::disallowed_types)]
+fn timed(run: &mut dyn FnMut()) -> Duration {
+    let began = std::time::Instant::now();
+    run();
+    began.elapsed()
+}
+
 fn start(folder: &Path, args: &[&str]) -> std::process::Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_octoplane"));
     command.current_dir(folder).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -175,9 +183,7 @@ fn start(folder: &Path, args: &[&str]) -> std::process::Child {
 fn nothing_is_lost_whenever_the_process_is_killed() {
     let folder = repository("results_killed");
     let study = "scenarios/x1/study.toml";
-    let began = std::time::Instant::now();
-    fine(&octoplane(&folder, &["sweep", study, "--out", "whole", "--jobs", "1"]));
-    let took = began.elapsed();
+    let took = timed(&mut || drop(fine(&octoplane(&folder, &["sweep", study, "--out", "whole", "--jobs", "1"]))));
     let whole = kept(&folder.join("whole"));
     let out = folder.join("killed");
     let mut unfinished = 0;
@@ -214,9 +220,7 @@ fn a_killed_run_leaves_the_earlier_answer_or_the_new_one() {
     let folder = repository("results_killed_run");
     let set = ["--set", "workload.collective.bytes=3 MB"];
     let run = |more: &[&str]| octoplane(&folder, &[&["run", "scenarios/x1/same.toml", "--out", "out"], more].concat());
-    let began = std::time::Instant::now();
-    fine(&run(&set));
-    let took = began.elapsed();
+    let took = timed(&mut || drop(fine(&run(&set))));
     let new = kept(&folder.join("out"));
     fine(&run(&[]));
     let earlier = kept(&folder.join("out"));
