@@ -150,6 +150,9 @@ impl Evaluator {
         if !self.runs.contains_key(&key) {
             let loaded = self.scenario(scenario, sets)?;
             let outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            if let Some(unended) = outcome.unended() {
+                return Err(UserError::plain(format!("{scenario}: {unended}")));
+            }
             self.runs.insert(key.clone(), outcome.metrics.named());
         }
         let metrics = &self.runs[&key];

@@ -199,12 +199,13 @@ fn every_status_of_a_published_figure_holds() {
         .map(|f| format!("{}: printed {}, simulated {}, {:?}", f.id, f.printed, f.simulated, f.status))
         .collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
-    // No wish makes anything worse; a wider accumulator alone leaves the kernels waiting for scales, and changes nothing.
+    // No wish makes anything worse; a wider accumulator alone leaves the kernels waiting for scales, and where five stages overlap, a
+    // shorter way back from experts hides behind as much computation as before.
     let worse: Vec<_> = evaluated.wishes.iter().filter(|wish| wish.change > 1e-9).collect();
     assert!(!evaluated.wishes.is_empty() && worse.is_empty(), "{worse:?}");
     let idle: Vec<&str> =
         evaluated.wishes.iter().filter(|wish| wish.change > -0.01).map(|wish| wish.id.as_str()).collect();
-    assert_eq!(idle, ["sec3.1.2.accumulator.prefill"]);
+    assert_eq!(idle, ["sec3.1.2.accumulator.prefill", "sec3.2.combine.decode", "sec3.2.logfmt_by_sms.decode"]);
     let mut ids: Vec<&str> = evaluated.figures.iter().map(|figure| figure.id.as_str()).collect();
     ids.extend(evaluated.wishes.iter().map(|wish| wish.id.as_str()));
     ids.sort_unstable();
@@ -275,5 +276,51 @@ fn nothing_reaches_outside_the_project() {
             let text = fs::read_to_string(path).unwrap();
             assert!(!text.contains("../shared"), "{} reaches outside the project", path.display());
         }
+    }
+}
+
+/// What is kept of a scenario says every key, those that it took by default as well, and reads back as the same scenario.
+#[test]
+fn a_scenario_as_it_is_kept_says_all_that_was_read_and_reads_back_the_same() {
+    let folder = crate::cli::scratch("completed");
+    let paths = whole("scenarios");
+    assert!(paths.len() > 30, "{} scenarios", paths.len());
+    for path in paths {
+        let first = read::<Scenario>(&path);
+        let kept = folder.join("scenario.resolved.toml");
+        std::fs::write(&kept, first.completed()).unwrap();
+        let again = read::<Scenario>(&kept);
+        assert_eq!(again.value, first.value, "{}", path.display());
+        assert_eq!(again.completed(), first.completed(), "{}", path.display());
+        // Nothing is left to defaults: the text by itself has a value for every key that has one.
+        let said: serde_json::Value = toml::from_str::<toml::Table>(&first.completed())
+            .map(|table| serde_json::to_value(table).unwrap())
+            .unwrap();
+        let read = serde_json::to_value(&first.value).unwrap();
+        says_all(&path.display().to_string(), &read, &said);
+    }
+}
+
+fn says_all(place: &str, read: &serde_json::Value, said: &serde_json::Value) {
+    match (read, said) {
+        (serde_json::Value::Object(read), serde_json::Value::Object(said)) => {
+            for (key, value) in read.iter().filter(|(_, value)| !value.is_null()) {
+                let place = format!("{place}: {key}");
+                says_all(&place, value, said.get(key).unwrap_or_else(|| panic!("{place} is not said")));
+            }
+        }
+        (serde_json::Value::Array(read), serde_json::Value::Array(said)) => {
+            assert_eq!(read.len(), said.len(), "{place}");
+            read.iter().zip(said).for_each(|(read, said)| says_all(place, read, said));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_kept_scenario_names_defaults_and_keys_without_a_value() {
+    let text = read::<Scenario>(&root().join("scenarios/h800_ep128_decode.toml")).completed();
+    for line in ["seed = 1", "schedule = \"in_turn\"", "launch = \"graph\"", "# mtp: not given"] {
+        assert!(text.lines().any(|said| said == line), "`{line}` is missing in\n{text}");
     }
 }
