@@ -216,7 +216,7 @@ pub fn summary(figures: &[FigureRow]) -> String {
     let broken: Vec<&str> = figures.iter().filter(|figure| !figure.holds()).map(|figure| figure.id.as_str()).collect();
     let counts: Vec<String> =
         Status::ALL.iter().map(|&status| format!("{} {}", count(status), status.name())).collect();
-    let banded = figures.iter().filter(|figure| figure.status == Status::Predicted && !figure.agrees()).count();
+    let banded = figures.iter().filter(|figure| figure.status == Status::Predicted && figure.band.is_some()).count();
     let mut line = format!("{} figures: {}", figures.len(), counts.join(", "));
     if banded > 0 {
         write!(line, "; {banded} of the predicted ones as a band over what is not stated")
