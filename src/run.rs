@@ -5,6 +5,7 @@
 mod bound;
 mod build;
 mod exchange;
+mod facts;
 mod inference;
 mod lower;
 mod notes;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use facts::facts;
 pub use watch::{Observer, Progress};
 
 use crate::engine;

@@ -4,10 +4,10 @@ use super::SwitchPacketSpec;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Usd, Watts};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One switch.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchSpec {
     /// Product name or class.

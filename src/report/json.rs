@@ -7,7 +7,6 @@ use crate::metrics::{
 };
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// Version of the form.
 pub const SCHEMA: u32 = 1;
@@ -22,7 +21,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         (name.to_owned(), json!({ "value": m.value, "unit": unit, "better": better.name(), "definition": definition }))
     };
     // What did not end has no answer, only what happened until then.
-    let ended = outcome.timeline.stranded.is_empty();
+    let ended = outcome.unended().is_none();
     let metrics: Option<serde_json::Map<String, Value>> =
         ended.then(|| outcome.metrics.named().into_iter().map(named).collect());
     let (breakdown, _) = outcome.metrics.breakdown();
@@ -43,12 +42,14 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
-        "libraries": heading.libraries.iter().map(|(what, which)| (*what, which.as_str())).collect::<BTreeMap<_, _>>(),
+        "facts": heading.facts.json(),
         "with": heading.sets,
         "notes": outcome.notes,
         "seed": seed,
         "gpus": outcome.gpus(),
         "folding": outcome.folding.name(),
+        "ended": ended,
+        "failure": outcome.unended(),
         "metrics": metrics,
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),

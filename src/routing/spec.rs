@@ -4,10 +4,10 @@ use crate::invalid::Invalid;
 use crate::topology::{DeviceKind, Topology};
 use crate::units::Duration;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How the way of data is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutingSpec {
     /// How a switch chooses among equally short ways.
@@ -29,7 +29,7 @@ pub struct RoutingSpec {
 }
 
 /// How a switch chooses among equally short ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoutingChoice {
     /// The destination alone decides: d-mod-k, the balanced tables of a subnet manager.
@@ -44,7 +44,7 @@ pub enum RoutingChoice {
 }
 
 /// Whether data takes shortest ways only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DetourChoice {
     /// Shortest ways only.
@@ -58,7 +58,7 @@ pub enum DetourChoice {
 }
 
 /// Where data changes to another rail or plane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardChoice {
     /// A GPU sends through its own NIC; a GPU of the far node forwards where the fabric cannot change the plane.

@@ -197,7 +197,10 @@ fn an_fp8_cache_costs_what_the_library_does_with_it() {
     assert!(multiplied < 0.7, "{multiplied}");
     // What the GPU's own file names converts nothing before.
     let own = attention("h100_sxm").decode(&mla(128, 8192, 128, Dtype::Fp8));
-    assert_eq!(own, Attention::with(&gpu("h100_sxm"), MlaLibrary::Flashmla).unwrap().decode(&mla(128, 8192, 128, Dtype::Fp8)));
+    assert_eq!(
+        own,
+        Attention::with(&gpu("h100_sxm"), MlaLibrary::Flashmla).unwrap().decode(&mla(128, 8192, 128, Dtype::Fp8))
+    );
     assert!(ratio("b200", MlaLibrary::Trtllm) < 0.7);
 }
 

@@ -20,6 +20,7 @@ mod oracle;
 mod packet;
 mod permutation;
 mod pictures;
+mod results;
 mod routing;
 mod search;
 mod sensitivity;

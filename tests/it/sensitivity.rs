@@ -101,7 +101,10 @@ const IDLE: &[(&str, &str)] = &[
     ("hardware.communication.experts.one_sided.dispatch.token_min", "a floor below what this batch takes"),
     ("hardware.communication.experts.one_sided.combine.token_min", "a floor below what this batch takes"),
     ("hardware.communication.experts.two_sided.prepare.token_min", "a floor below what this batch takes"),
-    ("hardware.communication.experts.two_sided.prepare.wire_share", "what is prepared is too little for the wire to hold"),
+    (
+        "hardware.communication.experts.two_sided.prepare.wire_share",
+        "what is prepared is too little for the wire to hold",
+    ),
     ("hardware.communication.experts.two_sided.combine.token_min", "a floor below what this batch takes"),
     ("hardware.communication.experts.two_sided.combine_low_precision", "results come back in BF16 here"),
     ("hardware.cpu.cores", "a bound of the roofline, which memory holds below"),
