@@ -58,6 +58,24 @@ pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
     }
 }
 
+/// The kernel libraries, where kernels of a model are timed by what these do.
+fn libraries(scenario: &Scenario) -> Value {
+    let Some(model) = scenario.model.as_ref().filter(|_| scenario.kernel == KernelChoice::Tile) else {
+        return Value::Null;
+    };
+    let Libraries { fp8_gemm, fp4_gemm, mla } = scenario.libraries();
+    let (what, which) = match scenario.hardware.gpu.tensor.runs_as(scenario.precision.unwrap_or_default().operands) {
+        Dtype::Fp8 => ("fp8_gemm", written(&fp8_gemm)),
+        Dtype::Fp4 => ("fp4_gemm", written(&fp4_gemm)),
+        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => ("gemm", json!("cublas")),
+    };
+    let mut named = Map::from_iter([(what.to_owned(), which)]);
+    if let AttentionSpec::Mla(_) = model.attention {
+        named.insert("mla".to_owned(), written(&mla));
+    }
+    Value::Object(named)
+}
+
 /// A value as files write it.
 fn written<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("what was read from a file can be written to one")
