@@ -126,7 +126,17 @@ mod tests {
 
     #[test]
     fn queues_hand_out_what_came_first() {
-        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let packet = Packet {
+            tail: 0,
+            flow: 0,
+            target: 0,
+            by: NONE,
+            key: 0,
+            bytes: 1,
+            lane: 0,
+            marks: 0,
+            group: PortGroup::ANY,
+        };
         let mut pool = Pool::default();
         let mut last = NONE;
         for flow in 0..3 {
