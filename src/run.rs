@@ -6,6 +6,7 @@ mod bound;
 mod build;
 mod collisions;
 mod exchange;
+mod facts;
 mod inference;
 mod lower;
 mod notes;
@@ -17,6 +18,7 @@ mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use facts::facts;
 pub use unread::READ_BY;
 pub use watch::{Observer, Progress};
 

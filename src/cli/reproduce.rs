@@ -2,6 +2,7 @@
 
 use super::output::{inside_repository, note, say, say_json, write};
 use super::progress::Bar;
+use super::results::{Owner, Use, allowed, keep};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
@@ -26,6 +27,9 @@ pub(super) struct ReproduceArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    /// Replace what the folder holds even if it is of a scenario or study
+    #[arg(long)]
+    force: bool,
     /// Where to keep tables and pictures
     #[arg(long, value_name = "DIR", default_value = "results/reproduce")]
     out: PathBuf,
@@ -34,6 +38,9 @@ pub(super) struct ReproduceArgs {
 pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     inside_repository(&root.join(PAPER))?;
     let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
+    let owner = Owner::new("reproduce", Path::new(PAPER), &[], loaded.fingerprint());
+    let usage = Use::of(false, args.force);
+    allowed(&args.out, &owner, usage)?;
     let bar = Bar::of(0, "figures");
     let evaluated = evaluate(&loaded.value, &args.ids, root, &|over, total| bar.set(over, total));
     bar.end();
@@ -47,8 +54,8 @@ pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     }
     let json = figures_json(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
     let text = figures_text(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
-    write(&args.out.join("figures.json"), format!("{json:#}\n").as_bytes())?;
-    write(&args.out.join("figures.txt"), text.as_bytes())?;
+    let files = vec![("figures.txt", text.clone().into_bytes()), ("figures.json", format!("{json:#}\n").into_bytes())];
+    keep(&args.out, &owner, usage, files)?;
     pictures(args, root, &loaded.value, &evaluated)?;
     if args.json {
         say_json(&json)?

@@ -319,7 +319,9 @@ impl Engine<'_> {
         }
         let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
         let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
-        Timeline { spans, streams: self.graph.streams().to_vec(), ports, stranded, links: self.network.link_use() }
+        let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
+        let collectives = self.graph.chosen().iter().map(|(chosen, count)| (*chosen, *count)).collect();
+        Timeline { spans, streams, ports, stranded, links, collectives }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {

@@ -5,10 +5,10 @@
 
 use crate::units::{Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How flash-attention kernels (arXiv 2205.14135 and its successors) run on the GPUs of an architecture.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlashAttentionSpec {
     /// Where the matrix units leave their results, which decides how the kernels are built.
@@ -37,7 +37,7 @@ pub struct FlashAttentionSpec {
 }
 
 /// What does not depend on the shape.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlashPhaseSpec {
     /// Launches and the small kernels that go with every call in a serving engine: cache write, work plan.
@@ -47,7 +47,7 @@ pub struct FlashPhaseSpec {
 }
 
 /// Where matrix units accumulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Accumulators {
     /// In the registers of the warp groups that also do the softmax (Hopper).

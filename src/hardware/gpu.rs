@@ -7,10 +7,10 @@ use crate::units::{
     Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive, some_power,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One GPU.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuSpec {
     /// Product name.
@@ -50,7 +50,7 @@ pub struct GpuSpec {
 }
 
 /// Matrix units: peak dense rates per number format, and the part of them that good kernels reach.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSpec {
     /// FP64 rate.
@@ -95,7 +95,7 @@ impl TensorSpec {
 }
 
 /// A cache.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
     /// Capacity.
@@ -107,7 +107,7 @@ pub struct CacheSpec {
 }
 
 /// A port of a device into an interconnect.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortSpec {
     /// Kind, as people call it: "NVLink 4", "PCIe 5.0 x16".

@@ -5,10 +5,10 @@ use crate::invalid::Invalid;
 use crate::sources::Sources;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Product name or class.
@@ -33,7 +33,7 @@ pub struct NodeSpec {
 }
 
 /// A switched scale-up domain (NVLink and NVSwitch).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleUpSpec {
     /// Peak bandwidth of one GPU into the domain, per direction; without it, the GPU's own port decides.
@@ -50,7 +50,7 @@ pub struct ScaleUpSpec {
 }
 
 /// The NICs of a node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NicsSpec {
     /// How many; NIC `i` serves GPU `i`, and the GPUs share them in turn when there are fewer.

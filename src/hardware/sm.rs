@@ -3,10 +3,10 @@
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Count, Duration, Fraction, Joules, Watts, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One SM: what feeds it, what it computes with, and what a thread block costs beyond its work.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmSpec {
     /// Shared memory that one thread block can fill with operands.
@@ -51,7 +51,7 @@ pub struct SmSpec {
 }
 
 /// The tensor cores of an SM and how numbers with group scales pass through them.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MmaSpec {
     /// Rows of the smallest instruction; shorter tiles take as long.
@@ -87,7 +87,7 @@ pub struct MmaSpec {
 }
 
 /// Where the scale factors of groups of values are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupScaling {
     /// By the FP32 lanes, group by group, as on Hopper.
@@ -97,7 +97,7 @@ pub enum GroupScaling {
 }
 
 /// The format that products of FP8 values are added up in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Accumulator {
     /// 22 bits, of which 13 are fraction: too few for long sums (arXiv 2505.09343 section 3.1.1).
@@ -107,7 +107,7 @@ pub enum Accumulator {
 }
 
 /// What limits sustained arithmetic: the board's power.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnergySpec {
     /// Power that a busy GPU draws beside its tensor cores: leakage, clocks, memory.

@@ -4,10 +4,10 @@ use super::SwitchPacketSpec;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Usd, Watts};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One switch.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchSpec {
     /// Product name or class.
@@ -32,7 +32,7 @@ pub struct SwitchSpec {
 }
 
 /// How a switch routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchRoutingSpec {
     /// The policy of a fabric of such switches where a scenario's `[routing]` names none.
@@ -40,7 +40,7 @@ pub struct SwitchRoutingSpec {
 }
 
 /// How a switch chooses among equally short ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoutingChoice {
     /// The destination alone decides: d-mod-k, the balanced tables of a subnet manager.

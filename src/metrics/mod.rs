@@ -9,6 +9,7 @@ mod catalog;
 mod collective;
 mod decode;
 mod fabric;
+mod facts;
 mod links;
 mod metric;
 mod moe;
@@ -27,6 +28,7 @@ pub use catalog::{
 pub use collective::{CollectiveMetrics, collective_metrics};
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use fabric::FabricMetrics;
+pub use facts::{Facts, Ideal, MeasuredError};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use metric::Metric;
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};

@@ -181,6 +181,9 @@ impl Desk {
         if !self.runs.contains_key(&key) {
             let loaded: Loaded<Scenario> = load(&self.root.join(scenario), sets)?;
             let outcome: Outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+            if let Some(unended) = outcome.unended() {
+                return Err(UserError::plain(format!("{scenario}: {unended}")));
+            }
             let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.def.name, metric.value)).collect();
             self.runs.insert(key.clone(), metrics);
         }

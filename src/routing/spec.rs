@@ -6,10 +6,10 @@ use crate::invalid::Invalid;
 use crate::topology::{DeviceKind, Topology};
 use crate::units::Duration;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How the way of data is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutingSpec {
     /// How a switch chooses among equally short ways; without it, as the fabric's switches do (`routing.default` of their file), and
@@ -30,7 +30,7 @@ pub struct RoutingSpec {
 }
 
 /// How the data of a transfer is shared out over the ports of a NIC that has several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NicPorts {
     /// A queue pair for each port that sender and receiver have in common carries an equal part, as NCCL does with the ports of a
@@ -44,7 +44,7 @@ pub enum NicPorts {
 }
 
 /// Whether data takes shortest ways only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DetourChoice {
     /// Shortest ways only.
@@ -58,7 +58,7 @@ pub enum DetourChoice {
 }
 
 /// Where data changes to another rail or plane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardChoice {
     /// A GPU sends through its own NIC; a GPU of the far node forwards where the fabric cannot change the plane.
@@ -72,7 +72,7 @@ impl RoutingSpec {
     /// The same, with what is left open as a fabric of such switches has it.
     pub fn on(self, switch: Option<&SwitchSpec>) -> RoutingSpec {
         let default = switch.and_then(|switch| switch.routing.as_ref()).map(|routing| routing.default);
-        RoutingSpec { policy: self.policy.or(default), ..self }
+        RoutingSpec { policy: Some(self.policy.or(default).unwrap_or_default()), ..self }
     }
 
     /// How a switch chooses among equally short ways.

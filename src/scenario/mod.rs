@@ -3,6 +3,7 @@
 //! The only layer that reads files. Everything below it works on checked values and must not know where they came from.
 
 mod choice;
+mod complete;
 mod deserialize;
 mod error;
 mod explained;

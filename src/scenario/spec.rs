@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Name, for people.
@@ -65,7 +65,7 @@ pub struct Scenario {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkloadSpec {
     /// One decode step of a deployment.
@@ -85,7 +85,7 @@ pub enum WorkloadSpec {
 }
 
 /// One collective over all GPUs.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectiveSpec {
     /// Which one.
@@ -116,7 +116,7 @@ pub enum KernelChoice {
 }
 
 /// A generation of FP8 matrix kernels with block scales, where there are several for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MatrixKernels {
     /// Tiles that fit the shape.
@@ -140,7 +140,7 @@ pub enum NetworkChoice {
 }
 
 /// What of a symmetric deployment is simulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SymmetryChoice {
     /// One GPU for all: any, where every GPU sees the same distances to the others, else the one with the longest ways.

@@ -9,7 +9,7 @@ pub use path::{Segment, critical_path};
 
 use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
 use crate::units::{Bytes, Flops, Time};
-use crate::workload::{Label, Stream, Work};
+use crate::workload::{Chosen, Label, Stream, Work};
 
 /// What an operation occupies while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +130,8 @@ pub struct Timeline {
     pub stranded: Vec<Stranded>,
     /// What passed each link that was used, in order of link, where the network model knows it.
     pub links: Vec<LinkUse>,
+    /// What was chosen for its collectives, and for how many.
+    pub collectives: Vec<(Chosen, u64)>,
 }
 
 impl Timeline {

@@ -76,7 +76,7 @@ impl<'a> Context<'a> {
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
         let scenario = self.scenario(system, [nodes, gpus], workload)?;
-        simulate_among(&scenario, &self.known).map_err(Skip::because)
+        self.simulated(&scenario)
     }
 
     /// The same, of a model that is spread over these GPUs.
@@ -88,7 +88,13 @@ impl<'a> Context<'a> {
         workload: WorkloadSpec,
     ) -> Result<Outcome, Skip> {
         let scenario = self.deployment(system, shape, deployed, workload)?;
-        simulate_among(&scenario, &self.known).map_err(Skip::because)
+        self.simulated(&scenario)
+    }
+
+    fn simulated(&self, scenario: &Scenario) -> Result<Outcome, Skip> {
+        let outcome = simulate_among(scenario, &self.known).map_err(Skip::because)?;
+        outcome.unended().map_or(Ok(()), |unended| Err(Skip::because(unended)))?;
+        Ok(outcome)
     }
 
     /// The scenario of a model that is spread over `gpus` GPUs in each of `nodes` nodes.

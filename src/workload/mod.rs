@@ -24,7 +24,7 @@ pub use inference::{
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
-pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use op::{Chosen, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,
     PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,

@@ -223,3 +223,49 @@ fn nothing_reaches_outside_the_project() {
         }
     }
 }
+
+/// What is kept of a scenario says every key, those that it took by default as well, and reads back as the same scenario.
+#[test]
+fn a_scenario_as_it_is_kept_says_all_that_was_read_and_reads_back_the_same() {
+    let folder = crate::cli::scratch("completed");
+    let paths = whole("scenarios");
+    assert!(paths.len() > 30, "{} scenarios", paths.len());
+    for path in paths {
+        let first = read::<Scenario>(&path);
+        let kept = folder.join("scenario.resolved.toml");
+        std::fs::write(&kept, first.completed()).unwrap();
+        let again = read::<Scenario>(&kept);
+        assert_eq!(again.value, first.value, "{}", path.display());
+        assert_eq!(again.completed(), first.completed(), "{}", path.display());
+        // Nothing is left to defaults: the text by itself has a value for every key that has one.
+        let said: serde_json::Value = toml::from_str::<toml::Table>(&first.completed())
+            .map(|table| serde_json::to_value(table).unwrap())
+            .unwrap();
+        let read = serde_json::to_value(&first.value).unwrap();
+        says_all(&path.display().to_string(), &read, &said);
+    }
+}
+
+fn says_all(place: &str, read: &serde_json::Value, said: &serde_json::Value) {
+    match (read, said) {
+        (serde_json::Value::Object(read), serde_json::Value::Object(said)) => {
+            for (key, value) in read.iter().filter(|(_, value)| !value.is_null()) {
+                let place = format!("{place}: {key}");
+                says_all(&place, value, said.get(key).unwrap_or_else(|| panic!("{place} is not said")));
+            }
+        }
+        (serde_json::Value::Array(read), serde_json::Value::Array(said)) => {
+            assert_eq!(read.len(), said.len(), "{place}");
+            read.iter().zip(said).for_each(|(read, said)| says_all(place, read, said));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_kept_scenario_names_defaults_and_keys_without_a_value() {
+    let text = read::<Scenario>(&root().join("scenarios/h800_ep128_decode.toml")).completed();
+    for line in ["seed = 1", "schedule = \"in_turn\"", "launch = \"graph\"", "# mtp: not given"] {
+        assert!(text.lines().any(|said| said == line), "`{line}` is missing in\n{text}");
+    }
+}

@@ -21,6 +21,7 @@ mod packet;
 mod permutation;
 mod pictures;
 mod ports;
+mod results;
 mod routing;
 mod search;
 mod serving;

@@ -9,10 +9,10 @@ use super::{Collective, Group, Way};
 use crate::hardware::{CollectiveCosts, ExchangeSpec, PeerCosts, ProtocolSpec, on_wire};
 use crate::units::{Bytes, Duration, Fraction};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How data moves between ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// One ring over all ranks.
@@ -53,7 +53,7 @@ impl Algorithm {
 }
 
 /// What surrounds the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// Nothing: transfers cost the wire alone.
