@@ -42,10 +42,6 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
-<<<<<<< HEAD
-        "libraries": heading.facts.libraries,
-=======
->>>>>>> h6
         "facts": heading.facts.json(),
         "with": heading.sets,
         "notes": outcome.notes,

@@ -72,7 +72,7 @@ impl RoutingSpec {
     /// The same, with what is left open as a fabric of such switches has it.
     pub fn on(self, switch: Option<&SwitchSpec>) -> RoutingSpec {
         let default = switch.and_then(|switch| switch.routing.as_ref()).map(|routing| routing.default);
-        RoutingSpec { policy: self.policy.or(default), ..self }
+        RoutingSpec { policy: Some(self.policy.or(default).unwrap_or_default()), ..self }
     }
 
     /// How a switch chooses among equally short ways.

@@ -1,5 +1,6 @@
 //! What an answer rests on, from the scenario and the run: what a reader needs to know before the figures mean anything.
 
+use super::build;
 use crate::dtype::Dtype;
 use crate::hardware::Libraries;
 use crate::metrics::{Facts, Ideal, Outcome};
@@ -51,7 +52,7 @@ pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
         kernels: choice_name(&scenario.kernel),
         libraries: libraries(scenario),
         network: choice_name(&scenario.network),
-        routing: written(&scenario.routing),
+        routing: written(&build::routing(scenario)),
         symmetry: outcome.symmetry.text(),
         measured: None,
         collectives: merged(outcome.timeline.collectives.iter().chain(part)),
@@ -188,20 +189,4 @@ mod tests {
             assert!(keys.iter().any(|(known, _)| known == key), "no workload has `{key}`, which `{ideal}` makes ideal");
         }
     }
-}
-
-/// The kernel libraries, where kernels of a model are timed by what these do.
-fn libraries(scenario: &Scenario) -> Value {
-    let Some(model) = scenario.model.as_ref().filter(|_| scenario.kernel == KernelChoice::Tile) else {
-        return Value::Null;
-    };
-    let Libraries { fp8_gemm, fp4_gemm, mla } = scenario.libraries();
-    let gemm = match scenario.hardware.gpu.tensor.runs_as(scenario.precision.unwrap_or_default().operands) {
-        Dtype::Fp8 => ("fp8_gemm", choice_name(&fp8_gemm)),
-        Dtype::Fp4 => ("fp4_gemm", choice_name(&fp4_gemm)),
-        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => ("gemm", "cublas".to_owned()),
-    };
-    let latent = matches!(model.attention, AttentionSpec::Mla(_)).then(|| ("mla", choice_name(&mla)));
-    let named = [gemm].into_iter().chain(latent);
-    named.map(|(what, which)| (what.to_owned(), Value::from(which))).collect::<Map<_, _>>().into()
 }
