@@ -18,8 +18,7 @@ const PAPER: &str = "validation/paper_2505_09343.toml";
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit code 1 says that a status is no longer true: a figure that was reproduced is not, or one that was \
-    open now is.\nExamples:\n  octoplane reproduce\n  octoplane reproduce table3 sec2.3.2 --json"
+    after_help = "Exit code 1 says that a status is no longer true: a figure that was predicted is not met, or one that was open is.\nExamples:\n  octoplane reproduce\n  octoplane reproduce table3 sec2.3.2 --json"
 )]
 pub(super) struct ReproduceArgs {
     /// Figures whose id starts like this; all without it

@@ -57,7 +57,8 @@ pub(super) fn main(args: &RunArgs, root: &Path) -> Ending {
     let usage = Use::of(false, args.force);
     // Before an hour of simulation rather than after it.
     allowed(&folder, &owner, usage)?;
-    let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    let mut outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    outcome.notes.extend(idle_overlays(args, &outcome));
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
     let facts = Facts { measured: measured(root, &heading.facts)?, ..heading.facts };
     let heading = Heading { facts, ..heading };
@@ -87,6 +88,28 @@ pub(super) fn main(args: &RunArgs, root: &Path) -> Ending {
         return Ok(Done::Failed);
     }
     Ok(Done::Answered)
+}
+
+/// A note on overlays of hardware that change no figure, with what decides instead. The scenario runs once more without them.
+fn idle_overlays(args: &RunArgs, outcome: &Outcome) -> Option<String> {
+    let (hardware, others): (Vec<String>, Vec<String>) =
+        args.sets.iter().cloned().partition(|set| set.trim_start().starts_with("hardware."));
+    if hardware.is_empty() {
+        return None;
+    }
+    let without: Loaded<Scenario> = load_kind(&args.scenario, &others, "scenario").ok()?;
+    let without = simulate(&without.value).ok()?;
+    let figures =
+        |outcome: &Outcome| -> Vec<f64> { outcome.metrics.named().iter().map(|metric| metric.value).collect() };
+    if figures(&without) != figures(outcome) {
+        return None;
+    }
+    let (breakdown, whole) = outcome.metrics.breakdown();
+    let held = breakdown.critical_path.first().map(|share| {
+        let percent = 100.0 * (share.time / whole);
+        format!("; what holds most is {} bound by {} ({percent:.0} %)", share.phase, share.bound.name())
+    });
+    Some(format!("{} changes no figure of this scenario{}", hardware.join(", "), held.unwrap_or_default()))
 }
 
 /// How far answers like this one were off, as far as the file of comparisons says.
@@ -138,17 +161,17 @@ fn long_run(Estimate { size, memory, seconds }: &Estimate) -> String {
 
 fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
     let fabric = scenario.topology.as_ref().map_or(String::new(), |topology| format!(", {}", topology.name));
-    let folded = match outcome.folding {
-        Folding::None => "",
-        Folding::Exact => "; all alike, so that one is simulated for all",
-        Folding::Shared => "; all alike, so that one with its part of shared NICs is simulated for all",
-        Folding::Sampled => "; alike but for sampled tokens, so that the busiest is simulated for all",
-        Folding::Farthest => "; the one with the longest ways is simulated for all",
+    let alike = match outcome.folding {
+        Folding::None | Folding::Exact => "",
+        Folding::Shared => ", with its share of what others use too",
+        Folding::Sampled => ", the busiest of those that a sample of the gate makes differ",
+        Folding::Farthest => ", that with the longest paths",
     };
+    let simulated = outcome.symmetry.text();
     Heading {
         name: scenario.name.clone(),
         description: scenario.description.clone(),
-        setup: format!("{}{fabric}{folded}", gpus_in_nodes(scenario, outcome)),
+        setup: format!("{}{fabric}; simulated: {simulated}{alike}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
         facts: facts(scenario, outcome),
         sets: Vec::new(),

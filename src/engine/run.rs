@@ -2,14 +2,15 @@
 
 use super::beside::Beside;
 use super::events::Events;
-use crate::gpu::{Conditions, Cost, KernelModel};
+use super::residency::{Mark, Residency};
+use crate::gpu::{Cost, KernelModel};
 use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
 use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
-use crate::units::{MemoryRoom, Time};
+use crate::units::{Bytes, MemoryRoom, Time};
 use crate::workload::{GraphSize, Kernel, Op, OpGraph, Work, Workload};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
 ///
@@ -59,6 +60,10 @@ pub fn run_within(
         ready: Vec::new(),
         devices: Vec::new(),
         changed: Vec::new(),
+        caches: Vec::new(),
+        begun: BTreeMap::new(),
+        written: BTreeMap::new(),
+        between_uses: None,
     };
     let mut arrived = Vec::new();
     let mut done = Vec::new();
@@ -113,6 +118,14 @@ struct Engine<'a> {
     devices: Vec<Beside>,
     /// Devices on which kernels get other shares now; kept for its memory.
     changed: Vec<DeviceId>,
+    /// What each device has touched.
+    caches: Vec<Residency>,
+    /// When kernels that run began, in what their device had touched.
+    begun: BTreeMap<OpId, Mark>,
+    /// For kernels that have not started: when the last one began that they waited for, on the same device.
+    written: BTreeMap<OpId, Mark>,
+    /// What a device touches between two uses of the same weights.
+    between_uses: Option<Bytes>,
 }
 
 #[derive(Default)]
@@ -138,6 +151,7 @@ impl Engine<'_> {
             self.told = self.graph.size().ops;
             (self.limits.expect)(self.graph.size());
         }
+        self.between_uses = workload.between_uses();
         self.queues.resize_with(self.graph.streams().len(), Queue::default);
         self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();
@@ -207,6 +221,11 @@ impl Engine<'_> {
     /// Notes that the kernel of `op` has ended on `device`, and what bounded it.
     fn finish_kernel(&mut self, now: Time, op: OpId, device: DeviceId) {
         let (running, others) = self.devices[device.index()].finish(op);
+        if let Some(mark) = self.begun.remove(&op) {
+            let readers =
+                self.graph.waiting_for(op).filter(|&reader| self.kernel(reader).is_some_and(|(on, _)| on == device));
+            self.written.extend(readers.collect::<Vec<_>>().into_iter().map(|reader| (reader, mark)));
+        }
         if others {
             self.changed.push(device);
         }
@@ -292,11 +311,15 @@ impl Engine<'_> {
     /// Starts the kernel of `op`. What it costs if it stays alone.
     fn start_kernel(&mut self, now: Time, op: OpId) -> Cost {
         let (device, kernel) = self.kernel(op).expect("a kernel is started");
-        let course = self.kernels.course_under(&Conditions::default(), device, &kernel);
         if self.devices.len() <= device.index() {
             self.devices.resize_with(device.index() + 1, Beside::default);
+            self.caches.resize(device.index() + 1, Residency::new(self.between_uses));
         }
-        if !self.devices[device.index()].start(now, op, kernel, course) {
+        let caches = &mut self.caches[device.index()];
+        let conditions = caches.conditions(self.written.remove(&op));
+        self.begun.insert(op, caches.begin(&kernel));
+        let course = self.kernels.course_under(&conditions, device, &kernel);
+        if !self.devices[device.index()].start(now, op, (kernel, conditions), course) {
             self.changed.push(device);
         }
         course.cost

@@ -21,9 +21,10 @@ pub struct FlashAttentionSpec {
     pub score_operations: Count,
     /// Lane operations per accumulated value when a new maximum rescales it.
     pub rescale_operations: Count,
-    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention; where warps widen keys and values
-    /// themselves, per value and warp group.
+    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention.
     pub cast_operations: Count,
+    /// Lane operations per FP8 value that the attention kernel itself widens to BF16.
+    pub widen_operations: Count,
     /// Bytes per cycle that one SM draws from L2.
     pub l2_bytes_per_cycle: Count,
     /// Kernels over many queries per request.

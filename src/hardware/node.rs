@@ -3,7 +3,7 @@
 use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, Watts, positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub struct NodeSpec {
     pub cpus: Option<Count>,
     /// The CPU of each socket.
     pub cpu: Option<CpuSpec>,
+    /// Most that a node draws beside GPUs, CPUs and NICs: scale-up switches, memory, drives, fans and the loss of the power supplies.
+    pub overhead: Option<Watts>,
     /// Where the figures come from.
     #[serde(default)]
     pub source: Sources,

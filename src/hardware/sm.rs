@@ -59,7 +59,7 @@ pub struct MmaSpec {
     /// The part of the peak rate that the main loop reaches in BF16, while operands are in time.
     #[serde(deserialize_with = "positive")]
     pub bf16: Fraction,
-    /// The same in FP8.
+    /// The same in FP8 and INT8.
     #[serde(deserialize_with = "positive")]
     pub fp8: Fraction,
     /// The same in FP4.
@@ -114,7 +114,7 @@ pub struct EnergySpec {
     pub base: Watts,
     /// Energy of one BF16 operation (half a multiply-add), operands on chip included.
     pub bf16: Joules,
-    /// The same in FP8.
+    /// The same in FP8 and INT8.
     pub fp8: Joules,
     /// The same in FP4.
     pub fp4: Joules,
@@ -128,9 +128,9 @@ impl MmaSpec {
     /// The part of the peak rate that the main loop reaches.
     pub fn efficiency(&self, dtype: Dtype) -> Fraction {
         match dtype {
-            Dtype::Fp8 => self.fp8,
+            Dtype::Fp8 | Dtype::Int8 => self.fp8,
             Dtype::Fp4 => self.fp4,
-            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int4 => self.bf16,
         }
     }
 }
@@ -139,9 +139,9 @@ impl EnergySpec {
     /// Energy of one operation.
     pub fn per_operation(&self, dtype: Dtype) -> Joules {
         match dtype {
-            Dtype::Fp8 => self.fp8,
+            Dtype::Fp8 | Dtype::Int8 => self.fp8,
             Dtype::Fp4 => self.fp4,
-            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int4 => self.bf16,
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "notes": outcome.notes,
         "seed": seed,
         "gpus": outcome.gpus(),
+        "symmetry": symmetry(outcome),
         "folding": outcome.folding.name(),
         "ended": ended,
         "failure": outcome.unended(),
@@ -57,6 +58,18 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "links": links(outcome),
         "stranded": stranded(outcome),
         "pipeline": pipeline(&outcome.metrics),
+    })
+}
+
+/// Which GPUs were simulated, and for which they stand.
+fn symmetry(outcome: &Outcome) -> Value {
+    let symmetry = &outcome.symmetry;
+    json!({
+        "level": symmetry.level.name(),
+        "groups": symmetry.groups,
+        "groups_simulated": symmetry.simulated,
+        "ranks_per_group": symmetry.ranks,
+        "because": symmetry.because,
     })
 }
 

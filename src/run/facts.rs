@@ -1,6 +1,10 @@
 //! What an answer rests on, from the scenario and the run: what a reader needs to know before the figures mean anything.
 
+use super::build;
+use crate::dtype::Dtype;
+use crate::hardware::Libraries;
 use crate::metrics::{Facts, Ideal, Outcome};
+use crate::model::AttentionSpec;
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, choice_name};
 use crate::workload::Chosen;
 use serde::Serialize;
@@ -46,13 +50,31 @@ pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
         workload,
         formats: model.map_or(Value::Null, |_| written(&scenario.precision.unwrap_or_default())),
         kernels: choice_name(&scenario.kernel),
-        libraries: json!({ "matrix_kernels": scenario.matrix_kernels }),
+        libraries: libraries(scenario),
         network: choice_name(&scenario.network),
-        routing: written(&scenario.routing),
-        symmetry: outcome.folding.name().to_owned(),
+        routing: written(&build::routing(scenario)),
+        symmetry: outcome.symmetry.text(),
         measured: None,
         collectives: merged(outcome.timeline.collectives.iter().chain(part)),
     }
+}
+
+/// The kernel libraries, where kernels of a model are timed by what these do.
+fn libraries(scenario: &Scenario) -> Value {
+    let Some(model) = scenario.model.as_ref().filter(|_| scenario.kernel == KernelChoice::Tile) else {
+        return Value::Null;
+    };
+    let Libraries { fp8_gemm, fp4_gemm, mla } = scenario.libraries();
+    let (what, which) = match scenario.hardware.gpu.tensor.runs_as(scenario.precision.unwrap_or_default().operands) {
+        Dtype::Fp8 => ("fp8_gemm", written(&fp8_gemm)),
+        Dtype::Fp4 => ("fp4_gemm", written(&fp4_gemm)),
+        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => ("gemm", json!("cublas")),
+    };
+    let mut named = Map::from_iter([(what.to_owned(), which)]);
+    if let AttentionSpec::Mla(_) = model.attention {
+        named.insert("mla".to_owned(), written(&mla));
+    }
+    Value::Object(named)
 }
 
 /// A value as files write it.

@@ -8,7 +8,7 @@ use crate::invalid::Invalid;
 use crate::scenario::{NetworkChoice, Scenario};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::Bytes;
+use crate::units::{Bytes, MemoryRoom};
 use crate::workload::{GraphSize, Workload};
 
 /// What a simulation will take on this kind of machine.
@@ -59,7 +59,10 @@ pub(super) fn run(
     kernels: &mut dyn KernelModel,
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
-    let (room, tell) = (watcher.room(), watcher.tell());
+    let (left, tell) = (watcher.room(), watcher.tell());
+    // Whoever names a limit knows why.
+    let named = scenario.simulation_memory.map(|bytes| MemoryRoom { bytes, limit: "`simulation_memory`" });
+    let room = named.unwrap_or(left);
     let expect = |size: GraphSize| {
         let estimate = Estimate::of(size, scenario.network);
         if let Some(tell) = tell.filter(|_| estimate.is_long()) {

@@ -6,18 +6,19 @@ mod update;
 
 use super::build;
 use super::footprint;
+use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::{Observer, Watcher};
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
 use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Duration, Watts};
+use crate::units::{Bytes, Duration};
 use crate::workload::{
     Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
 };
@@ -78,7 +79,7 @@ pub(super) fn simulate(
             .map(|convention| convention.training_per_token(job.model, spec.sequence)),
         peak: scenario.hardware.gpu.tensor.bf16,
         rent: scenario.hardware.gpu.rent,
-        power: power(scenario),
+        power: NodePower::of(scenario).total() * scenario.nodes.wide(),
         run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
         chunks: chunk_times,
     };
@@ -89,7 +90,8 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part, notes: Vec::new() })
+    let symmetry = Symmetry::all(cluster.gpus.len());
+    Ok(Outcome { timeline, metrics, memory: Some(memory), symmetry, folding, cluster, part, notes: Vec::new() })
 }
 
 /// Runs one chunk of a training step by itself.
@@ -122,7 +124,8 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None, notes: Vec::new() })
+    let (symmetry, folding) = (Symmetry::all(ranks), Folding::None);
+    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, part: None, notes: Vec::new() })
 }
 
 fn run_step(
@@ -133,13 +136,6 @@ fn run_step(
 ) -> Result<Timeline, Invalid> {
     let mut kernels = build::kernels(scenario, cluster)?;
     footprint::run(scenario, cluster, &mut StepWorkload::new(step), kernels.as_mut(), watcher)
-}
-
-/// Most that GPUs and NICs of the cluster draw.
-fn power(scenario: &Scenario) -> Watts {
-    let node = &scenario.hardware;
-    let nics = node.nics.as_ref().map_or(Watts::from_milli(0), |nics| nics.nic.power * nics.count.wide());
-    (node.gpu.power * node.gpus.wide() + nics) * scenario.nodes.wide()
 }
 
 impl<'a> Job<'a> {

@@ -29,6 +29,8 @@ pub enum Bound {
     Promotion,
     /// Arithmetic outside the matrix units.
     Cuda,
+    /// A kernel before attention that converts its operands: the whole FP8 cache, in libraries that do not convert it inside.
+    Cast,
     /// Bandwidth between a streaming multiprocessor and L2.
     L2,
     /// Memory bandwidth.
@@ -60,6 +62,7 @@ impl Bound {
             Bound::Tensor => "tensor cores",
             Bound::Promotion => "promotion",
             Bound::Cuda => "CUDA cores",
+            Bound::Cast => "cast",
             Bound::L2 => "L2",
             Bound::Memory => "memory",
             Bound::Tail => "tail",

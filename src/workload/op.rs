@@ -380,6 +380,13 @@ impl OpGraph {
         ready[begin..].reverse();
     }
 
+    /// Operations that wait for `op`, latest first.
+    pub fn waiting_for(&self, op: OpId) -> impl Iterator<Item = OpId> + '_ {
+        let edge = |edge: u32| (edge != NO_EDGE).then(|| self.edges[edge as usize]);
+        let first = edge(self.first_edge[op.index()]);
+        std::iter::successors(first, move |&(_, next)| edge(next)).map(|(dependent, _)| dependent)
+    }
+
     /// Whether `op` waits for nothing.
     pub fn is_ready(&self, op: OpId) -> bool {
         self.waiting_for[op.index()] == 0

@@ -3,7 +3,7 @@
 use super::PacketModel;
 use super::events::Class;
 use super::flows::Status;
-use super::pool::{NONE, Packet};
+use super::pool::{ASTRAY, NONE, Packet, RELAYED};
 use crate::id::FlowId;
 use crate::network::{FaultSchedule, Stranded};
 use crate::units::Time;
@@ -58,7 +58,7 @@ impl PacketModel<'_> {
             }
             (flow.rings, flow.waits_for_room) = (0, false);
             let (to, ready) = (flow.to, flow.ready);
-            self.ways.prepare(to);
+            self.ways.prepare_within(flow.groups, to);
             // What has not been posted yet has its event to come.
             if ready <= now {
                 self.events.push(now, Class::Flow, id);
@@ -81,8 +81,10 @@ impl PacketModel<'_> {
     /// A packet cannot go on. Its source hears of it as soon as news can travel back, and sends its data again.
     pub(super) fn lose(&mut self, packet: &Packet, now: u64) {
         self.pool.count_out();
-        if packet.relay != NONE {
-            self.release(packet.relay, (packet.flow, u32::from(packet.bytes)), now);
+        if packet.marks & RELAYED != 0 {
+            let is_there = packet.marks & ASTRAY == 0;
+            let relay = if is_there { self.ports.all[packet.by as usize].to } else { packet.target };
+            self.release(relay, (packet.flow, u32::from(packet.bytes)), now);
         }
         let bytes = u64::from(packet.bytes);
         if packet.by != NONE {
@@ -100,10 +102,10 @@ impl PacketModel<'_> {
     /// Lets a flow go on if it has a way; else it is stranded until it has one.
     pub(super) fn find_way(&mut self, id: u32, now: u64) -> bool {
         let mut flow = self.flows[id as usize];
-        self.ways.prepare(flow.to);
+        flow.groups = self.ways.prepare(flow.from, flow.to);
         let was_stranded = flow.status == Status::Stranded;
         let bytes = crate::units::Bytes::new(flow.bytes);
-        let goes = !self.ways.exits(flow.from, flow.to, flow.key).is_empty() && self.follow(&mut flow, bytes);
+        let goes = self.follow(&mut flow, bytes);
         if goes {
             flow.status = Status::Open;
         } else if !was_stranded {

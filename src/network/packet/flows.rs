@@ -3,6 +3,7 @@
 use super::pool::NONE;
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::network::{Arrived, Flow};
+use crate::routing::{PortGroup, PortGroups};
 use crate::units::Time;
 use std::collections::VecDeque;
 
@@ -42,6 +43,8 @@ pub(super) struct FlowState {
     pub(super) entry: LinkId,
     /// Whether it waits for room in the buffer of a GPU that is to relay it.
     pub(super) waits_for_room: bool,
+    /// The ports of NICs over which it is shared out, a queue pair for each.
+    pub(super) groups: PortGroups,
 }
 
 /// How far a flow is.
@@ -69,6 +72,7 @@ impl FlowState {
             latency: 0,
             transfer: 0,
             entry: LinkId::new(0),
+            groups: PortGroups::ANY,
             key: 0,
             queue_pair: 0,
             unit: 0,
@@ -79,6 +83,11 @@ impl FlowState {
             relayed: false,
             waits_for_room: false,
         }
+    }
+
+    /// The ports that its next packet may use.
+    pub(super) fn group(&self) -> PortGroup {
+        self.groups.in_turn(self.queue_pair)
     }
 
     /// Whether something of it has yet to leave. A flow without data sends one packet.

@@ -37,7 +37,7 @@ use crate::units::{Bytes, Time};
 use dcqcn::Limiter;
 use events::{Class, Due, Events, Moving};
 use flows::{FlowState, Rings};
-use pool::{ASTRAY, CONGESTED, LANDED, NONE, Packet, Pool};
+use pool::{ASTRAY, CONGESTED, LANDED, NONE, Packet, Pool, RELAYED};
 use ports::{Departure, Ports};
 use relay::Relays;
 use way::Ways;
@@ -63,6 +63,8 @@ pub struct PacketModel<'t> {
     limiters: Vec<Limiter>,
     /// Per device: when it can hand over, or take, the next message.
     posts: Vec<u64>,
+    /// Per device: packets that it has sent or is about to, by which its messages take turns over the ports of NICs.
+    turns: Vec<u32>,
     events: Events,
     finished: Vec<u32>,
     /// Ports that have got room, to be looked at next.
@@ -125,7 +127,7 @@ impl<'t> PacketModel<'t> {
         let mut ways = Ways::new(topology, routing, seed);
         // How many lanes there are depends on all ways that there are.
         for (id, _) in topology.devices().filter(|(_, device)| !is_switch(device.kind)) {
-            ways.prepare(id);
+            ways.prepare_any(id);
         }
         let cables = ways.next.cables();
         let kind = |id: DeviceId| topology.device(id).kind;
@@ -150,6 +152,7 @@ impl<'t> PacketModel<'t> {
             flows: Vec::new(),
             limiters: Vec::new(),
             posts: vec![0; topology.n_devices()],
+            turns: vec![0; topology.n_devices()],
             events: Events::new(),
             finished: Vec::new(),
             woken: Vec::new(),
@@ -299,11 +302,9 @@ impl<'t> PacketModel<'t> {
 
     /// A packet begins to leave by a port.
     fn transmit(&mut self, at: u32, lane: u8, mut packet: Packet, now: u64) {
-        let (came_by, came_on, relay) = (packet.by, packet.lane, packet.relay);
-        let leaves_relay = relay != NONE && came_by != NONE && self.ports.all[came_by as usize].to == relay;
-        if leaves_relay {
-            packet.relay = NONE;
-        }
+        let (came_by, came_on) = (packet.by, packet.lane);
+        let leaves_relay = packet.marks & (RELAYED | ASTRAY) == RELAYED;
+        packet.marks &= if leaves_relay { !RELAYED } else { u8::MAX };
         let bytes = u32::from(packet.bytes);
         let service = self.ports.service(at, bytes, &self.params);
         // A fast cable after a slow one: the tail cannot leave before it has come.
@@ -326,7 +327,7 @@ impl<'t> PacketModel<'t> {
             self.give_back(came_by, came_on, bytes);
         }
         if leaves_relay {
-            self.release(relay, (packet.flow, bytes), now);
+            self.release(self.ports.all[came_by as usize].to, (packet.flow, bytes), now);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Packets: small; those that wait are in one array, linked by their places in it.
 
+use crate::routing::PortGroup;
+
 /// No packet, no port, no flow.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -15,12 +17,12 @@ pub(super) struct Packet {
     pub(super) by: u32,
     /// What hashes see of its connection.
     pub(super) key: u32,
-    /// The GPU in whose buffer it has a place, and which is to send it on; none where it needs none, or has been sent on.
-    pub(super) relay: u32,
     pub(super) bytes: u16,
     /// The virtual lane on which it came.
     pub(super) lane: u8,
     pub(super) marks: u8,
+    /// The ports of NICs that its queue pair may use.
+    pub(super) group: PortGroup,
 }
 
 /// The fabric saw congestion.
@@ -31,6 +33,10 @@ pub(super) const DECIDED: u8 = 2;
 pub(super) const ASTRAY: u8 = 4;
 /// It has been counted as delivered when it left for its destination, and was the last of its flow.
 pub(super) const LANDED: u8 = 8;
+
+/// It has a place in the buffer of a GPU that is to send it on, and has not been sent on: on its way there while it is astray, then
+/// where it is.
+pub(super) const RELAYED: u8 = 16;
 
 /// A place for a packet: half a line of the cache.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +130,17 @@ mod tests {
 
     #[test]
     fn queues_hand_out_what_came_first() {
-        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, relay: NONE, bytes: 1, lane: 0, marks: 0 };
+        let packet = Packet {
+            tail: 0,
+            flow: 0,
+            target: 0,
+            by: NONE,
+            key: 0,
+            bytes: 1,
+            lane: 0,
+            marks: 0,
+            group: PortGroup::ANY,
+        };
         let mut pool = Pool::default();
         let mut last = NONE;
         for flow in 0..3 {

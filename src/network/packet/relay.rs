@@ -130,11 +130,11 @@ impl PacketModel<'_> {
         if !flow.relayed {
             return Passage::Direct;
         }
-        let (to, key, bytes) = (flow.to, self.next_key(id), flow.left.min(u64::from(flow.unit)));
+        let (to, group, key, bytes) = (flow.to, flow.group(), self.next_key(id), flow.left.min(u64::from(flow.unit)));
         let mut at = DeviceId::new(self.ports.all[port as usize].to as usize);
         let mut ways = 1;
         while self.topology.device(at).kind == DeviceKind::NvSwitch {
-            let next = self.ways.towards_relay(at, to, key, bytes, &self.relays);
+            let next = self.ways.towards_relay(group, (at, to), key, bytes, &self.relays);
             let Some((next, among)) = next else { return Passage::Direct };
             (at, ways) = (next, (ways * among).min(WHOLE));
         }
@@ -144,7 +144,7 @@ impl PacketModel<'_> {
         if !self.relays.has_room(at, bytes) {
             return Passage::Full(at);
         }
-        self.ways.next.prepare(at);
+        self.ways.next.prepare(group, at);
         Passage::By(Relayed { by: at.index() as u32, ways })
     }
 

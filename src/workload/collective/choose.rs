@@ -295,7 +295,8 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
                 Collective::Send => costs.network.in_steps(protocol.line_share),
                 _ => costs.network.in_exchanges(protocol.line_share),
             };
-            costs.network.step * posts + wire(group.between, each * remote, share)
+            let between = group.between.map(|ways| if collective == Collective::Send { ways.ends } else { ways.peers });
+            costs.network.step * posts + wire(between, each * remote, share)
         }
     };
     // Whoever sends to one peer has no part of its own.

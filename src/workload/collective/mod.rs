@@ -16,7 +16,7 @@ mod ring;
 mod tree;
 
 pub use choose::{Algorithm, Choice, Protocol, choose, choose_in_engine, expected};
-pub use group::{Group, Way};
+pub use group::{Group, Way, WaysBetween};
 
 use super::Workload;
 use super::op::{Chosen, Label, OpGraph, Phase};

@@ -1,5 +1,6 @@
 //! Steps of inference as a scenario describes them.
 
+use crate::invalid::Invalid;
 use crate::units::{Count, Duration, Fraction};
 use crate::workload::gate::GateChoice;
 use crate::workload::moe::ExchangeKernels;
@@ -10,8 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeSpec {
-    /// Requests in flight per GPU.
-    pub requests_per_gpu: Count,
+    /// Requests in flight per GPU; a tensor-parallel group serves those of all its GPUs.
+    pub requests_per_gpu: Option<Count>,
+    /// Requests in flight per tensor-parallel group, in place of `requests_per_gpu`: with 1, one request runs on all GPUs of the group.
+    pub requests_per_group: Option<Count>,
     /// Cached positions per request.
     pub context: Count,
     /// Parts of the batch whose computation and communication overlap; they are equal but for a remainder.
@@ -198,9 +201,33 @@ impl DecodeSpec {
         1 + self.mtp.as_ref().map_or(0, |mtp| mtp.drafted.wide())
     }
 
-    /// Requests of each micro-batch, per GPU.
-    pub fn requests(&self) -> Vec<u64> {
-        parts(self.requests_per_gpu.wide(), self.micro_batches.wide())
+    /// Requests of each micro-batch of a group of `tp` GPUs; those of a GPU stay together.
+    ///
+    /// # Errors
+    /// As for [`DecodeSpec::requests_of_group`].
+    pub fn dealt(&self, tp: u64) -> Result<Vec<u64>, Invalid> {
+        let (all, together) = (self.requests_of_group(tp)?, if self.requests_per_gpu.is_some() { tp } else { 1 });
+        let parts = parts(all / together, self.micro_batches.wide());
+        Ok(parts.into_iter().map(|requests| requests * together).collect())
+    }
+
+    /// Requests in flight of a group of `tp` GPUs.
+    ///
+    /// # Errors
+    /// When they are given twice or not at all.
+    pub fn requests_of_group(&self, tp: u64) -> Result<u64, Invalid> {
+        match (self.requests_per_gpu, self.requests_per_group) {
+            (Some(each), None) => Ok(each.wide() * tp),
+            (None, Some(all)) => Ok(all.wide()),
+            (Some(_), Some(_)) => {
+                let message = "requests are counted per GPU and per tensor-parallel group";
+                Err(Invalid::at("workload.decode.requests_per_group", message).help("give one of the two"))
+            }
+            (None, None) => {
+                let message = "nothing says how many requests are in flight";
+                Err(Invalid::at("workload.decode", message).help("give `requests_per_gpu` or `requests_per_group`"))
+            }
+        }
     }
 }
 
