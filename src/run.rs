@@ -76,7 +76,9 @@ fn too_large(beyond: OutOfRange) -> Invalid {
 /// As for [`simulate`].
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
     let simulated = within_range(|| {
-        let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
+        let mut watcher = Watcher::new(observer);
+        let mut outcome = simulate_whole(scenario, known, &mut watcher)?;
+        outcome.timeline.effort = watcher.effort();
         Ok(Outcome { notes: notes::of(scenario), ..outcome })
     });
     simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
@@ -111,7 +113,9 @@ fn timed(
     let kernels = build::kernels(scenario, cluster)?;
     let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
     let mut network = build::network(scenario, cluster, watcher)?;
-    Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
+    let timeline = engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology);
+    drop(network);
+    Ok(watcher.ran(timeline))
 }
 
 fn measure(

@@ -5,7 +5,7 @@ use super::events::Events;
 use crate::gpu::{Conditions, Cost, KernelModel};
 use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
-use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
+use crate::timeline::{Bound, Effort, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
 use crate::units::Time;
 use crate::workload::{Kernel, Op, OpGraph, Work, Workload};
@@ -34,6 +34,7 @@ pub fn run(
         ready: Vec::new(),
         devices: Vec::new(),
         changed: Vec::new(),
+        instants: 0,
     };
     let mut arrived = Vec::new();
     let mut done = Vec::new();
@@ -45,6 +46,7 @@ pub fn run(
         if now == Time::FAR_FUTURE {
             break;
         }
+        engine.instants += 1;
         done.clear();
         for flow in arrived.drain(..) {
             done.push(engine.land(&flow));
@@ -85,6 +87,8 @@ struct Engine<'a> {
     devices: Vec<Beside>,
     /// Devices on which kernels get other shares now; kept for its memory.
     changed: Vec<DeviceId>,
+    /// Instants at which something happened.
+    instants: u64,
 }
 
 #[derive(Default)]
@@ -319,7 +323,13 @@ impl Engine<'_> {
         }
         let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
         let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
-        Timeline { spans, streams: self.graph.streams().to_vec(), ports, stranded, links: self.network.link_use() }
+        let effort = Effort {
+            operations: self.graph.len() as u64,
+            dependencies: self.graph.n_dependencies() as u64,
+            instants: self.instants,
+        };
+        let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
+        Timeline { spans, streams, ports, stranded, links, effort }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {

@@ -134,7 +134,9 @@ fn run_step(
     let mut kernels = build::kernels(scenario, cluster)?;
     let mut network = build::network(scenario, cluster, watcher)?;
     let mut workload = StepWorkload::new(step);
-    Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
+    let timeline = engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology);
+    drop(network);
+    Ok(watcher.ran(timeline))
 }
 
 /// Most that GPUs and NICs of the cluster draw.

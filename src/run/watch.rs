@@ -1,8 +1,9 @@
-//! Word of progress from the networks that an experiment simulates, one after the other.
+//! Word of progress from the networks that an experiment simulates, one after the other, and what all of them took.
 //!
 //! This module must not know who is told.
 
 use crate::network::{Tally, Watch};
+use crate::timeline::{Effort, Timeline};
 use crate::units::Time;
 
 /// How far an experiment is.
@@ -30,11 +31,12 @@ pub(super) struct Watcher<'a> {
     /// What the networks before have done, and what the present one has told of.
     before: Tally,
     last: Tally,
+    effort: Effort,
 }
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
-        Watcher { observer, part: String::new(), before: Tally::default(), last: Tally::default() }
+        Watcher { observer, part: String::new(), before: Tally::default(), last: Tally::default(), effort: Effort::default() }
     }
 
     /// Names what is simulated from now on, if anybody watches.
@@ -44,13 +46,29 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    /// Counts what it took to simulate a part.
+    pub(super) fn ran(&mut self, timeline: Timeline) -> Timeline {
+        self.effort += timeline.effort;
+        timeline
+    }
+
+    /// Counts steps that were taken at known times.
+    pub(super) fn took(&mut self, steps: u64) {
+        self.effort.instants += steps;
+    }
+
+    /// What all parts took so far.
+    pub(super) fn effort(&self) -> Effort {
+        self.effort
+    }
+
     /// What the next network is to tell, if anybody watches.
     pub(super) fn watch(&mut self) -> Option<Watch<'_>> {
         let last = std::mem::take(&mut self.last);
         self.before.events += last.events;
         self.before.hops += last.hops;
         self.before.arrived += last.arrived;
-        let Watcher { observer, part, before, last } = self;
+        let Watcher { observer, part, before, last, .. } = self;
         let observer = observer.as_deref_mut()?;
         Some(Box::new(move |at, tally| {
             *last = tally;

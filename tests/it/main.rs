@@ -14,6 +14,7 @@ mod decode;
 mod fit;
 mod flow;
 mod golden;
+mod growth;
 mod kernels;
 mod library;
 mod oracle;

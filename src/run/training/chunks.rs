@@ -353,7 +353,9 @@ impl<'a> Chunks<'a> {
         let seen = self.seen(group, simulated);
         let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
         let mut workload = ChunkWorkload::new(chunk);
-        Ok(engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology))
+        let timeline = engine::run(&mut workload, &mut kernels, network.as_mut(), &self.cluster.topology);
+        drop(network);
+        Ok(watcher.ran(timeline))
     }
 }
 
