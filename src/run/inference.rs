@@ -4,6 +4,7 @@ mod symmetry;
 
 use super::lower::Job;
 use super::seen::{Reach, seen_by};
+use super::exchange::no_mover;
 use super::{Known, build};
 use crate::gpu::Taken;
 use crate::hardware::Lanes;
@@ -152,7 +153,8 @@ impl<'a> Deployment<'a> {
         if !overlapped || !by_sms {
             return Taken::default();
         }
-        Taken { sms: shape.experts.sms.wide(), memory: self.scenario.hardware.exchange_memory() }
+        let sms = shape.experts.sms;
+        Taken { sms: u64::from(sms), memory: self.scenario.hardware.exchange_memory(sms) }
     }
 
     /// Expert traffic of each micro-batch.
@@ -201,7 +203,8 @@ impl<'a> Deployment<'a> {
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node: self.cluster.gpus_per_node as usize,
             copies: traffic.copies.clone(),
-            costs: software.experts.clone(),
+            // Low-latency kernels are not told how many SMs they have.
+            costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
             lanes: Lanes::of(&self.scenario.hardware.gpu),
             folded,
         })
@@ -255,6 +258,9 @@ impl<'a> Deployment<'a> {
         if kernels == ExchangeKernels::Normal && ep > per_node && !ep.is_multiple_of(per_node) {
             let message = format!("ep = {ep} over nodes of {per_node} GPUs, between whose equal places tokens travel");
             return at("kernels", message, "let experts fill whole nodes, or use `low_latency`");
+        }
+        if kernels == ExchangeKernels::Normal && ep > 1 && software.experts.on(shape.experts.sms).is_none() {
+            return Err(no_mover(software).under(&format!("{}.experts.sms", shape.place)));
         }
         let described = match kernels {
             ExchangeKernels::OneSided => software.experts.one_sided.is_some(),

@@ -5,6 +5,7 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::exchange::no_mover;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::Watcher;
 use crate::engine;
@@ -178,6 +179,12 @@ impl<'a> Job<'a> {
         if spec.communication_sms >= scenario.hardware.gpu.sms.get() {
             let message = format!("{} of {} SMs", spec.communication_sms, scenario.hardware.gpu.sms);
             return refuse("workload.training.communication_sms", message, "leave some SMs to compute with");
+        }
+        let exchanged = model.moe.is_some() && plan.ep() > 1;
+        if let Some(software) = scenario.hardware.communication.as_ref().filter(|_| exchanged)
+            && software.experts.on(spec.communication_sms).is_none()
+        {
+            return Err(no_mover(software).under("workload.training.communication_sms"));
         }
         let micro_batches = u32::try_from(spec.global_batch.wide() / per_micro_batch).expect("a count is small");
         let schedule = Schedule::new(spec.schedule, plan.pp(), micro_batches);

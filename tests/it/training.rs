@@ -125,7 +125,7 @@ fn stages_exchange_hidden_states_and_replicas_their_gradients() {
 #[test]
 fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() {
     let with = run(STEP, &[]);
-    let without = run(STEP, &["workload.training.communication_sms=0"]);
+    let without = run("wishes/training_co_processor.toml", &[]);
     let (with, without) = (training(&with), training(&without));
     let (a, b) = (main_chunk(with), main_chunk(without));
     assert_eq!(a.name, b.name);
@@ -134,10 +134,32 @@ fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() 
     assert!(1.0 < gain && gain <= 132.0 / 112.0, "{gain}");
     assert!(without.step < with.step);
     assert!(with.step / without.step <= 132.0 / 112.0, "a step gains no more than its chunks");
-    // Chunks that overlap nothing had all SMs before; their transfers no longer wait for copies by SMs.
+    // Chunks that overlap nothing had all SMs before, and a co-processor as fast as the SMs exchanges as they do.
     for (with, without) in with.chunks.iter().zip(&without.chunks).filter(|(chunk, _)| !chunk.name.contains(" & ")) {
-        assert_eq!(with.computing, without.computing, "{}", with.name);
-        assert!(without.time <= with.time, "{}", with.name);
+        assert_eq!((with.computing, with.time), (without.computing, without.time), "{}", with.name);
+    }
+    // Its software is another matter: without starts and counts, all chunks with experts are shorter still, and GPUs wait for each other as before.
+    let ideal = run("wishes/training_ideal_co_processor.toml", &[]);
+    let ideal = training(&ideal);
+    for (with, ideal) in without.chunks.iter().zip(&ideal.chunks) {
+        assert!(ideal.time <= with.time && ideal.computing <= with.computing, "{}", with.name);
+    }
+    let punctual = run("wishes/training_ideal_co_processor.toml", &["workload.training.skew=0 us"]);
+    assert!(training(&punctual).step < ideal.step && ideal.step < without.step, "who comes late is waited for");
+}
+
+#[test]
+fn exchanges_without_sms_need_a_co_processor() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for (scenario, set) in [
+        (STEP, "workload.training.communication_sms=0"),
+        ("h800_ep32_prefill.toml", "workload.prefill.experts.sms=0"),
+        ("moe/deepep_normal_h800.toml", "workload.moe_exchange.sms=0"),
+    ] {
+        let loaded = load::<Scenario>(&path.join(scenario), &[set.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
+        let invalid = simulate(&loaded.value).expect_err("nothing exchanges tokens");
+        let told = loaded.error(&invalid).to_string();
+        assert!(told.contains("describes no co-processor") && told.contains("sms"), "{told}");
     }
 }
 

@@ -156,17 +156,17 @@ impl<'a> Chunks<'a> {
     /// The cluster as one GPU that stands for its group sees it, where that differs.
     fn seen(&mut self, group: &[DeviceId], simulated: &[usize]) -> Option<Cluster> {
         let [one] = simulated[..] else { return None };
-        let described = self.job.scenario.hardware.communication.is_some() && self.job.spec.communication_sms > 0;
+        let described = self.job.scenario.hardware.communication.is_some();
         let reach = if described { Reach::Rail } else { Reach::All };
         let members = self.places(group);
         seen_by(&mut self.ways, self.cluster, &members, one, reach)
     }
 
-    /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
+    /// What exchanges tokens, where the node describes any: kernels on the SMs that they are given, or a co-processor.
     fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
-        let sms = Count::new(spec.communication_sms)?;
+        let (sms, costs) = (spec.communication_sms, software.experts.on(spec.communication_sms)?);
         let precision = scenario.precision.unwrap_or_default();
         let format = |dtype, scale_group| RowFormat { dtype, scale_group, ..RowFormat::BF16 };
         let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp() * plan.cp());
@@ -193,7 +193,7 @@ impl<'a> Chunks<'a> {
             group: Group::of(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
-            costs: software.experts.clone(),
+            costs,
             lanes: Lanes::of(&scenario.hardware.gpu),
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
@@ -343,7 +343,7 @@ impl<'a> Chunks<'a> {
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if overlapped {
-            Taken { sms: u64::from(spec.communication_sms), memory: scenario.hardware.exchange_memory() }
+            Taken { sms: u64::from(spec.communication_sms), memory: scenario.hardware.exchange_memory(spec.communication_sms) }
         } else {
             Taken::default()
         };
