@@ -9,6 +9,7 @@ use octoplane::invalid::Invalid;
 use octoplane::metrics::{Folding, Metrics, Outcome};
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
+use octoplane::report::detailed::detailed;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
 use octoplane::run::{Known, Progress, simulate, simulate_watched};
@@ -57,7 +58,7 @@ pub(super) fn main(args: &RunArgs) -> Ending {
     write(&folder.join("summary.txt"), text.as_bytes())?;
     write(&folder.join("pictures.json"), Inside::new(&outcome).json().as_bytes())?;
     if let Some(path) = &args.trace {
-        write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
+        write(path, &perfetto_trace(&detailed(&outcome), &outcome.cluster.topology))?;
         note(&format!("timeline written to {}; open it at https://ui.perfetto.dev", path.display()));
     }
     if args.json {

@@ -12,6 +12,8 @@ mod explain_exchange;
 mod explain_inference;
 mod explain_serving;
 mod explain_training;
+mod in_chunks;
+mod kernels;
 mod links;
 mod moe;
 mod named;
@@ -27,6 +29,7 @@ pub use collective::{CollectiveMetrics, collective_metrics};
 
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use explain::{Explanation, explanations, metric_names};
+pub use kernels::{KernelTime, kernel_times};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};

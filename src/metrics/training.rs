@@ -1,8 +1,11 @@
 //! A training step as people who train see it, in the rows of arXiv 2505.09343, table 4.
 
-use super::busy::{Breakdown, PhaseTime, breakdown};
+use super::busy::{Breakdown, PathShare, PhaseTime};
+use super::in_chunks::InChunks;
+use super::kernels::KernelTime;
 use super::links::KindLoad;
 use super::named::{Metric, metric, named_breakdown};
+use crate::id::DeviceId;
 use crate::timeline::{Span, Timeline};
 use crate::units::{Duration, Flops, FlopsPerSec, Time, Usd, UsdPerHour, Watts};
 use crate::workload::Phase;
@@ -28,6 +31,8 @@ pub struct TrainingFacts {
     pub run_billion_tokens: Option<u64>,
     /// What chunks there are.
     pub chunks: Vec<ChunkTime>,
+    /// Which of them each pipeline rank takes, in this order.
+    pub actions: Vec<Vec<usize>>,
 }
 
 /// A kind of chunk, as it was simulated.
@@ -50,6 +55,12 @@ pub struct ChunkTime {
     pub exposed: Duration,
     /// Time of each phase of its layers.
     pub phases: Vec<PhaseTime>,
+    /// What it waited for; the parts add up to its time.
+    pub critical_path: Vec<PathShare>,
+    /// Its kernels on one GPU, those that take longest first.
+    pub kernels: Vec<KernelTime>,
+    /// On which GPU a step first has it, and when.
+    pub first: Option<(DeviceId, Time)>,
     /// How busy links are meanwhile.
     pub links: Vec<KindLoad>,
 }
@@ -69,6 +80,8 @@ pub struct RankTime {
     pub overlapped: Duration,
     /// From the end of the last rank's last chunk to the end of the step.
     pub optimizer: Duration,
+    /// Communication that nothing hides, inside its chunks: a part of what these take.
+    pub exposed: Duration,
     /// Chunks: forward, overlapped, full backward, by input, by weights.
     pub counts: [usize; 5],
 }
@@ -100,12 +113,31 @@ pub struct TrainingMetrics {
     pub run_usd: Option<f64>,
     /// Energy of a step in kWh, if GPUs and NICs drew the most they may.
     pub kwh_per_step: f64,
-    /// Where the time went.
+    /// Kernels of a GPU of pipeline rank 0, those inside its chunks included.
+    pub kernels: Vec<KernelTime>,
+    /// Where the time went, inside chunks as well.
     pub breakdown: Breakdown,
 }
 
+impl TrainingMetrics {
+    /// The part of the step for which pipeline ranks wait for others, on average.
+    pub fn bubble_share(&self) -> f64 {
+        self.bubble_mean() / self.step.as_secs()
+    }
+
+    /// How long pipeline ranks wait for others, on average, in seconds.
+    fn bubble_mean(&self) -> f64 {
+        self.ranks.iter().map(|rank| rank.bubble.as_secs()).sum::<f64>() / self.ranks.len() as f64
+    }
+}
+
 /// Measures a training step.
-pub fn training_metrics(timeline: &Timeline, facts: TrainingFacts) -> TrainingMetrics {
+pub fn training_metrics(timeline: &Timeline, mut facts: TrainingFacts) -> TrainingMetrics {
+    let inside = InChunks::new(timeline, &facts.chunks, &facts.actions);
+    let (breakdown, kernels, first) = (inside.breakdown(), inside.kernels(), inside.first());
+    let mut ranks = rank_times(timeline, facts.ranks);
+    ranks.iter_mut().zip(inside.exposed()).for_each(|(rank, exposed)| rank.exposed = exposed);
+    facts.chunks.iter_mut().zip(first).for_each(|(chunk, first)| chunk.first = first);
     let step = timeline.end() - Time::ZERO;
     let secs = step.as_secs();
     let gpus = facts.gpus as f64;
@@ -120,14 +152,15 @@ pub fn training_metrics(timeline: &Timeline, facts: TrainingFacts) -> TrainingMe
         tokens_per_sec_per_gpu: rate / gpus,
         flops_per_sec,
         mfu: flops_per_sec.map(|flops| flops / facts.peak.get() as f64),
-        ranks: rank_times(timeline, facts.ranks),
+        ranks,
         gpu_hours_per_trillion_tokens: gpu_hours_per_trillion,
         usd_per_step: facts.rent.map(usd),
         run_gpu_hours,
         run_usd: run_gpu_hours.zip(facts.rent).map(|(hours, rent)| hours * rent.as_f64()),
         kwh_per_step: facts.power.as_f64() / 1e3 * secs / 3600.0,
         chunks: facts.chunks,
-        breakdown: breakdown(timeline),
+        kernels,
+        breakdown,
     }
 }
 
@@ -175,7 +208,6 @@ pub fn named_training(m: &TrainingMetrics) -> Vec<Metric> {
     let secs = |time: Duration| time.as_secs();
     let first = m.ranks[0];
     let worst = m.ranks.iter().map(|rank| rank.bubble).max().unwrap_or_default();
-    let mean = m.ranks.iter().map(|rank| rank.bubble.as_secs()).sum::<f64>() / m.ranks.len() as f64;
     let per_gpu = "of a GPU: tokens/s x work per token (weights with head, without embedding, gate, MTP)";
     let mut named = vec![
         metric("time_per_step", secs(m.step), "s", "first chunk to last gathered weight"),
@@ -188,7 +220,9 @@ pub fn named_training(m: &TrainingMetrics) -> Vec<Metric> {
         metric("overlapped", secs(first.overlapped), "s", "1F1B: overlapped forward and backward chunks, rank 0"),
         metric("optimizer", secs(first.optimizer), "s", "opt: last chunk of any rank to the end of the step"),
         metric("bubble_worst", secs(worst), "s", "the same as bubble, of the rank that waits longest"),
-        metric("bubble_mean", mean, "s", "the same as bubble, averaged over pipeline ranks"),
+        metric("bubble_mean", m.bubble_mean(), "s", "the same as bubble, averaged over pipeline ranks"),
+        metric("bubble_share", m.bubble_share() * 100.0, "%", "bubble_mean / time_per_step"),
+        metric("exposed_in_chunks", secs(first.exposed), "s", "communication that nothing hides in the chunks of rank 0"),
         metric("tflops_causal", m.flops_per_sec[0] / 1e12, "TFLOP/s", per_gpu),
         metric("tflops_noncausal", m.flops_per_sec[1] / 1e12, "TFLOP/s", "the same with the whole attention matrix"),
         metric("mfu_causal", m.mfu[0] * 100.0, "%", "tflops_causal / BF16 peak"),

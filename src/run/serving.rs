@@ -324,6 +324,6 @@ impl<'a> Pool<'a> {
         let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
         let metrics = Metrics::Serving(Box::new(metrics));
         let cluster = self.deployment.cluster.clone();
-        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), folding, part: None, notes: Vec::new() })
+        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), folding, parts: Vec::new(), notes: Vec::new() })
     }
 }

@@ -11,7 +11,9 @@ use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::metrics::{
+    ChunkTime, Folding, Memory, Metrics, Outcome, Part, TrainingFacts, pipeline_metrics, training_metrics,
+};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
@@ -22,7 +24,7 @@ use crate::units::{Bytes, Duration, Watts};
 use crate::workload::{
     Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
 };
-use chunks::Chunks;
+use chunks::{Chunks, Found};
 use std::ops::Range;
 
 /// A training step as it was checked.
@@ -54,7 +56,7 @@ pub(super) fn simulate(
     let times: Vec<Vec<Duration>> =
         (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
-    let (chunk_times, part) = chunks.into_rows();
+    let Found { chunks: chunk_times, actions, timelines } = chunks.into_found();
     let (replicas, folding) = job.replicas(&cluster);
     let updates = update::updates(&job, &cluster, &replicas);
     let step = Step {
@@ -82,15 +84,27 @@ pub(super) fn simulate(
         power: power(scenario),
         run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
         chunks: chunk_times,
+        actions,
     };
-    let metrics = Metrics::Training(training_metrics(&timeline, facts));
+    let metrics = training_metrics(&timeline, facts);
+    let parts = parts(&metrics.chunks, timelines);
+    let metrics = Metrics::Training(metrics);
     let folding = match (chunk_folding, folding) {
         (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
         (Folding::Sampled, _) => Folding::Sampled,
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, part, notes: Vec::new() })
+    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, parts, notes: Vec::new() })
+}
+
+/// What happened in each chunk; the one on which the step spends most comes first.
+fn parts(chunks: &[ChunkTime], timelines: Vec<Timeline>) -> Vec<Part> {
+    let spent = |chunk: &ChunkTime| chunk.time * chunk.count as u64;
+    let mut order: Vec<(&ChunkTime, Timeline)> = chunks.iter().zip(timelines).collect();
+    order.sort_by_key(|(chunk, _)| std::cmp::Reverse(spent(chunk)));
+    let part = |(chunk, timeline): (&ChunkTime, Timeline)| Part { name: chunk.name.clone(), timeline, at: chunk.first };
+    order.into_iter().map(part).collect()
 }
 
 /// Runs one chunk of a training step by itself.
@@ -123,7 +137,7 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, part: None, notes: Vec::new() })
+    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, parts: Vec::new(), notes: Vec::new() })
 }
 
 fn run_step(

@@ -6,7 +6,7 @@ use crate::gpu::{Beside, Taken};
 use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
+use crate::metrics::{ChunkTime, Folding, KindLoad, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::build;
@@ -25,6 +25,15 @@ use std::collections::BTreeMap;
 /// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
 type Profile = Vec<(Duration, u64)>;
 
+/// What was simulated, in order of what it does.
+pub(super) struct Found {
+    pub(super) chunks: Vec<ChunkTime>,
+    /// Which chunk each pipeline rank does, in this order.
+    pub(super) actions: Vec<Vec<usize>>,
+    /// What happened in each chunk.
+    pub(super) timelines: Vec<Timeline>,
+}
+
 /// Chunks simulated so far.
 pub(super) struct Chunks<'a> {
     job: &'a Job<'a>,
@@ -34,6 +43,8 @@ pub(super) struct Chunks<'a> {
     /// The ways that the scenario's routing gives transfers.
     ways: Routes<'a>,
     found: BTreeMap<(ChunkWork, Profile), (ChunkTime, Timeline)>,
+    /// What each pipeline rank does, in this order.
+    actions: Vec<Vec<(ChunkWork, Profile)>>,
     farthest: bool,
     folded: bool,
 }
@@ -46,7 +57,7 @@ impl<'a> Chunks<'a> {
         let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
         let routes = Routes::new(&cluster.topology);
         let ways = build::routes(job.scenario, cluster)?;
-        Ok(Chunks { job, cluster, traffic, routes, ways, found: BTreeMap::new(), farthest: false, folded: false })
+        Ok(Chunks { job, cluster, traffic, routes, ways, found: BTreeMap::new(), actions: Vec::new(), farthest: false, folded: false })
     }
 
     /// How long each action of a pipeline rank takes.
@@ -66,6 +77,7 @@ impl<'a> Chunks<'a> {
         };
         let works: Vec<ChunkWork> = actions.into_iter().map(work).collect();
         let mut times = Vec::with_capacity(works.len());
+        self.actions.push(works.iter().map(|&work| (work, profile.clone())).collect());
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
@@ -91,13 +103,13 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// What was simulated, in order of what it does; and what happened in the chunk on which a step spends most.
-    pub(super) fn into_rows(self) -> (Vec<ChunkTime>, Option<Part>) {
-        let (rows, mut timelines): (Vec<ChunkTime>, Vec<Timeline>) = self.found.into_values().unzip();
-        let spent = |row: &ChunkTime| row.time * row.count as u64;
-        let most = (0..rows.len()).max_by_key(|&row| (spent(&rows[row]), std::cmp::Reverse(row)));
-        let part = most.map(|row| Part { name: rows[row].name.clone(), timeline: timelines.swap_remove(row) });
-        (rows, part)
+    /// What was simulated.
+    pub(super) fn into_found(self) -> Found {
+        let places: BTreeMap<&(ChunkWork, Profile), usize> = self.found.keys().zip(0..).collect();
+        let row = |work: &(ChunkWork, Profile)| places[work];
+        let actions = self.actions.iter().map(|rank| rank.iter().map(row).collect()).collect();
+        let (chunks, timelines) = self.found.into_values().unzip();
+        Found { chunks, actions, timelines }
     }
 
     /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the GPUs that share sequences with it.
@@ -227,6 +239,9 @@ impl<'a> Chunks<'a> {
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
             phases: parts.phases,
+            critical_path: parts.critical_path,
+            kernels: kernel_times(&timeline),
+            first: None,
             links: self.link_loads(&timeline, simulated.len()),
         };
         Ok((time, timeline))
