@@ -99,7 +99,15 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
     let seen = job.seen.as_ref().unwrap_or(&cluster);
     let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome { timeline, metrics, memory: job.memory, folding: job.folding, cluster, parts: Vec::new(), notes: Vec::new() })
+    Ok(Outcome {
+        timeline,
+        metrics,
+        memory: job.memory,
+        folding: job.folding,
+        cluster,
+        parts: Vec::new(),
+        notes: Vec::new(),
+    })
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.

@@ -49,7 +49,7 @@ impl BaselineSpec {
         let mut file = if complete { BTreeMap::new() } else { self.file.clone() };
         for now in inspected.iter().filter(|now| now.problems.is_empty()) {
             let tolerance = self.file.get(&now.path).map(|before| before.tolerance.clone()).unwrap_or_default();
-            let metrics = now.metrics.iter().map(|figure| (figure.name.clone(), figure.value)).collect();
+            let metrics = now.metrics.iter().map(|metric| (metric.def.name.to_owned(), metric.value)).collect();
             let config = now.config.iter().map(|(path, value, _)| format!("{path} = {value}\n")).collect();
             file.insert(now.path.clone(), FileSpec { metrics, config, tolerance });
         }

@@ -1,8 +1,8 @@
 //! What a file is against what it was.
 
 use super::baseline::{BaselineSpec, FileSpec};
-use super::inspect::{Figure, Inspected};
-use crate::metrics::Better;
+use super::inspect::Inspected;
+use crate::metrics::{Better, Metric};
 use crate::report::verdict::{Change, Judgement, LineChange, Problem, Verdict, Verdicts};
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub fn compare(inspected: &[Inspected], baseline: Option<&BaselineSpec>, complet
         }
     }
     let better =
-        verdicts.files.iter().any(|file| file.changes.iter().any(|change| change.verdict == Judgement::Better));
+        verdicts.files.iter().any(|file| file.changes.iter().any(|change| change.judgement == Judgement::Better));
     if better && !verdicts.fails() {
         verdicts.notes.push("figures have become better; --update takes them as the new baseline".to_owned());
     }
@@ -56,7 +56,7 @@ fn verdict(now: &Inspected, baseline: Option<&BaselineSpec>) -> Verdict {
         return verdict;
     }
     verdict.changes = changes(now, baseline, before);
-    if !verdict.changes.is_empty() {
+    if verdict.changes.iter().any(Change::is_shown) {
         verdict.lines = lines(now, before);
         let known: Vec<&str> = verdict.problems.iter().flat_map(|problem| problem.message.lines()).collect();
         verdict.notes.extend(now.details.iter().filter(|detail| !known.contains(&detail.as_str())).cloned());
@@ -66,29 +66,44 @@ fn verdict(now: &Inspected, baseline: Option<&BaselineSpec>) -> Verdict {
 
 fn changes(now: &Inspected, baseline: &BaselineSpec, before: &FileSpec) -> Vec<Change> {
     let mut changes = Vec::new();
-    for Figure { name, unit, value } in &now.metrics {
-        let known = before.metrics.get(name).copied();
-        let tolerance = baseline.tolerance(before, name);
-        let verdict = match known {
-            // A metric that is new says nothing about what was.
-            None => continue,
-            Some(known) if within(known, *value, tolerance) => continue,
-            Some(known) if Better::of_unit(unit).is_better(*value, known) => Judgement::Better,
-            Some(_) => Judgement::Worse,
-        };
-        let (metric, unit) = (name.clone(), unit.clone());
-        changes.push(Change { metric, unit, baseline: known, now: Some(*value), tolerance, verdict });
+    for Metric { def, value } in &now.metrics {
+        let known = before.metrics.get(def.name).copied();
+        let tolerance = baseline.tolerance(before, def.name);
+        if known == Some(*value) {
+            continue;
+        }
+        changes.push(Change {
+            metric: def.name.to_owned(),
+            unit: def.unit.to_owned(),
+            better: def.better.name(),
+            baseline: known,
+            now: Some(*value),
+            tolerance,
+            judgement: judge(def.better, known, *value, tolerance),
+        });
     }
-    let gone = before.metrics.iter().filter(|(name, _)| !now.metrics.iter().any(|figure| figure.name == **name));
+    let gone = before.metrics.iter().filter(|(name, _)| !now.metrics.iter().any(|metric| metric.def.name == **name));
     changes.extend(gone.map(|(name, value)| Change {
         metric: name.clone(),
         unit: String::new(),
+        better: Better::of_metric(name).name(),
         baseline: Some(*value),
         now: None,
         tolerance: baseline.tolerance(before, name),
-        verdict: Judgement::Worse,
+        judgement: Judgement::Gone,
     }));
     changes
+}
+
+/// What to make of a metric that was `before` and is `now`.
+fn judge(better: Better, before: Option<f64>, now: f64, tolerance: f64) -> Judgement {
+    match before {
+        None => Judgement::New,
+        Some(before) if within(before, now, tolerance) => Judgement::Within,
+        Some(before) if better.is_better(now, before) => Judgement::Better,
+        Some(_) if better.is_neither() => Judgement::Changed,
+        Some(_) => Judgement::Worse,
+    }
 }
 
 /// Whether the change is one that is allowed. Below a picosecond per second, figures are the same.
@@ -120,16 +135,21 @@ fn lines(now: &Inspected, before: &FileSpec) -> Vec<LineChange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{catalog, run_metrics};
+
+    fn metric(name: &str, value: f64) -> Metric {
+        let def = run_metrics().find(|def| def.name == name).expect("it is in the catalogue");
+        Metric { def, value }
+    }
 
     fn inspected(tpot: f64, rate: f64) -> Inspected {
-        let figure = |name: &str, unit: &str, value| Figure { name: name.to_owned(), unit: unit.to_owned(), value };
         Inspected {
             path: "a.toml".to_owned(),
             kind: "scenario",
             readable: true,
             problems: Vec::new(),
             details: Vec::new(),
-            metrics: vec![figure("tpot", "ms", tpot), figure("rate", "tokens/s", rate), figure("share", "", 0.5)],
+            metrics: vec![metric("tpot", tpot), metric("tokens_per_s_per_gpu", rate), metric("gpus_per_token", 0.5)],
             config: vec![("nodes".to_owned(), "4".to_owned(), "a.toml:3".to_owned())],
         }
     }
@@ -138,14 +158,43 @@ mod tests {
         let mut baseline = BaselineSpec::default().updated(&[inspected(10.0, 100.0)], true);
         baseline.tolerance.insert("tpot".to_owned(), 0.05);
         let verdicts = compare(&[inspected(tpot, rate)], Some(&baseline), true);
-        verdicts.files[0].changes.iter().map(|change| (change.metric.clone(), change.verdict)).collect()
+        verdicts.files[0].changes.iter().map(|change| (change.metric.clone(), change.judgement)).collect()
     }
 
     #[test]
     fn changes_are_judged_by_their_size_and_direction() {
-        assert_eq!(judged(10.4, 99.95), [], "within tolerance");
-        assert_eq!(judged(10.6, 100.0), [("tpot".to_owned(), Judgement::Worse)]);
-        assert_eq!(judged(9.0, 99.0), [("tpot".to_owned(), Judgement::Better), ("rate".to_owned(), Judgement::Worse)]);
+        let rate = |judgement| ("tokens_per_s_per_gpu".to_owned(), judgement);
+        let tpot = |judgement| ("tpot".to_owned(), judgement);
+        assert_eq!(judged(10.0, 100.0), []);
+        assert_eq!(judged(10.4, 99.95), [tpot(Judgement::Within), rate(Judgement::Within)]);
+        assert_eq!(judged(10.6, 100.0), [tpot(Judgement::Worse)]);
+        assert_eq!(judged(9.0, 99.0), [tpot(Judgement::Better), rate(Judgement::Worse)]);
+    }
+
+    /// Whatever the metric: less and more of it are judged by its direction, and no improvement fails.
+    #[test]
+    fn every_metric_is_judged_by_its_direction() {
+        for def in catalog() {
+            for factor in [0.9, 1.1] {
+                let file = |value| Inspected { metrics: vec![Metric { def, value }], ..inspected(1.0, 1.0) };
+                let baseline = BaselineSpec::default().updated(&[file(5.0)], true);
+                let verdicts = compare(&[file(5.0 * factor)], Some(&baseline), true);
+                let expected = match (def.better, factor < 1.0) {
+                    (Better::Neither(_), _) => Judgement::Changed,
+                    (Better::Lower, true) | (Better::Higher, false) => Judgement::Better,
+                    (Better::Lower, false) | (Better::Higher, true) => Judgement::Worse,
+                };
+                let change = &verdicts.files[0].changes[0];
+                assert_eq!(
+                    (change.judgement, change.better),
+                    (expected, def.better.name()),
+                    "{} of {}",
+                    def.name,
+                    def.of
+                );
+                assert_eq!(verdicts.fails(), expected != Judgement::Better, "{} of {}", def.name, def.of);
+            }
+        }
     }
 
     #[test]
@@ -154,11 +203,16 @@ mod tests {
         assert!(compare(&[], Some(&baseline), true).fails());
         assert!(!compare(&[], Some(&baseline), false).fails(), "only some files were looked at");
         let file = baseline.file.get_mut("a.toml").expect("it was added");
-        file.metrics.insert("busbw".to_owned(), 1.0);
-        file.metrics.remove("share");
+        file.metrics.remove("gpus_per_token");
         let verdicts = compare(&[inspected(10.0, 100.0)], Some(&baseline), true);
         let changes = &verdicts.files[0].changes;
-        assert_eq!((changes.len(), changes[0].metric.as_str(), changes[0].now), (1, "busbw", None));
+        assert_eq!((changes.len(), changes[0].metric.as_str()), (1, "gpus_per_token"));
+        assert_eq!((changes[0].judgement, verdicts.fails()), (Judgement::New, false));
+        baseline.file.get_mut("a.toml").expect("it was added").metrics.insert("busbw".to_owned(), 1.0);
+        let verdicts = compare(&[inspected(10.0, 100.0)], Some(&baseline), true);
+        let change = verdicts.files[0].changes.last().expect("a metric is gone");
+        assert_eq!((change.metric.as_str(), change.now, change.better), ("busbw", None, "higher"));
+        assert_eq!((change.judgement, verdicts.fails()), (Judgement::Gone, true));
         let new = Inspected { path: "b.toml".to_owned(), ..inspected(1.0, 1.0) };
         assert!(!compare(&[inspected(10.0, 100.0), new], Some(&BaselineSpec::default()), true).fails());
     }

@@ -1,6 +1,5 @@
 //! Whether routing on a fabric can deadlock: waits are followed, and a circle of them is named link by link.
 
-use super::inspect::Figure;
 use crate::hardware::{FlowControl, SwitchPacketSpec};
 use crate::routing::{ForwardChoice, WAIT_STEPS, Waits, find_waits};
 use crate::topology::{Topology, TopologySpec};
@@ -16,16 +15,6 @@ pub(super) fn waits(spec: &TopologySpec, graph: &Topology) -> Waits {
 fn lanes(spec: &TopologySpec) -> u8 {
     let packet = spec.switch.as_ref().and_then(|switch| switch.packet.as_ref());
     packet.map_or(FlowControl::Credits.lanes_max(), SwitchPacketSpec::lanes)
-}
-
-/// The figures of its routing.
-pub(super) fn figures(waits: &Waits) -> Vec<Figure> {
-    let figure = |name: &str, value| Figure { name: name.to_owned(), unit: String::new(), value };
-    let mut figures = vec![figure("virtual_lanes", f64::from(waits.lanes_wanted))];
-    if waits.is_sample() {
-        figures.push(figure("destinations_followed", waits.followed as f64));
-    }
-    figures
 }
 
 /// Whether packets can wait for each other for ever: the circle, link by link.

@@ -1,30 +1,7 @@
-//! What is asked of a fabric: the figures that are compared, and the promises of its own file.
+//! What is asked of a fabric: the promises of its own file.
 
-use super::inspect::Figure;
 use crate::topology::{DeviceKind, FabricMeasures, LinkKind, ShapeSpec, Topology, TopologySpec};
 use crate::units::Count;
-
-/// The figures of a fabric; `odd` is the number of oddly wired switches, where there are switches to look at.
-pub(super) fn figures(measures: &FabricMeasures, odd: Option<usize>) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    let mut add = |name: &str, unit: &str, value: Option<f64>| {
-        figures.extend(value.map(|value| Figure { name: name.to_owned(), unit: unit.to_owned(), value }));
-    };
-    add("endpoints", "", Some(measures.endpoints as f64));
-    add("switches", "", Some(measures.switches as f64));
-    add("endpoint_cables", "", Some(measures.endpoint_cables as f64));
-    add("switch_cables", "", Some(measures.switch_cables as f64));
-    add("planes", "", measures.planes.map(|planes| planes as f64));
-    add("odd_switches", "", odd.map(|odd| odd as f64));
-    add("oversubscription", "", oversubscription(measures));
-    add("bisection", "GB/s", measures.bisection.map(|bisection| bisection.bandwidth.get() as f64 / 1e9));
-    add("bisection_of_full", "", measures.bisection.map(|bisection| bisection.full_fraction));
-    add("diameter", "", measures.distances.map(|distances| f64::from(distances.diameter)));
-    add("average_distance", "", measures.distances.map(|distances| distances.average));
-    add("cost", "USD", measures.cost.map(|cost| cost.as_f64()));
-    add("power", "kW", measures.power.map(|power| power.as_f64() / 1e3));
-    figures
-}
 
 /// The largest of all tiers.
 fn oversubscription(measures: &FabricMeasures) -> Option<f64> {

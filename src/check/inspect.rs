@@ -2,6 +2,7 @@
 
 use super::find::{Found, Kind};
 use super::{deadlock, fabric};
+use crate::metrics::{FabricMetrics, Metric, named_fabric};
 use crate::report::verdict::Problem;
 use crate::run::simulate;
 use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
@@ -24,20 +25,9 @@ pub struct Inspected {
     /// What is worth saying when a figure has changed.
     pub details: Vec<String>,
     /// Its figures.
-    pub metrics: Vec<Figure>,
+    pub metrics: Vec<Metric>,
     /// Its configuration, everything merged: path, value, and where the value is set.
     pub config: Vec<(String, String, String)>,
-}
-
-/// One figure.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
-    /// Its name.
-    pub name: String,
-    /// Its unit.
-    pub unit: String,
-    /// Its value.
-    pub value: f64,
 }
 
 /// Inspects files, several at a time. Paths are named as seen from `root`; `tick` is called whenever one is done with.
@@ -124,13 +114,17 @@ fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -
     let odd = graph.as_ref().map(odd_switches).unwrap_or_default();
     let name = |device| graph.as_ref().map_or(String::new(), |graph| graph.name(device));
     into.details = odd.iter().map(|odd| format!("{} is wired oddly: {}", name(odd.device), odd.why)).collect();
-    into.metrics = fabric::figures(&measures, graph.as_ref().map(|_| odd.len()));
     let mut broken = fabric::broken(spec, &measures, graph.as_ref(), &into.details);
-    if let Some(graph) = &graph {
-        let waits = deadlock::waits(spec, graph);
-        into.metrics.extend(deadlock::figures(&waits));
-        broken.extend(deadlock::broken(spec, graph, &waits));
+    let waits = graph.as_ref().map(|graph| deadlock::waits(spec, graph));
+    if let (Some(graph), Some(waits)) = (&graph, &waits) {
+        broken.extend(deadlock::broken(spec, graph, waits));
     }
+    into.metrics = named_fabric(&FabricMetrics {
+        measures,
+        odd_switches: graph.as_ref().map(|_| odd.len()),
+        virtual_lanes: waits.as_ref().map(|waits| waits.lanes_wanted),
+        destinations_followed: waits.as_ref().filter(|waits| waits.is_sample()).map(|waits| waits.followed),
+    });
     for (place, message) in broken {
         let origin =
             loaded.origin(place).map(|origin| origin.trim_start_matches(&format!("{}/", root.display())).to_owned());
@@ -142,9 +136,6 @@ fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -
 fn scenario(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -> Result<(), UserError> {
     let loaded: Loaded<Scenario> = open(path, root, library, into)?;
     let outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-    let figure = |name: &str, unit: &str, value: f64| Figure { name: name.to_owned(), unit: unit.to_owned(), value };
-    let named = outcome.metrics.named();
-    into.metrics =
-        named.iter().map(|m| figure(m.name, m.unit, m.value)).filter(|figure| figure.value.is_finite()).collect();
+    into.metrics = outcome.metrics.named().into_iter().filter(|metric| metric.value.is_finite()).collect();
     Ok(())
 }

@@ -13,4 +13,4 @@ mod inspect;
 pub use baseline::{BaselineSpec, FileSpec};
 pub use compare::compare;
 pub use find::{Found, Kind, find};
-pub use inspect::{Figure, Inspected, inspect_all};
+pub use inspect::{Inspected, inspect_all};

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Every topology is built and held to its [expect] table: connected, planes, endpoints, over-subscription, \
     bisection, diameter, cost. Every scenario is run. All figures are compared with the baseline under its tolerances; a figure \
-    that is worse fails, one that is better is noted, and both come with the lines of the configuration that changed.\n\
+    that is worse or gone fails, and so does one that changed and has no better direction (`octoplane explain`); one that is better \
+    or new is noted. All come with the lines of the configuration that changed.\n\
     Exit codes: 0 all hold, 1 something does not, 2 the command or a file makes no sense.\n\
     Examples:\n  octoplane check\n  octoplane check topologies/mpft_2048.toml\n  octoplane check --format github\n  \
     octoplane check --update"
@@ -29,6 +30,9 @@ pub(super) struct CheckArgs {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,7 +79,7 @@ pub(super) fn main(args: &CheckArgs, root: &Path) -> Ending {
         return Ok(if verdicts.fails() { Done::Failed } else { Done::Answered });
     }
     let verdicts = compare(&inspected, baseline.as_ref(), complete);
-    match args.format {
+    match if args.json { Format::Json } else { args.format } {
         Format::Text => say(&verdicts.to_text())?,
         Format::Github => say(&verdicts.to_github())?,
         Format::Junit => say(&verdicts.to_junit())?,

@@ -3,7 +3,7 @@
 use super::output::say;
 use super::{Done, Ending};
 use clap::Args;
-use octoplane::metrics::{Explanation, explanations, metric_names};
+use octoplane::metrics::{Better, MetricDef, catalog, metric_names};
 use octoplane::report::table::{Align, Table};
 use octoplane::scenario::UserError;
 
@@ -23,7 +23,7 @@ pub(super) fn main(args: &ExplainArgs) -> Ending {
             ("unit", Align::Left),
             ("definition", Align::Left),
         ]);
-        for metric in explanations() {
+        for metric in catalog() {
             table.row([metric.name, metric.of, metric.unit, metric.definition].map(str::to_owned).to_vec());
         }
         say(&table.headed())?;
@@ -35,19 +35,29 @@ pub(super) fn main(args: &ExplainArgs) -> Ending {
 }
 
 /// All that the name means: workloads may use one name for their own figure.
-fn find(name: &str) -> Result<Vec<&'static Explanation>, UserError> {
-    let found: Vec<&Explanation> = explanations().filter(|metric| metric.name == name).collect();
+fn find(name: &str) -> Result<Vec<&'static MetricDef>, UserError> {
+    let found: Vec<&MetricDef> = catalog().filter(|metric| metric.name == name).collect();
     if found.is_empty() {
-        return Err(UserError::unknown("metric", name, &metric_names()));
+        return Err(UserError::unknown("metric", name, &metric_names(catalog())));
     }
     Ok(found)
 }
 
-fn text(metric: &Explanation) -> String {
-    let unit = if metric.unit.is_empty() { "a plain ratio" } else { metric.unit };
+fn text(metric: &MetricDef) -> String {
+    let unit = if metric.unit.is_empty() { "a plain number" } else { metric.unit };
     let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
-    for (name, value) in [("formula", metric.formula), ("unit", unit), ("source", metric.source), ("note", metric.hint)]
-    {
+    let better = match metric.better {
+        Better::Neither(why) => format!("neither more nor less: {why}"),
+        better => better.name().to_owned(),
+    };
+    let rows = [
+        ("formula", metric.formula),
+        ("unit", unit),
+        ("better", &better),
+        ("source", metric.source),
+        ("note", metric.hint),
+    ];
+    for (name, value) in rows {
         table.row(vec![name.to_owned(), value.to_owned()]);
     }
     let of = if metric.of.is_empty() { String::new() } else { format!(" of {}", metric.of) };

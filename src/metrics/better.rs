@@ -1,33 +1,32 @@
-//! Which way a figure should go, judged by its unit.
-
-use super::explain::explanations;
+//! Which way a figure should go.
 
 /// Which way a figure should go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Times, money.
+    /// Less is better: times, money, energy.
     Lower,
-    /// Rates.
+    /// More is better: rates, utilised peak.
     Higher,
-    /// Ratios and counts, of which the unit says nothing.
-    Neither,
+    /// Neither is, for this reason.
+    Neither(&'static str),
 }
 
 impl Better {
-    /// What the unit of a metric says.
-    pub fn of_unit(unit: &str) -> Better {
-        match unit {
-            "ps" | "ns" | "us" | "ms" | "s" | "h" | "days" | "USD" | "kUSD" | "MUSD" | "W" | "kW" | "MW" => {
-                Better::Lower
-            }
-            _ if unit.ends_with("/s") => Better::Higher,
-            _ => Better::Neither,
+    /// Of a figure that is in no catalogue.
+    pub const UNKNOWN: Better = Better::Neither("not a metric that is known");
+
+    /// The name in files: "lower", "higher", "none".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Better::Lower => "lower",
+            Better::Higher => "higher",
+            Better::Neither(_) => "none",
         }
     }
 
-    /// What the table of metrics says of the one called `name`.
-    pub fn of_metric(name: &str) -> Better {
-        explanations().find(|metric| metric.name == name).map_or(Better::Neither, |metric| Better::of_unit(metric.unit))
+    /// Whether it has no better direction.
+    pub const fn is_neither(self) -> bool {
+        matches!(self, Better::Neither(_))
     }
 
     /// Of points with two metrics, which should go the ways `ways`, those that no other is as good as on both and better on one: their
@@ -48,7 +47,7 @@ impl Better {
         match self {
             Better::Lower => a < b,
             Better::Higher => a > b,
-            Better::Neither => false,
+            Better::Neither(_) => false,
         }
     }
 }
@@ -66,13 +65,5 @@ mod tests {
         assert_eq!(Better::front([Better::Lower, Better::Higher], &points), [0]);
         assert_eq!(Better::front([Better::Higher, Better::Lower], &points), [4]);
         assert_eq!(Better::front([Better::Higher; 2], &[(3, [1.0, 1.0]), (7, [1.0, 1.0])]), [3, 7]);
-    }
-
-    #[test]
-    fn the_table_of_metrics_says_which_way_is_better() {
-        assert_eq!(Better::of_metric("tpot"), Better::Lower);
-        assert_eq!(Better::of_metric("usd_per_million_tokens"), Better::Lower);
-        assert_eq!(Better::of_metric("tokens_per_s_per_gpu"), Better::Higher);
-        assert_eq!(Better::of_metric("no_such_metric"), Better::Neither);
     }
 }

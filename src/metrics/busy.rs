@@ -128,10 +128,7 @@ fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
 }
 
 /// The critical path by phase and by what bounds it. An operation of which `inside` knows what it waited for itself stands for that, in these parts.
-pub(super) fn path_shares<'a>(
-    timeline: &Timeline,
-    inside: impl Fn(OpId) -> Option<&'a [PathShare]>,
-) -> Vec<PathShare> {
+pub(super) fn path_shares<'a>(timeline: &Timeline, inside: impl Fn(OpId) -> Option<&'a [PathShare]>) -> Vec<PathShare> {
     let mut shares: BTreeMap<(Phase, Bound), Duration> = BTreeMap::new();
     for segment in critical_path(timeline) {
         let span = &segment.span;

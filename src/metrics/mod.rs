@@ -5,18 +5,15 @@
 
 mod better;
 mod busy;
+mod catalog;
 mod collective;
 mod decode;
-mod explain;
-mod explain_exchange;
-mod explain_inference;
-mod explain_serving;
-mod explain_training;
+mod fabric;
 mod in_chunks;
 mod kernels;
 mod links;
+mod metric;
 mod moe;
-mod named;
 mod outcome;
 mod pipeline;
 mod prefill;
@@ -25,16 +22,19 @@ mod training;
 
 pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
+pub use catalog::{
+    MetricDef, catalog, metric_names, named_collective, named_decode, named_fabric, named_moe_exchange, named_pipeline,
+    named_prefill, named_serving, named_training, run_metrics,
+};
 pub use collective::{CollectiveMetrics, collective_metrics};
-
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
-pub use explain::{Explanation, explanations, metric_names};
+pub use fabric::FabricMetrics;
 pub use kernels::{KernelTime, kernel_times};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
+pub use metric::Metric;
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
-pub use named::{Metric, named_collective, named_decode, named_moe_exchange, named_prefill, named_serving};
 pub use outcome::{Folding, Memory, Metrics, Outcome, Part};
-pub use pipeline::{PipelineMetrics, named_pipeline, pipeline_metrics};
+pub use pipeline::{PipelineMetrics, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};
-pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, named_training, training_metrics};
+pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, training_metrics};

@@ -1,7 +1,6 @@
 //! A pipeline schedule by itself: how long its ranks wait.
 
 use super::busy::{Breakdown, breakdown};
-use super::named::{Metric, metric, named_breakdown};
 use super::training::{RankTime, rank_times};
 use crate::timeline::Timeline;
 use crate::units::{Duration, Time};
@@ -48,18 +47,4 @@ fn published_bubble(spec: &PipelineSpec, ranks: usize) -> f64 {
         ScheduleSpec::DualPipe => (ranks / 2.0 - 1.0) * (overlapped + backward - 3.0 * weight),
         ScheduleSpec::DualPipeV => (ranks - 1.0) * (overlapped + backward - 3.0 * weight),
     }
-}
-
-/// The figures of a pipeline schedule.
-pub fn named_pipeline(m: &PipelineMetrics) -> Vec<Metric> {
-    let ms = |time: Duration| time.as_secs() * 1e3;
-    let formula = "the published formula: PP-1 times F+B; F+B-2W with zero bubble; PP/2-1 times F&B+B-3W for DualPipe";
-    let mut named = vec![
-        metric("step", ms(m.step), "ms", "first chunk to last chunk"),
-        metric("bubble", ms(m.bubble), "ms", "longest that a rank waits between start and end of the step"),
-        metric("bubble_formula", m.formula / 1e9, "ms", formula),
-        metric("bubble_share", 100.0 * (m.bubble / m.step), "%", "bubble / step"),
-    ];
-    named.extend(named_breakdown(&m.breakdown));
-    named
 }

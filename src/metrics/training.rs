@@ -4,7 +4,6 @@ use super::busy::{Breakdown, PathShare, PhaseTime};
 use super::in_chunks::InChunks;
 use super::kernels::KernelTime;
 use super::links::KindLoad;
-use super::named::{Metric, metric, named_breakdown};
 use crate::id::DeviceId;
 use crate::timeline::{Span, Timeline};
 use crate::units::{Duration, Flops, FlopsPerSec, Time, Usd, UsdPerHour, Watts};
@@ -126,7 +125,7 @@ impl TrainingMetrics {
     }
 
     /// How long pipeline ranks wait for others, on average, in seconds.
-    fn bubble_mean(&self) -> f64 {
+    pub fn bubble_mean(&self) -> f64 {
         self.ranks.iter().map(|rank| rank.bubble.as_secs()).sum::<f64>() / self.ranks.len() as f64
     }
 }
@@ -201,46 +200,4 @@ fn of_phase(phase: Phase) -> Option<(PartOf, usize)> {
 
 fn lasted(span: &Span) -> Duration {
     span.released - span.start
-}
-
-/// The figures of a training step.
-pub fn named_training(m: &TrainingMetrics) -> Vec<Metric> {
-    let secs = |time: Duration| time.as_secs();
-    let first = m.ranks[0];
-    let worst = m.ranks.iter().map(|rank| rank.bubble).max().unwrap_or_default();
-    let per_gpu = "of a GPU: tokens/s x work per token (weights with head, without embedding, gate, MTP)";
-    let mut named = vec![
-        metric("time_per_step", secs(m.step), "s", "first chunk to last gathered weight"),
-        metric("tokens_per_day", m.tokens_per_day / 1e9, "G", "tokens of a step / time per step, of the whole cluster"),
-        metric("tokens_per_s_per_gpu", m.tokens_per_sec_per_gpu, "tokens/s", "tokens of a step / time per step / GPUs"),
-        metric("forward", secs(first.forward), "s", "1F: forward chunks by themselves, of pipeline rank 0, per step"),
-        metric("bubble", secs(first.bubble), "s", "pipeline rank 0 waits for others, until the last rank's last chunk"),
-        metric("backward", secs(first.backward), "s", "1B: backward chunks by themselves, full or by input, rank 0"),
-        metric("weight", secs(first.weight), "s", "1W: weight gradients by themselves, rank 0"),
-        metric("overlapped", secs(first.overlapped), "s", "1F1B: overlapped forward and backward chunks, rank 0"),
-        metric("optimizer", secs(first.optimizer), "s", "opt: last chunk of any rank to the end of the step"),
-        metric("bubble_worst", secs(worst), "s", "the same as bubble, of the rank that waits longest"),
-        metric("bubble_mean", m.bubble_mean(), "s", "the same as bubble, averaged over pipeline ranks"),
-        metric("bubble_share", m.bubble_share() * 100.0, "%", "bubble_mean / time_per_step"),
-        metric("exposed_in_chunks", secs(first.exposed), "s", "communication that nothing hides in the chunks of rank 0"),
-        metric("tflops_causal", m.flops_per_sec[0] / 1e12, "TFLOP/s", per_gpu),
-        metric("tflops_noncausal", m.flops_per_sec[1] / 1e12, "TFLOP/s", "the same with the whole attention matrix"),
-        metric("mfu_causal", m.mfu[0] * 100.0, "%", "tflops_causal / BF16 peak"),
-        metric("mfu_noncausal", m.mfu[1] * 100.0, "%", "tflops_noncausal / BF16 peak"),
-        metric(
-            "gpu_hours_per_trillion_tokens",
-            m.gpu_hours_per_trillion_tokens / 1e3,
-            "k h",
-            "GPUs x time for a trillion tokens, thousands",
-        ),
-        metric("kwh_per_step", m.kwh_per_step, "kWh", "most that GPUs and NICs may draw x time per step"),
-    ];
-    let rent = "rent of all GPUs x time per step";
-    named.extend(m.usd_per_step.map(|usd| metric("usd_per_step", usd.as_f64(), "USD", rent)));
-    let hours = "GPU hours of the whole run, thousands";
-    named.extend(m.run_gpu_hours.map(|value| metric("run_gpu_hours", value / 1e3, "k h", hours)));
-    let usd = "rent of all GPUs for the whole run, millions";
-    named.extend(m.run_usd.map(|value| metric("run_usd", value / 1e6, "M USD", usd)));
-    named.extend(named_breakdown(&m.breakdown));
-    named
 }

@@ -2,7 +2,8 @@
 
 use super::run_text::Heading;
 use crate::metrics::{
-    Breakdown, ChunkTime, CutOff, KindLoad, LinkLoad, Metric, Metrics, Outcome, RankTime, cut_off, link_loads,
+    Breakdown, ChunkTime, CutOff, KindLoad, LinkLoad, Metric, MetricDef, Metrics, Outcome, RankTime, cut_off,
+    link_loads,
 };
 use crate::units::{Duration, Time};
 use serde_json::{Value, json};
@@ -15,8 +16,10 @@ const LINKS_MAX: usize = 32;
 
 /// The answer to a scenario.
 pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
-    let named =
-        |m: Metric| (m.name.to_owned(), json!({ "value": m.value, "unit": m.unit, "definition": m.definition }));
+    let named = |m: Metric| {
+        let MetricDef { name, unit, better, definition, .. } = *m.def;
+        (name.to_owned(), json!({ "value": m.value, "unit": unit, "better": better.name(), "definition": definition }))
+    };
     // What did not end has no answer, only what happened until then.
     let ended = outcome.timeline.stranded.is_empty();
     let metrics: Option<serde_json::Map<String, Value>> =

@@ -48,6 +48,8 @@ pub struct Change {
     pub metric: String,
     /// Its unit.
     pub unit: String,
+    /// Which way it should go: "lower", "higher", "none".
+    pub better: &'static str,
     /// What it was; none if it is new.
     pub baseline: Option<f64>,
     /// What it is; none if it is gone.
@@ -55,17 +57,51 @@ pub struct Change {
     /// Relative change that is allowed.
     pub tolerance: f64,
     /// What to make of it.
-    pub verdict: Judgement,
+    pub judgement: Judgement,
 }
 
 /// What to make of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judgement {
-    /// In the wrong direction, or of a figure that has no right one.
-    Worse,
     /// In the right direction.
     Better,
+    /// In the wrong direction.
+    Worse,
+    /// By more than is allowed, of a metric that has no better direction.
+    Changed,
+    /// By no more than is allowed.
+    Within,
+    /// The baseline does not know the metric.
+    New,
+    /// The baseline knows the metric, and it is there no more.
+    Gone,
+}
+
+impl Judgement {
+    /// Whether the check fails because of it.
+    pub const fn fails(self) -> bool {
+        matches!(self, Judgement::Worse | Judgement::Changed | Judgement::Gone)
+    }
+
+    /// The word in texts: what fails is in capitals.
+    const fn word(self) -> &'static str {
+        match self {
+            Judgement::Better => "better",
+            Judgement::Worse => "WORSE",
+            Judgement::Changed => "CHANGED",
+            Judgement::Within => "within",
+            Judgement::New => "new",
+            Judgement::Gone => "GONE",
+        }
+    }
+}
+
+impl Change {
+    /// Whether people are told of it.
+    pub fn is_shown(&self) -> bool {
+        self.judgement != Judgement::Within
+    }
 }
 
 /// A value of the configuration that is not what it was.
@@ -84,11 +120,11 @@ pub struct LineChange {
 impl Verdict {
     /// Whether the check fails because of this file.
     pub fn fails(&self) -> bool {
-        !self.problems.is_empty() || self.changes.iter().any(|change| change.verdict == Judgement::Worse)
+        !self.problems.is_empty() || self.changes.iter().any(|change| change.judgement.fails())
     }
 
     fn is_silent(&self) -> bool {
-        self.problems.is_empty() && self.changes.is_empty() && self.notes.is_empty()
+        self.problems.is_empty() && !self.changes.iter().any(Change::is_shown) && self.notes.is_empty()
     }
 }
 
@@ -136,7 +172,7 @@ impl Verdicts {
                 writeln!(text, "::error {place},title=octoplane check::{}", escape(&problem.message))
                     .expect("writing to a string");
             }
-            if file.changes.iter().any(|change| change.verdict == Judgement::Worse) {
+            if file.changes.iter().any(|change| change.judgement.fails()) {
                 let origin = file.lines.iter().find_map(|line| line.origin.as_deref());
                 let place = github_place(origin, &file.path);
                 let message = format!("{}\n{}", file.path, details(file));
@@ -156,10 +192,7 @@ impl Verdicts {
         for file in &self.files {
             let case = format!("  <testcase classname=\"{}\" name=\"{}\"", file.kind, xml(&file.path));
             if file.fails() {
-                let message = file
-                    .problems
-                    .first()
-                    .map_or("a metric is worse than its baseline", |problem| problem.message.as_str());
+                let message = headline(file);
                 let message = message.lines().next().unwrap_or_default();
                 line(format!("{case}>"));
                 line(format!("    <failure message=\"{}\">{}</failure>", xml(message), xml(&details(file))));
@@ -178,6 +211,17 @@ impl Verdicts {
     }
 }
 
+/// Why a file fails, in a few words.
+fn headline(file: &Verdict) -> &str {
+    let any = |judgement| file.changes.iter().any(|change| change.judgement == judgement);
+    match file.problems.first() {
+        Some(problem) => &problem.message,
+        None if any(Judgement::Worse) => "a metric is worse than its baseline",
+        None if any(Judgement::Changed) => "a metric is not what it was",
+        None => "a metric of the baseline is gone",
+    }
+}
+
 /// Everything that is to be said about one file.
 fn details(file: &Verdict) -> String {
     let mut text = String::new();
@@ -188,10 +232,11 @@ fn details(file: &Verdict) -> String {
             writeln!(text, "{start}{line}").expect("writing to a string");
         }
     }
-    if !file.changes.is_empty() {
-        text.push_str(&changes(&file.changes));
+    let shown: Vec<&Change> = file.changes.iter().filter(|change| change.is_shown()).collect();
+    if !shown.is_empty() {
+        text.push_str(&changes(&shown));
     }
-    if !file.lines.is_empty() && !file.changes.is_empty() {
+    if !file.lines.is_empty() && !shown.is_empty() {
         text.push_str("  What changed in the configuration:\n");
         text.push_str(&lines(&file.lines));
     }
@@ -201,7 +246,7 @@ fn details(file: &Verdict) -> String {
     text
 }
 
-fn changes(changes: &[Change]) -> String {
+fn changes(changes: &[&Change]) -> String {
     let columns = [
         ("metric", Align::Left),
         ("unit", Align::Left),
@@ -225,7 +270,7 @@ fn changes(changes: &[Change]) -> String {
             value(change.now),
             relative,
             format!("{}%", 100.0 * change.tolerance),
-            if change.verdict == Judgement::Worse { "WORSE" } else { "better" }.to_owned(),
+            change.judgement.word().to_owned(),
         ]);
     }
     table.headed().lines().map(|line| format!(" {line}\n")).collect()

@@ -181,7 +181,7 @@ impl Desk {
         if !self.runs.contains_key(&key) {
             let loaded: Loaded<Scenario> = load(&self.root.join(scenario), sets)?;
             let outcome: Outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.name, metric.value)).collect();
+            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.def.name, metric.value)).collect();
             self.runs.insert(key.clone(), metrics);
         }
         Ok(&self.runs[&key])

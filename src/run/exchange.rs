@@ -61,8 +61,10 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
 
 /// Why tokens are not exchanged without SMs by `software`; of the value that gives none.
 pub(super) fn no_mover(software: &CommunicationSpec) -> Invalid {
-    let message = format!("no SMs to exchange tokens with, and `{}` describes no co-processor that does it", software.name);
-    let help = "give exchanges some (20 trained DeepSeek-V3), or describe [hardware.communication.experts.co_processor]";
+    let message =
+        format!("no SMs to exchange tokens with, and `{}` describes no co-processor that does it", software.name);
+    let help =
+        "give exchanges some (20 trained DeepSeek-V3), or describe [hardware.communication.experts.co_processor]";
     Invalid::at("", message).help(help)
 }
 

@@ -2,9 +2,9 @@
 
 mod symmetry;
 
+use super::exchange::no_mover;
 use super::lower::Job;
 use super::seen::{Reach, seen_by};
-use super::exchange::no_mover;
 use super::{Known, build};
 use crate::gpu::Taken;
 use crate::hardware::Lanes;

@@ -137,7 +137,15 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome { timeline, metrics, memory: None, folding: Folding::None, cluster, parts: Vec::new(), notes: Vec::new() })
+    Ok(Outcome {
+        timeline,
+        metrics,
+        memory: None,
+        folding: Folding::None,
+        cluster,
+        parts: Vec::new(),
+        notes: Vec::new(),
+    })
 }
 
 fn run_step(

@@ -36,7 +36,13 @@ pub(super) struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
-        Watcher { observer, part: String::new(), before: Tally::default(), last: Tally::default(), effort: Effort::default() }
+        Watcher {
+            observer,
+            part: String::new(),
+            before: Tally::default(),
+            last: Tally::default(),
+            effort: Effort::default(),
+        }
     }
 
     /// Names what is simulated from now on, if anybody watches.

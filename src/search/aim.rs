@@ -2,7 +2,7 @@
 
 use super::spec::{GoalSpec, ObjectiveSpec};
 use crate::invalid::Invalid;
-use crate::metrics::{Better, explanations};
+use crate::metrics::{Better, run_metrics};
 use crate::scenario::Literal;
 use crate::sweep::{Kept, metric_known};
 
@@ -19,7 +19,7 @@ impl Way {
         match Better::of_metric(metric) {
             Better::Lower => Some(Way::Less),
             Better::Higher => Some(Way::More),
-            Better::Neither => None,
+            Better::Neither(_) => None,
         }
     }
 
@@ -119,7 +119,7 @@ fn seconds(unit: &str) -> Option<f64> {
 impl Limit {
     /// Whether its unit is one of the metric's, of whatever workload.
     fn check_unit(&self) -> Result<(), String> {
-        let mut units = explanations().filter(|known| known.name == self.metric).map(|known| known.unit);
+        let mut units = run_metrics().filter(|known| known.name == self.metric).map(|known| known.unit);
         let first = units.next().map_or(Ok(true), |unit| self.holds(0.0, unit));
         let fits = first.is_ok() || units.any(|unit| self.holds(0.0, unit).is_ok());
         if fits { Ok(()) } else { first.map(|_| ()) }

@@ -6,7 +6,7 @@
 use super::aim::{Aims, Limit, Way, of};
 use super::spec::GoalSpec;
 use crate::invalid::Invalid;
-use crate::metrics::explanations;
+use crate::metrics::run_metrics;
 use crate::run::{Forecast, Known, forecast};
 use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
 use crate::sweep::{Answer, Kept, Ledger, Plan, Point, Record, Unfinished, record_of};
@@ -316,5 +316,5 @@ fn holds(limit: &Limit, value: f64, unit: &str) -> Result<bool, Invalid> {
 
 /// The unit of a metric, as the table of metrics has it.
 fn unit_of(metric: &str) -> &'static str {
-    explanations().find(|known| known.name == metric).map_or("", |known| known.unit)
+    run_metrics().find(|known| known.name == metric).map_or("", |known| known.unit)
 }

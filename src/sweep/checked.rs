@@ -3,7 +3,7 @@
 
 use super::plan::{Plan, Point};
 use crate::invalid::{Invalid, among};
-use crate::metrics::{Explanation, explanations, metric_names};
+use crate::metrics::{MetricDef, metric_names, run_metrics};
 use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
 
 /// Points that are read for each value; a value that none of them takes is a mistake, for what other axes say may make it legal.
@@ -13,10 +13,10 @@ const TRIED: usize = 4;
 ///
 /// # Errors
 /// When no answer has such a metric.
-pub fn metric_known(name: &str, place: &str) -> Result<&'static Explanation, Invalid> {
-    explanations()
-        .find(|known| known.name == name)
-        .ok_or_else(|| Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &metric_names())))
+pub fn metric_known(name: &str, place: &str) -> Result<&'static MetricDef, Invalid> {
+    run_metrics().find(|known| known.name == name).ok_or_else(|| {
+        Invalid::at(place, format!("no metric is called `{name}`")).help(among(name, &metric_names(run_metrics())))
+    })
 }
 
 /// Reads scenarios of `plan`, so that every value of every axis is met.

@@ -147,7 +147,7 @@ fn best(plan: &Plan, shown: &[Column]) -> String {
     let mut table = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
     let mut any = false;
     for metric in &shown[1 + plan.axes.len()..] {
-        let better = Better::of_unit(&metric.unit);
+        let better = Better::of_metric(&metric.name);
         let mut best: Option<(usize, f64)> = None;
         for row in 0..metric.values.len() {
             if let Some(value) = metric.values.number(row)
@@ -156,7 +156,7 @@ fn best(plan: &Plan, shown: &[Column]) -> String {
                 best = Some((row, value));
             }
         }
-        if let (Some((row, value)), true) = (best, better != Better::Neither) {
+        if let (Some((row, value)), true) = (best, !better.is_neither()) {
             any = true;
             let place: Vec<String> =
                 axes.iter().map(|axis| format!("{} = {}", axis.name, with_unit(axis, row))).collect();
@@ -171,8 +171,8 @@ fn best(plan: &Plan, shown: &[Column]) -> String {
 fn front(plan: &Plan, shown: &[Column]) -> String {
     let axes = &shown[1..=plan.axes.len()];
     let [one, other] = &shown[1 + plan.axes.len()..] else { return String::new() };
-    let ways = [one, other].map(|metric| Better::of_unit(&metric.unit));
-    if ways.contains(&Better::Neither) {
+    let ways = [one, other].map(|metric| Better::of_metric(&metric.name));
+    if ways.iter().any(|way| way.is_neither()) {
         return String::new();
     }
     let both = |row: usize| Some((row, [one.values.number(row)?, other.values.number(row)?]));

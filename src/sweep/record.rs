@@ -42,7 +42,7 @@ pub struct Kept {
 impl From<&Metric> for Kept {
     fn from(metric: &Metric) -> Kept {
         let value = Some(metric.value).filter(|value| value.is_finite());
-        Kept { name: metric.name.to_owned(), unit: metric.unit.to_owned(), value }
+        Kept { name: metric.def.name.to_owned(), unit: metric.def.unit.to_owned(), value }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::cli::{golden_file, octoplane, root, scratch, stderr, stdout};
 use crate::golden;
+use octoplane::metrics::catalog;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,4 +203,52 @@ fn every_format_names_the_same_thing() {
     golden::all(
         formats.map(|(format, end)| golden::check(&golden_file(&format!("check/format.{end}")), &said(format))).into(),
     );
+}
+
+/// A baseline with other figures, as if the program had become better or worse: what is said of each metric, and whether it fails.
+#[test]
+fn a_change_is_judged_by_the_catalogue_whatever_its_unit() {
+    let folder = repository("check_judged");
+    let path = folder.join("baseline.toml");
+    let whole = fs::read_to_string(&path).unwrap();
+    let start = whole.find("[file.\"topologies/planes.toml\".metrics]").expect("it is checked");
+    let judged = |metric: &str, line: &str| {
+        let at = start + whole[start..].find(&format!("\n{metric} = ")).expect("the metric is there") + 1;
+        let end = at + whole[at..].find('\n').unwrap();
+        fs::write(&path, format!("{}{line}{}", &whole[..at], &whole[end..])).unwrap();
+        let output = check(&folder, &["--json"]);
+        let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let file = found["files"].as_array().unwrap().iter().find(|file| file["path"] == "topologies/planes.toml");
+        let changes = file.unwrap()["changes"].as_array().unwrap().clone();
+        let change = changes.iter().find(|change| change["metric"] == metric).unwrap_or_else(|| panic!("{changes:?}"));
+        let said = format!("{} {}", change["better"].as_str().unwrap(), change["judgement"].as_str().unwrap());
+        (said, output.status.code().unwrap())
+    };
+    let said = |text: &str, code: i32| (text.to_owned(), code);
+    assert_eq!(judged("oversubscription", "oversubscription = 2.0"), said("lower better", 0));
+    assert_eq!(judged("oversubscription", "oversubscription = 0.5"), said("lower worse", 1));
+    assert_eq!(judged("bisection_of_full", "bisection_of_full = 0.5"), said("higher better", 0));
+    assert_eq!(judged("diameter", "diameter = 5.0"), said("lower better", 0));
+    assert_eq!(judged("endpoints", "endpoints = 127.0"), said("none changed", 1));
+    assert_eq!(judged("endpoints", "endpoints = 128.01"), said("none within", 0));
+    assert_eq!(judged("power", ""), said("lower new", 0));
+    assert_eq!(judged("power", "busbw = 1.0"), said("lower new", 1), "busbw is gone");
+}
+
+/// What the repository's own baseline names is in the catalogue, and of the figures of topologies each is in some answer.
+#[test]
+fn every_metric_of_the_baseline_is_in_the_catalogue() {
+    let baseline: toml::Table = fs::read_to_string(root().join("baseline.toml")).unwrap().parse().unwrap();
+    let mut met = BTreeSet::new();
+    for (path, file) in baseline["file"].as_table().unwrap() {
+        for name in file["metrics"].as_table().unwrap().keys() {
+            let known =
+                catalog().any(|def| def.name == name && (def.of == "topology") == path.starts_with("topologies/"));
+            assert!(known, "{path}: `{name}`");
+            met.insert(name.clone());
+        }
+    }
+    for def in catalog().filter(|def| def.of == "topology") {
+        assert!(met.contains(def.name), "`{}` is in no answer", def.name);
+    }
 }

@@ -1,7 +1,7 @@
 //! What makes the program easy to live with: pages of results, explanations, templates.
 
 use crate::cli::{good, octoplane, root, scratch, stderr, stdout};
-use octoplane::metrics::{Explanation, explanations};
+use octoplane::metrics::{MetricDef, run_metrics};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,10 +165,10 @@ fn every_metric_is_explained_and_no_other() {
         assert!(output.status.success(), "{}", stderr(&output));
         let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         for (name, metric) in answer["metrics"].as_object().unwrap() {
-            let means = |explained: &&Explanation| {
+            let means = |explained: &&MetricDef| {
                 explained.name == name && (explained.of == workload || explained.of.is_empty())
             };
-            let explained = explanations().find(means);
+            let explained = run_metrics().find(means);
             let explained = explained.unwrap_or_else(|| panic!("nothing explains `{name}` of {workload}"));
             assert_eq!(explained.unit, metric["unit"].as_str().unwrap(), "{name} of {workload}");
             met.insert((explained.name, explained.of));
@@ -177,12 +177,12 @@ fn every_metric_is_explained_and_no_other() {
     let search = ["search", "scenarios/goals/fastest_under_budget.toml", "--json", "--out", out.to_str().unwrap()];
     let found: serde_json::Value = serde_json::from_str(&stdout(&octoplane(root(), &search))).unwrap();
     let best = &found["points"][found["best"].as_u64().unwrap() as usize]["record"]["metrics"];
-    for explained in explanations().filter(|explained| explained.of == "search") {
+    for explained in run_metrics().filter(|explained| explained.of == "search") {
         let kept = best.as_array().unwrap().iter().find(|kept| kept[0] == explained.name).unwrap();
         assert_eq!(kept[1], explained.unit);
         met.insert((explained.name, explained.of));
     }
-    let explained: BTreeSet<(&str, &str)> = explanations().map(|explained| (explained.name, explained.of)).collect();
+    let explained: BTreeSet<(&str, &str)> = run_metrics().map(|explained| (explained.name, explained.of)).collect();
     assert_eq!(explained, met, "explained, but in no answer");
     for (name, _) in &met {
         let text = stdout(&octoplane(root(), &["explain", name]));

@@ -92,7 +92,8 @@ fn a_training_step_grows_with_stages_and_micro_batches() {
             let stages = 2 * times;
             let nodes = format!("nodes={stages}");
             // Two layers in every stage, and as many micro-batches.
-            [&layers(2)[1..], &[format!("model.layers={}", 2 * stages), format!("parallelism.pp={stages}"), nodes]].concat()
+            [&layers(2)[1..], &[format!("model.layers={}", 2 * stages), format!("parallelism.pp={stages}"), nodes]]
+                .concat()
         };
         grows(&format!("stages, {schedule}"), STEP, &fixed, stages, [1, 1, 1]);
         let fixed = [&fixed[..], &["model.layers=4", "parallelism.last_stage_layers=2"]].concat();

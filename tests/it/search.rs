@@ -3,6 +3,7 @@
 use crate::cli::{golden_file, octoplane, root, scratch, stdout};
 use crate::golden;
 use crate::tidy;
+use octoplane::metrics::Better;
 use octoplane::run::{forecast, simulate};
 use octoplane::scenario::{Loaded, Overlay, Scenario, WorkloadSpec, load, load_with};
 use octoplane::search::{self, Fate, Found, GoalSpec, Manner};
@@ -138,8 +139,8 @@ fn no_simulation_beats_its_bound() {
                 };
                 for (name, bound) in &forecast.best {
                     let named = outcome.metrics.named();
-                    let metric = named.iter().find(|metric| metric.name == *name).expect("a bound is of a metric");
-                    let less_is_better = metric.unit == "ms" || metric.unit == "USD";
+                    let metric = named.iter().find(|metric| metric.def.name == *name).expect("a bound is of a metric");
+                    let less_is_better = metric.def.better == Better::Lower;
                     let kept = if less_is_better { metric.value >= *bound } else { metric.value <= *bound };
                     assert!(kept, "{} {variation:?} {size:?}: {name} {} beats {bound}", path.display(), metric.value);
                     compared += 1;

@@ -253,7 +253,7 @@ fn the_shipped_studies_hold() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let outcome = octoplane::run::simulate(&scenario.value)
             .unwrap_or_else(|invalid| panic!("{}: {}", path.display(), scenario.error(&invalid)));
-        let names: Vec<&str> = outcome.metrics.named().iter().map(|metric| metric.name).collect();
+        let names: Vec<&str> = outcome.metrics.named().iter().map(|metric| metric.def.name).collect();
         for metric in &plan.metrics {
             assert!(names.contains(&metric.as_str()), "{}: no metric `{metric}`", path.display());
         }
@@ -273,7 +273,8 @@ fn the_shipped_studies_hold() {
 /// A record of every point of `plan`, with values as long as those of the first one.
 fn records(plan: &Plan, first: &[Metric]) -> Vec<Record> {
     let kept = |at: usize| {
-        let wanted = |metric: &&Metric| plan.metrics.is_empty() || plan.metrics.iter().any(|name| name == metric.name);
+        let wanted =
+            |metric: &&Metric| plan.metrics.is_empty() || plan.metrics.iter().any(|name| name == metric.def.name);
         let other = |kept: Kept| Kept { value: kept.value.map(|value| value / (1.0 + at as f64 / 7.0)), ..kept };
         Answer::Metrics(first.iter().filter(wanted).map(Kept::from).map(other).collect())
     };

@@ -148,7 +148,7 @@ fn answer(sweep: &SweepTable) -> String {
     }
     text.push_str("<ul>\n");
     for metric in &sweep.metrics {
-        let better = Better::of_unit(&metric.unit);
+        let better = Better::of_metric(&metric.name);
         let mut best: Option<(usize, f64)> = None;
         for row in 0..sweep.rows() {
             if let Some(value) = metric.number(row)
@@ -157,7 +157,7 @@ fn answer(sweep: &SweepTable) -> String {
                 best = Some((row, value));
             }
         }
-        if let (Some((row, value)), true) = (best, better != Better::Neither) {
+        if let (Some((row, value)), true) = (best, !better.is_neither()) {
             let (name, unit, place) = (escape(&metric.name), escape(&metric.unit), escape(&sweep.place(row)));
             text.push_str(&format!("<li>best {name}: <b>{} {unit}</b> at {place}</li>\n", number(value)));
         }
@@ -193,10 +193,10 @@ fn body(sweep: &SweepTable) -> Body {
 
 /// Two metrics against each other, where both may be better or worse.
 fn trade(body: &mut Body, title: &str, sides: [&Column; 2]) {
-    let ways = sides.map(|side| Better::of_unit(&side.unit));
+    let ways = sides.map(|side| Better::of_metric(&side.name));
     let both = |row: usize| Some((row, [sides[0].number(row)?, sides[1].number(row)?]));
     let points: Vec<(usize, [f64; 2])> = (0..sides[0].cells.len()).filter_map(both).collect();
-    if points.len() < 2 || ways.contains(&Better::Neither) {
+    if points.len() < 2 || ways.iter().any(|way| way.is_neither()) {
         return;
     }
     let front = Better::front(ways, &points);

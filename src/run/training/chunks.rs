@@ -57,7 +57,17 @@ impl<'a> Chunks<'a> {
         let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
         let routes = Routes::new(&cluster.topology);
         let ways = build::routes(job.scenario, cluster)?;
-        Ok(Chunks { job, cluster, traffic, routes, ways, found: BTreeMap::new(), actions: Vec::new(), farthest: false, folded: false })
+        Ok(Chunks {
+            job,
+            cluster,
+            traffic,
+            routes,
+            ways,
+            found: BTreeMap::new(),
+            actions: Vec::new(),
+            farthest: false,
+            folded: false,
+        })
     }
 
     /// How long each action of a pipeline rank takes.
@@ -358,7 +368,10 @@ impl<'a> Chunks<'a> {
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if overlapped {
-            Taken { sms: u64::from(spec.communication_sms), memory: scenario.hardware.exchange_memory(spec.communication_sms) }
+            Taken {
+                sms: u64::from(spec.communication_sms),
+                memory: scenario.hardware.exchange_memory(spec.communication_sms),
+            }
         } else {
             Taken::default()
         };
