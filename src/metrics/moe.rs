@@ -18,8 +18,8 @@ pub struct MoeExchangeFacts {
     pub gpus_per_token: f64,
     /// Nodes that a token visits, on average.
     pub nodes_per_token: f64,
-    /// Nodes of the cluster.
-    pub nodes: u64,
+    /// Copies of a token that the library's own test counts when it prints a bandwidth.
+    pub copies_per_token: f64,
 }
 
 /// An exchange of tokens with experts.
@@ -31,8 +31,8 @@ pub struct MoeExchangeMetrics {
     pub dispatch: Duration,
     /// From there to the last result back.
     pub combine: Duration,
-    /// Bytes per second of dispatch that the library's own test would print: copies for all nodes that tokens visit, the own one
-    /// included; in a single node, copies for all GPUs that they visit.
+    /// Bytes per second of dispatch that the library's own test would print. Normal kernels: copies for all nodes that tokens visit,
+    /// the own one included; in a single node, copies for all GPUs that they visit. Low-latency kernels: a copy for each expert.
     pub dispatch_bandwidth: f64,
     /// The same of combine.
     pub combine_bandwidth: f64,
@@ -54,8 +54,8 @@ pub fn moe_exchange_metrics(timeline: &Timeline, facts: &MoeExchangeFacts) -> Mo
     let dispatched = last(Phase::Dispatch).max(prepared);
     let combined = last(Phase::Combine).max(dispatched);
     let (dispatch, combine) = (dispatched - prepared, combined - dispatched);
-    let copies = if facts.nodes > 1 { facts.nodes_per_token } else { facts.gpus_per_token };
-    let rate = |row: Bytes, time: Duration| copies * facts.tokens as f64 * row.get() as f64 / time.as_secs();
+    let sent = facts.copies_per_token * facts.tokens as f64;
+    let rate = |row: Bytes, time: Duration| sent * row.get() as f64 / time.as_secs();
     MoeExchangeMetrics {
         prepare: prepared - Time::ZERO,
         dispatch,

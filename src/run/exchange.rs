@@ -28,7 +28,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         combine_row: spec.combine.bytes(spec.hidden),
         gpus_per_token: copies.gpus_per_token(),
         nodes_per_token: copies.nodes_per_token(),
-        nodes: u64::from(cluster.nodes),
+        copies_per_token: spec.kernels.copies_counted(&copies, cluster.nodes),
     };
     // Without contention inside the network and with equal GPUs, what one sends arrives when what it receives does.
     let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();

@@ -18,9 +18,9 @@ use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
-    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, Group, InferenceStep,
-    InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat, RunOn,
-    ScheduleChoice, SharedOn, expert_traffic, parts,
+    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, GateShape, Group,
+    InferenceStep, InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat,
+    RunOn, ScheduleChoice, SharedOn, expert_traffic, parts,
 };
 use symmetry::{peer_orders, simulated};
 
@@ -141,7 +141,7 @@ impl<'a> Deployment<'a> {
     /// when each expert was visited once.
     fn visits_alike(&self, shape: &StepShape<'_>) -> bool {
         let Some(moe) = &self.model.moe else { return true };
-        let round = moe.routed_experts.wide().div_ceil(moe.experts_per_token.wide());
+        let round = GateShape::of(moe).balanced_round() as u64;
         let whole = |batch: &Batch| batch.tokens().is_multiple_of(round * u64::from(self.plan.tp()));
         shape.experts.gate == GateChoice::Balanced && shape.batches.iter().all(whole)
     }

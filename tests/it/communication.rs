@@ -370,6 +370,59 @@ fn exchanges_take_longer_with_more_tokens_nodes_and_skew_and_less_with_more_sms(
     assert!((flat.as_secs() / even.as_secs() - 1.0).abs() < 0.1, "{flat} against {even}");
 }
 
+/// A bandwidth is that of the library's own test: its published times and bandwidths come from the bytes that are counted here.
+#[test]
+fn low_latency_bandwidths_count_a_copy_per_expert_as_the_library_does() {
+    let table = std::fs::read_to_string(root().join("validation/measurements/deepep_ll_sweep.csv")).unwrap();
+    let mut lines = table.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let mut compared = 0;
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        let cell = |name: &str| cells[names.iter().position(|&other| other == name).unwrap()];
+        let number = |name: &str| cell(name).parse::<f64>().unwrap();
+        // The test leaves out ten visits at random, which are many of those of a few tokens.
+        if cell("system") != "h100_sxm" || number("num_token") < 64.0 {
+            continue;
+        }
+        let tokens = format!("workload.moe_exchange.tokens_per_gpu={}", cell("num_token"));
+        let found = exchange("deepep_low_latency_h100.toml", &[&format!("nodes={}", cell("node_num")), &tokens]);
+        for (name, time, bandwidth) in [
+            ("dispatch", found.dispatch, found.dispatch_bandwidth),
+            ("combine", found.combine, found.combine_bandwidth),
+        ] {
+            let measured = number(&format!("{name}_avg_t_us")) * number(&format!("{name}_bandwidth_gbps")) * 1e3;
+            let ratio = time.as_secs() * bandwidth / measured;
+            assert!((ratio - 1.0).abs() < 0.03, "{name} of {line}: {ratio}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 10, "{compared} bandwidths");
+}
+
+/// Every gate keeps to the nodes that it allows, so that balancing a gate never adds copies between nodes.
+#[test]
+fn no_gate_reaches_more_nodes_than_it_may() {
+    let reached = |gate: &str, allowed: u32| {
+        let sets =
+            [format!("workload.moe_exchange.gate={gate}"), format!("workload.moe_exchange.groups_per_token={allowed}")];
+        exchange("deepep_normal_h800.toml", &[&sets[0], &sets[1]])
+    };
+    for allowed in [1, 2, 4, 8] {
+        let uniform = reached("uniform", allowed);
+        for gate in ["balanced", "{zipf={offset=16}}"] {
+            let found = reached(gate, allowed);
+            assert!(found.nodes_per_token <= f64::from(allowed) + 1e-9, "{gate}: {}", found.nodes_per_token);
+            // Evenly spaced experts share no GPU, so that more copies travel inside nodes; nothing else may cost more.
+            let copies = |m: &MoeExchangeMetrics| (m.nodes_per_token, m.gpus_per_token);
+            let ((nodes, gpus), (nodes_before, gpus_before)) = (copies(&found), copies(&uniform));
+            let more = (nodes / nodes_before).max(gpus / gpus_before);
+            let slower = found.dispatch.as_secs() / uniform.dispatch.as_secs();
+            assert!(gate != "balanced" || slower < 1.05 * more, "{gate} over {allowed} nodes: {slower}, copies {more}");
+        }
+    }
+}
+
 #[test]
 fn low_latency_between_nodes_is_bound_by_the_nic() {
     // Eight nodes, 256 tokens of 14336 B, 7 of 8 copies leave the node: start, then bytes over the NIC's rate.

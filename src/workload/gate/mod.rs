@@ -4,6 +4,7 @@
 //! best experts in them (arXiv 2412.19437, section 2.1.2 and the published inference code).
 
 mod draws;
+mod turns;
 
 pub use draws::GateDraws;
 
@@ -12,6 +13,7 @@ use crate::rng::RandomStream;
 use crate::units::Count;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use turns::Turns;
 
 /// What the gate prefers.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -20,7 +22,8 @@ pub enum GateChoice {
     /// Nothing: scores are uniform.
     #[default]
     Uniform,
-    /// Nothing, and it is exact about it: the experts of a token are evenly spaced, and tokens take turns.
+    /// Nothing, and it is exact about it: tokens take turns among the groups that they may reach, and in each group among its experts,
+    /// those of one token evenly spaced. All experts are visited equally often, and no token reaches more groups than its gate allows.
     Balanced,
     /// Some experts, by the law of Zipf and Mandelbrot: the `i`-th most popular one, from 0, in proportion to
     /// `1 / (i + offset)`. Which ones they are is drawn.
@@ -61,6 +64,11 @@ impl GateShape {
             groups: moe.groups.index(),
             groups_per_token: moe.groups_per_token.index(),
         }
+    }
+
+    /// Whether a token may reach some of the groups only.
+    pub const fn is_limited(&self) -> bool {
+        self.groups_per_token < self.groups
     }
 }
 
@@ -104,51 +112,47 @@ pub fn sample_choice(shape: GateShape, choice: &GateChoice, tokens: usize, rng: 
 /// A gate at work.
 struct Gate {
     shape: GateShape,
-    liking: Liking,
+    preference: Preference,
     /// Scores of the experts for the token at hand.
     scores: Vec<f64>,
     groups: Best,
     best: Best,
 }
 
-/// How a gate likes its experts.
-enum Liking {
-    All,
-    InTurn,
+/// Which experts a gate prefers.
+enum Preference {
+    None,
+    InTurn(Turns),
     ByWeight(Vec<f64>),
 }
 
 impl Gate {
     /// Draws what the gate prefers, where that is left to chance.
     fn new(shape: GateShape, choice: &GateChoice, rng: &mut RandomStream) -> Gate {
-        let liking = match choice {
-            GateChoice::Uniform => Liking::All,
-            GateChoice::Balanced => Liking::InTurn,
-            GateChoice::Histogram(load) => Liking::ByWeight(load.clone()),
-            GateChoice::Zipf { offset } => Liking::ByWeight(zipf(shape.experts, *offset, rng)),
+        let preference = match choice {
+            GateChoice::Uniform => Preference::None,
+            GateChoice::Balanced => Preference::InTurn(Turns::new(shape)),
+            GateChoice::Histogram(load) => Preference::ByWeight(load.clone()),
+            GateChoice::Zipf { offset } => Preference::ByWeight(zipf(shape.experts, *offset, rng)),
         };
         let (groups, best) = (Best::of(shape.groups_per_token), Best::of(shape.per_token));
-        Gate { shape, liking, scores: vec![0.0; shape.experts], groups, best }
+        Gate { shape, preference, scores: vec![0.0; shape.experts], groups, best }
     }
 
     /// Adds `tokens` tokens to those that passed before.
     fn pass(&mut self, tokens: usize, rng: &mut RandomStream, passed: &mut GateSample) {
-        let GateShape { experts, per_token, .. } = self.shape;
-        passed.experts.reserve(tokens * per_token);
-        let before = passed.len();
-        for token in before..before + tokens {
+        passed.experts.reserve(tokens * self.shape.per_token);
+        for _ in 0..tokens {
             let scores = self.scores.iter_mut();
-            match &self.liking {
-                Liking::InTurn => {
-                    passed
-                        .experts
-                        .extend((0..per_token).map(|turn| ((token + turn * experts / per_token) % experts) as u32));
+            match &mut self.preference {
+                Preference::InTurn(turns) => {
+                    turns.pass(&mut passed.experts);
                     continue;
                 }
-                Liking::All => scores.for_each(|score| *score = rng.unit()),
+                Preference::None => scores.for_each(|score| *score = rng.unit()),
                 // The largest of these is an expert with the chance of its weight, and so on among those that are left.
-                Liking::ByWeight(weights) => {
-                    scores.zip(weights).for_each(|(score, &weight)| *score = weight / (weight + rng.exponential()));
+                Preference::ByWeight(weights) => {
+                    scores.zip(&*weights).for_each(|(score, &weight)| *score = weight / (weight + rng.exponential()));
                 }
             }
             self.choose();
@@ -158,8 +162,8 @@ impl Gate {
 
     /// The best experts, of the groups with the largest sum of their two best scores.
     fn choose(&mut self) {
-        let GateShape { experts, groups, groups_per_token, .. } = self.shape;
-        if groups_per_token == groups {
+        let GateShape { experts, groups, .. } = self.shape;
+        if !self.shape.is_limited() {
             return self.best.choose(self.scores.iter().copied().zip(0..));
         }
         let size = experts / groups;
@@ -271,13 +275,52 @@ mod tests {
         }
     }
 
+    /// Every gate, whatever it prefers, keeps to the limit on groups and visits no expert twice.
+    #[test]
+    fn every_gate_obeys_its_limits() {
+        let choices = |experts: usize| {
+            let load = (1..=experts).map(|expert| expert as f64).collect();
+            let zipf = GateChoice::Zipf { offset: Count::new(2).expect("positive") };
+            [GateChoice::Uniform, GateChoice::Balanced, zipf, GateChoice::Histogram(load)]
+        };
+        for (experts, per_token, groups, groups_per_token) in SHAPES {
+            let shape = GateShape { experts, per_token, groups, groups_per_token };
+            for choice in choices(experts) {
+                let sample = sample_choice(shape, &choice, 1_000, &mut Seed(3).stream("gate"));
+                for token in sample.tokens() {
+                    let distinct: BTreeSet<u32> = token.iter().copied().collect();
+                    let reached: BTreeSet<u32> = token.iter().map(|at| at / (experts / groups) as u32).collect();
+                    assert_eq!(distinct.len(), per_token, "{shape:?} {choice:?}");
+                    assert!(reached.len() <= groups_per_token, "{shape:?} {choice:?}: groups {reached:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_balanced_gate_loads_every_expert_equally() {
-        let shape = GateShape { experts: 256, per_token: 8, groups: 1, groups_per_token: 1 };
-        let sample = sample_choice(shape, &GateChoice::Balanced, 256, &mut Seed(1).stream("gate"));
-        let visits = |expert: u32| sample.tokens().flatten().filter(|&&at| at == expert).count();
-        assert!((0..256).all(|expert| visits(expert) == 8));
+        for (experts, per_token, groups, groups_per_token) in SHAPES {
+            let shape = GateShape { experts, per_token, groups, groups_per_token };
+            let tokens = 3 * shape.balanced_round();
+            let sample = sample_choice(shape, &GateChoice::Balanced, tokens, &mut Seed(1).stream("gate"));
+            let mut visits = vec![0; experts];
+            sample.tokens().flatten().for_each(|&expert| visits[expert as usize] += 1);
+            assert!(visits.iter().all(|&visits| visits == tokens * per_token / experts), "{shape:?}: {visits:?}");
+        }
     }
+
+    /// Experts, visits, groups and groups that a token may reach: what models have, and what divides badly.
+    const SHAPES: [(usize, usize, usize, usize); 9] = [
+        (256, 8, 1, 1),
+        (256, 8, 8, 8),
+        (256, 8, 8, 4),
+        (160, 6, 8, 3),
+        (384, 8, 1, 1),
+        (64, 6, 4, 3),
+        (60, 7, 5, 2),
+        (72, 5, 6, 5),
+        (128, 8, 16, 1),
+    ];
 
     #[test]
     fn a_limited_gate_stays_within_its_groups() {

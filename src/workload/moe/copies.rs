@@ -1,6 +1,6 @@
 //! How many copies of a token go where, counted on a sample of the gate.
 
-use super::spec::MoeExchangeSpec;
+use super::spec::{ExchangeKernels, MoeExchangeSpec};
 use crate::rng::RandomStream;
 use crate::units::Bytes;
 use crate::workload::gate::{GateShape, sample_choice};
@@ -56,6 +56,11 @@ impl Copies {
         Copies { to_gpu: weigh(&self.to_gpu), to_experts: weigh(&self.to_experts), to_node: nodes.collect() }
     }
 
+    /// Experts that a token visits, on average.
+    pub fn visits_per_token(&self) -> f64 {
+        self.to_experts.iter().sum()
+    }
+
     /// GPUs that a token visits, on average.
     pub fn gpus_per_token(&self) -> f64 {
         self.to_gpu.iter().sum()
@@ -64,6 +69,18 @@ impl Copies {
     /// Nodes that a token visits, on average.
     pub fn nodes_per_token(&self) -> f64 {
         self.to_node.iter().sum()
+    }
+}
+
+impl ExchangeKernels {
+    /// Copies per token that the library's own test counts when it prints a bandwidth, those that stay at home included: one per expert
+    /// for low-latency kernels, one per node that a token visits for normal ones, in a single node one per GPU.
+    pub fn copies_counted(self, copies: &Copies, nodes: u32) -> f64 {
+        match self {
+            ExchangeKernels::LowLatency => copies.visits_per_token(),
+            ExchangeKernels::Normal if nodes > 1 => copies.nodes_per_token(),
+            ExchangeKernels::Normal | ExchangeKernels::OneSided | ExchangeKernels::TwoSided => copies.gpus_per_token(),
+        }
     }
 }
 
