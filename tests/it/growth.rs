@@ -119,14 +119,20 @@ fn a_training_step_grows_with_the_gpus_that_exchange() {
 fn a_step_of_inference_grows_with_layers_and_with_the_gpus_that_exchange() {
     let kinds = [("h800_ep128_decode.toml", "decode"), ("h800_ep32_prefill.toml", "prefill")];
     for (scenario, kind) in kinds {
-        let small = ["kernel=instant", "nodes=2", "parallelism.ep=16", "model.moe.first_dense_layers=1"];
+        let small = [
+            "kernel=instant",
+            "nodes=2",
+            "parallelism.ep=16",
+            "model.moe.first_dense_layers=1",
+            "parallelism.redundant_experts=0",
+        ];
         for fold in ["fold", "unfold"] {
             let symmetry = format!("symmetry={fold}");
             let fixed = [&small[..], &[&symmetry]].concat();
             let layers = |times: u32| vec![format!("model.layers={}", 1 + 3 * times)];
             grows(&format!("layers, {kind}, {fold}"), scenario, &fixed, layers, [1, 1, 1]);
             let fixed = [&fixed[..], &["model.layers=3"]].concat();
-            let gpus = |times: u32| vec![format!("nodes={times}"), format!("parallelism.ep={}", 8 * times)];
+            let gpus = |times: u32| vec![format!("nodes={}", 2 * times), format!("parallelism.ep={}", 16 * times)];
             let orders = if fold == "fold" { [1, 2, 1] } else { [2, 3, 2] };
             grows(&format!("GPUs of an exchange, {kind}, {fold}"), scenario, &fixed, gpus, orders);
             let micro_batches = |times: u32| vec![format!("workload.{kind}.micro_batches={times}")];
@@ -143,7 +149,7 @@ fn a_schedule_by_itself_grows_with_ranks_and_micro_batches() {
     for schedule in ["one_f_one_b", "zb1p", "dual_pipe", "dual_pipe_v"] {
         let schedule = format!("workload.pipeline.schedule={schedule}");
         let fixed = [schedule.as_str(), "workload.pipeline.handed_over=1 MB"];
-        let ranks = |times: u32| vec![format!("nodes={times}")];
+        let ranks = |times: u32| vec![format!("nodes={}", 2 * times), "workload.pipeline.micro_batches=128".to_owned()];
         grows(&format!("ranks, {schedule}"), "training/pipeline.toml", &fixed, ranks, [1, 1, 2]);
         let micro_batches = |times: u32| vec![format!("workload.pipeline.micro_batches={}", 60 * times)];
         grows(&format!("micro-batches, {schedule}"), "training/pipeline.toml", &fixed, micro_batches, [1, 1, 1]);
