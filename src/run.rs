@@ -4,24 +4,31 @@
 
 mod bound;
 mod build;
+mod collisions;
 mod exchange;
+mod facts;
 mod inference;
 mod lower;
 mod notes;
+mod power;
+mod representative;
 mod seen;
 mod serving;
 mod training;
+mod unread;
 mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use facts::facts;
+pub use unread::READ_BY;
 pub use watch::{Observer, Progress};
 
 use crate::engine;
 use crate::gpu::{Beside, Taken};
 use crate::invalid::Invalid;
 use crate::metrics::{
-    DecodeFacts, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
+    DecodeFacts, Folding, Metrics, MoeExchangeFacts, Outcome, PrefillFacts, collective_metrics, decode_metrics,
     moe_exchange_metrics, prefill_metrics,
 };
 use crate::scenario::{Scenario, WorkloadSpec};
@@ -29,6 +36,7 @@ use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Duration, OutOfRange, within_range};
 use crate::workload::{ChunkWork, GateDraws, MtpSpec, Workload};
+use lower::CaseRun;
 use watch::Watcher;
 
 /// Runs one experiment.
@@ -79,7 +87,8 @@ pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'
         let mut watcher = Watcher::new(observer);
         let mut outcome = simulate_whole(scenario, known, &mut watcher)?;
         outcome.timeline.effort = watcher.effort();
-        Ok(Outcome { notes: notes::of(scenario), ..outcome })
+        let notes = notes::of(scenario, &outcome)?.into_iter().chain(outcome.notes.clone()).collect();
+        Ok(Outcome { notes, ..outcome })
     });
     simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
 }
@@ -95,19 +104,31 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
         _ => {}
     }
     let job = lower::job(scenario, &cluster, known)?;
-    let mut workload = job.workload;
-    let seen = job.seen.as_ref().unwrap_or(&cluster);
-    let timeline = timed(scenario, seen, workload.as_mut(), job.taken, watcher)?;
+    let (timeline, folding) = slowest(scenario, &cluster, job.cases, job.taken, watcher)?;
+    let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, &cluster, job.taken)?);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
-    Ok(Outcome {
-        timeline,
-        metrics,
-        memory: job.memory,
-        folding: job.folding,
-        cluster,
-        parts: Vec::new(),
-        notes: Vec::new(),
-    })
+    let (memory, symmetry) = (job.memory, job.symmetry);
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts: Vec::new(), notes })
+}
+
+/// Runs what is simulated by itself, and keeps what ends last: a run that cannot end is slower than all others.
+fn slowest(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    cases: Vec<CaseRun>,
+    taken: Taken,
+    watcher: &mut Watcher<'_>,
+) -> Result<(Timeline, Folding), Invalid> {
+    let mut slowest: Option<(Timeline, Folding)> = None;
+    for mut case in cases {
+        let seen = case.seen.as_ref().unwrap_or(cluster);
+        let timeline = timed(scenario, seen, case.workload.as_mut(), taken, watcher)?;
+        let key = |timeline: &Timeline| (!timeline.stranded.is_empty(), timeline.end());
+        if slowest.as_ref().is_none_or(|(other, _)| key(other) < key(&timeline)) {
+            slowest = Some((timeline, case.folding));
+        }
+    }
+    Ok(slowest.expect("something is simulated"))
 }
 
 /// Runs `workload` on the machines of the scenario, whose kernels have what communication leaves of the GPU.
@@ -118,12 +139,16 @@ fn timed(
     taken: Taken,
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
-    let kernels = build::kernels(scenario, cluster)?;
-    let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
+    let mut kernels = kernels_beside(scenario, cluster, taken)?;
     let mut network = build::network(scenario, cluster, watcher)?;
     let timeline = engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology);
     drop(network);
     Ok(watcher.ran(timeline))
+}
+
+/// The kernels of the scenario beside communication that takes `taken`.
+fn kernels_beside(scenario: &Scenario, cluster: &Cluster, taken: Taken) -> Result<Beside, Invalid> {
+    Ok(Beside { kernels: build::kernels(scenario, cluster)?, taken, gap: Duration::ZERO })
 }
 
 fn measure(
@@ -134,8 +159,9 @@ fn measure(
 ) -> Metrics {
     match &scenario.workload {
         WorkloadSpec::Decode(spec) => {
+            let tp = scenario.parallelism.tp.wide();
             let facts = DecodeFacts {
-                requests_per_gpu: spec.requests_per_gpu.wide(),
+                requests_per_gpu: spec.requests_of_group(tp).unwrap_or(0) as f64 / tp as f64,
                 tokens_per_step: MtpSpec::tokens_per_step(spec.mtp.as_ref()),
                 gpus_per_node: u64::from(cluster.gpus_per_node),
                 rent: scenario.hardware.gpu.rent,

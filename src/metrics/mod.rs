@@ -7,8 +7,10 @@ mod better;
 mod busy;
 mod catalog;
 mod collective;
+mod convert;
 mod decode;
 mod fabric;
+mod facts;
 mod in_chunks;
 mod kernels;
 mod links;
@@ -27,13 +29,15 @@ pub use catalog::{
     named_prefill, named_serving, named_training, run_metrics,
 };
 pub use collective::{CollectiveMetrics, collective_metrics};
+pub use convert::unit_factor;
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use fabric::FabricMetrics;
+pub use facts::{Facts, Ideal, MeasuredError};
 pub use kernels::{KernelTime, kernel_times};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use metric::Metric;
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
-pub use outcome::{Folding, Memory, Metrics, Outcome, Part};
+pub use outcome::{Folding, Level, Memory, Metrics, Outcome, Part, Symmetry};
 pub use pipeline::{PipelineMetrics, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};

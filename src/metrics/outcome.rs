@@ -2,8 +2,8 @@
 
 use super::{
     Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, PrefillMetrics,
-    ServingMetrics, TrainingMetrics, named_collective, named_decode, named_moe_exchange, named_pipeline, named_prefill,
-    named_serving, named_training,
+    ServingMetrics, TrainingMetrics, cut_off, named_collective, named_decode, named_moe_exchange, named_pipeline,
+    named_prefill, named_serving, named_training,
 };
 use crate::id::DeviceId;
 use crate::parallelism::MemoryUse;
@@ -22,7 +22,9 @@ pub struct Outcome {
     pub metrics: Metrics,
     /// Memory in use on each GPU, for workloads that run a model.
     pub memory: Option<Memory>,
-    /// Whether one GPU stood for all.
+    /// Which GPUs were simulated, and for which they stand.
+    pub symmetry: Symmetry,
+    /// How alike the ranks are of which one stood for all.
     pub folding: Folding,
     /// Parts that were simulated by themselves and stand in the timeline as a whole; the one on which most time is spent comes first.
     pub parts: Vec<Part>,
@@ -41,19 +43,90 @@ pub struct Part {
     pub at: Option<(DeviceId, Time)>,
 }
 
-/// Whether one GPU stood for all.
+/// What is simulated of groups of GPUs that do the same at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// One rank, for all ranks of its group and for all groups.
+    OneRank,
+    /// All ranks of one group, for all groups that are like it.
+    OneGroup,
+    /// All ranks of all groups.
+    AllGroups,
+}
+
+impl Level {
+    /// The name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::OneRank => "one_rank",
+            Level::OneGroup => "one_group",
+            Level::AllGroups => "all_groups",
+        }
+    }
+}
+
+/// Which GPUs were simulated, and for which they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symmetry {
+    /// What is simulated of the groups.
+    pub level: Level,
+    /// Groups that do the same at the same time.
+    pub groups: u64,
+    /// Groups of which anything was simulated.
+    pub simulated: u64,
+    /// Ranks of each group.
+    pub ranks: u64,
+    /// Why no less was simulated, where symmetry was looked for and does not hold.
+    pub because: Option<String>,
+}
+
+impl Symmetry {
+    /// Every one of some GPUs.
+    pub fn all(gpus: usize) -> Symmetry {
+        Symmetry { level: Level::AllGroups, groups: 1, simulated: 1, ranks: gpus as u64, because: None }
+    }
+
+    /// What was simulated, as a sentence without a full stop: "1 rank for all 8 of each of 16 groups".
+    pub fn text(&self) -> String {
+        let Symmetry { level, groups, simulated, ranks, .. } = *self;
+        let (what, of) = match (level, groups, simulated) {
+            (Level::OneRank, 1, _) => (format!("one rank for all {ranks}"), String::new()),
+            (Level::OneRank, _, 1) => {
+                ("one rank for its group".to_owned(), format!(" ({groups} groups of {ranks} ranks)"))
+            }
+            (Level::OneRank, _, _) => (
+                "one rank for its group".to_owned(),
+                format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"),
+            ),
+            (Level::OneGroup, _, 1) => {
+                ("all ranks of one group".to_owned(), format!(" ({groups} groups of {ranks} ranks)"))
+            }
+            (Level::OneGroup, _, _) => (
+                "all ranks of one group".to_owned(),
+                format!(" ({simulated} that differ, of {groups} groups of {ranks} ranks)"),
+            ),
+            (Level::AllGroups, 1, _) => (format!("all {ranks} ranks"), String::new()),
+            (Level::AllGroups, _, _) => ("all groups".to_owned(), format!(" ({groups} groups of {ranks} ranks)")),
+        };
+        let because = self.because.as_ref().map_or(String::new(), |because| format!(", because {because}"));
+        format!("{what}{of}{because}")
+    }
+}
+
+/// How alike the ranks are of which one stood for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Folding {
-    /// Every GPU was simulated.
+    /// Every rank of a group was simulated.
     None,
     /// All GPUs see the same distances and are as busy, so that one shows what all do.
     Exact,
-    /// All GPUs see the same distances and are as busy, and share NICs; one with its part of these shows what all do.
+    /// All GPUs see the same distances and are as busy, and share NICs or links of the fabric; one with its share of these shows what
+    /// all do.
     Shared,
     /// All GPUs see the same distances, but a sample of the gate, or the order in which near and far peers are heard of, makes
     /// them differ a little; the busiest one stood for all.
     Sampled,
-    /// Distances differ; the GPU with the longest ways stood for all, which is a bound from above.
+    /// Latencies differ; the GPU with the longest paths stood for all, because everyone waits for the last.
     Farthest,
 }
 
@@ -80,6 +153,18 @@ pub struct Memory {
 }
 
 impl Outcome {
+    /// Why the run did not end, if it did not: its metrics say nothing then.
+    pub fn unended(&self) -> Option<String> {
+        let transfers = self.timeline.stranded.len();
+        let first = cut_off(&self.timeline).into_iter().next()?;
+        let [from, to] = [first.from, first.to].map(|device| self.cluster.topology.name(device));
+        let (s, have) = if transfers == 1 { ("", "has") } else { ("s", "have") };
+        let since = first.since;
+        Some(format!(
+            "the run did not end: {transfers} transfer{s} {have} no way left, the first from {from} to {to} since {since:.2}"
+        ))
+    }
+
     /// GPUs of the deployment, all pools together.
     pub fn gpus(&self) -> u64 {
         match &self.metrics {

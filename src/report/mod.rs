@@ -4,8 +4,10 @@
 
 pub mod chart;
 pub mod detailed;
+mod facts;
 pub mod figures;
 pub mod files;
+pub mod folder;
 pub mod frame;
 pub mod inside;
 pub mod json;

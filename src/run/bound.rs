@@ -61,7 +61,8 @@ fn of_scenario(scenario: &Scenario) -> Result<Forecast, Invalid> {
             forecast.too_large = asked.memory(&deployment).err();
             let step = least_step(&deployment, &asked);
             let tpot = step / MtpSpec::tokens_per_step(spec.mtp.as_ref());
-            let per_gpu = spec.requests_per_gpu.wide() as f64 / tpot;
+            let tp = u64::from(deployment.plan.tp());
+            let per_gpu = spec.requests_of_group(tp)? as f64 / tp as f64 / tpot;
             forecast.best = vec![("step", 1e3 * step), ("tpot", 1e3 * tpot), ("tokens_per_s_per_user", 1.0 / tpot)];
             forecast.add_rates(per_gpu, of_node);
         }

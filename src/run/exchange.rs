@@ -1,14 +1,14 @@
 //! From a scenario to an exchange of tokens with experts.
 
-use super::build;
-use super::lower::Job;
-use super::seen::{Reach, seen_by};
+use super::lower::{CaseRun, Job};
+use super::representative::{Case, Together, UNEVEN_GATE, expert_phases, representatives};
+use super::seen::with_parts;
 use crate::gpu::Taken;
 use crate::hardware::{CommunicationSpec, Lanes};
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, MoeExchangeFacts};
+use crate::metrics::MoeExchangeFacts;
 use crate::rng::Seed;
-use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice};
+use crate::scenario::Scenario;
 use crate::topology::Cluster;
 use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload};
 
@@ -30,30 +30,30 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         nodes_per_token: copies.nodes_per_token(),
         copies_per_token: spec.kernels.copies_counted(&copies, cluster.nodes),
     };
-    // Without contention inside the network and with equal GPUs, what one sends arrives when what it receives does.
-    let alike = scenario.network == NetworkChoice::Analytic && spec.gate.is_even();
-    let fold = alike && scenario.symmetry == SymmetryChoice::Fold && members.len() > 1;
-    let reach = if spec.kernels == ExchangeKernels::Normal { Reach::Rail } else { Reach::All };
-    let seen = if fold { seen_by(&mut build::routes(scenario, cluster)?, cluster, &members, 0, reach) } else { None };
-    let exchange = MoeExchange {
-        spec: spec.clone(),
-        group: Group::of(cluster, &members, Some(&software.collectives)),
-        nics: members.iter().map(|&gpu| cluster.nic_of(gpu)).collect(),
-        per_node,
-        copies,
-        costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
-        lanes: Lanes::of(&scenario.hardware.gpu),
-        folded: fold.then_some(0),
+    let found = representatives(scenario, cluster, &together(spec, members.len(), per_node))?;
+    let group = Group::without_ways(cluster, &members, Some(&software.collectives));
+    let run = |case: Case| {
+        let exchange = MoeExchange {
+            spec: spec.clone(),
+            group: group.clone(),
+            nics: members.iter().map(|&gpu| cluster.nic_of(gpu)).collect(),
+            per_node,
+            offset: 0,
+            copies: copies.clone(),
+            costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
+            lanes: Lanes::of(&scenario.hardware.gpu),
+            folded: case.rank,
+        };
+        CaseRun {
+            workload: Box::new(MoeExchangeWorkload::new(exchange)),
+            folding: case.folding,
+            seen: with_parts(cluster, &case.shares),
+        }
     };
     Ok(Job {
-        workload: Box::new(MoeExchangeWorkload::new(exchange)),
+        cases: found.cases.into_iter().map(run).collect(),
+        symmetry: found.symmetry,
         memory: None,
-        folding: match &seen {
-            _ if !fold => Folding::None,
-            Some(_) => Folding::Shared,
-            None => Folding::Exact,
-        },
-        seen,
         exchange: Some(facts),
         taken: Taken::default(),
     })
@@ -66,6 +66,13 @@ pub(super) fn no_mover(software: &CommunicationSpec) -> Invalid {
     let help =
         "give exchanges some (20 trained DeepSeek-V3), or describe [hardware.communication.experts.co_processor]";
     Invalid::at("", message).help(help)
+}
+
+/// All GPUs as one group, and what they send to each other.
+fn together(spec: &MoeExchangeSpec, gpus: usize, per_node: usize) -> Together {
+    let phases = expert_phases(spec.kernels, gpus, gpus, per_node, 2);
+    let uneven = (!spec.gate.is_even()).then_some(UNEVEN_GATE);
+    Together { groups: vec![(0..gpus).collect()], phases, uneven, kernels: 16 }
 }
 
 /// What the spec, the node and the cluster must agree on.

@@ -1,15 +1,17 @@
 //! From a scenario to one step of inference: plan, memory, symmetry, traffic.
 
 mod symmetry;
+mod together;
 
 use super::exchange::no_mover;
-use super::lower::Job;
-use super::seen::{Reach, seen_by};
+use super::lower::{CaseRun, Job};
+use super::representative::{Case, Representatives, representatives};
+use super::seen::with_parts;
 use super::{Known, build};
 use crate::gpu::Taken;
 use crate::hardware::Lanes;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory};
+use crate::metrics::{Folding, Memory, Symmetry};
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::parallelism::{InferenceLoad, Plan, inference_memory};
 use crate::rng::Seed;
@@ -22,7 +24,8 @@ use crate::workload::{
     InferenceStep, InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat,
     RunOn, ScheduleChoice, SharedOn, expert_traffic, parts,
 };
-use symmetry::{peer_orders, simulated};
+use std::cell::OnceCell;
+use symmetry::{PeerOrder, peer_order};
 
 /// What decides a step beside the model, its plan and the cluster.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub(super) struct Deployment<'a> {
     pub(super) model: &'a ModelSpec,
     pub(super) precision: PrecisionSpec,
     pub(super) plan: Plan,
+    /// What of it is simulated, once that is known.
+    found: OnceCell<Representatives>,
 }
 
 impl<'a> Deployment<'a> {
@@ -66,40 +71,63 @@ impl<'a> Deployment<'a> {
             let message = format!("cp = {}: only sequences that are trained are cut over GPUs", plan.cp());
             return Err(Invalid::at("parallelism.cp", message).help("leave `cp` out, and use more `tp` or `dp`"));
         }
-        Ok(Deployment { scenario, cluster, model, precision, plan })
+        Ok(Deployment { scenario, cluster, model, precision, plan, found: OnceCell::new() })
     }
 
-    /// The step as operations will be made of it.
+    /// The step as operations will be made of it, for each part of the deployment that is simulated by itself.
     pub(super) fn step(&self, shape: &StepShape<'_>, known: &Known) -> Result<Lowered, Invalid> {
         self.check(shape)?;
-        let Deployment { scenario, cluster, plan, .. } = self;
-        let ep = plan.ep() as usize;
-        // A group of GPUs that share experts stands for all such groups; a dense model has one per tensor-parallel group.
-        let members = ep.max(plan.tp() as usize);
-        let gpus = cluster.gpus[..members].to_vec();
-        let mut routes = build::routes(scenario, cluster)?;
-        let orders = peer_orders(&mut routes, &gpus, ep);
-        let (simulated, folding) = simulated(scenario.symmetry, &orders);
-        let folded = simulated.len() < members;
-        // Where experts differ in load, the busiest GPU stands for all.
-        let mixture = folded && self.model.moe.is_some();
-        let seen = if mixture && ep > 1 { self.seen(&mut routes, shape, ep, simulated[0]) } else { None };
-        let folding = match (&shape.experts.gate, folding) {
-            (gate, _) if mixture && !gate.is_even() => Folding::Farthest,
-            (_, Folding::Exact)
-                if mixture && plan.ep() > 1 && !(orders[0].is_rotation() && self.visits_alike(shape)) =>
-            {
-                Folding::Sampled
-            }
-            (_, Folding::Exact) if seen.is_some() => Folding::Shared,
-            (_, folding) => folding,
-        };
-        let on_cpu = shape.experts.run_on == RunOn::Cpu;
+        let found = self.representatives(shape)?;
+        let mut routes = build::routes(self.scenario, self.cluster)?;
+        let cases = found.cases.iter().map(|case| self.case(shape, case, known, &mut routes)).collect();
+        Ok(Lowered { cases, symmetry: found.symmetry.clone() })
+    }
+
+    /// What is simulated of the deployment; all its steps send alike.
+    fn representatives(&self, shape: &StepShape<'_>) -> Result<&Representatives, Invalid> {
+        if self.found.get().is_none() {
+            let found = representatives(self.scenario, self.cluster, &self.together(shape))?;
+            return Ok(self.found.get_or_init(|| found));
+        }
+        Ok(self.found.get().expect("found before"))
+    }
+
+    /// The steps of groups that are simulated together.
+    fn case(&self, shape: &StepShape<'_>, case: &Case, known: &Known, routes: &mut Routes<'_>) -> LoweredCase {
+        let folded = case.rank.is_some();
         let traffic = self.traffic(shape, folded, known);
-        let stands = folded.then(|| simulated[0]);
-        let exchanges = shape.batches.iter().zip(&traffic).map(|(batch, traffic)| {
-            self.exchange(shape.experts, batch.tokens().div_ceil(u64::from(plan.tp())), traffic.as_ref()?, stands)
+        let of_group = |&group: &usize| self.group(shape, (group, case.rank), &traffic, routes);
+        let (steps, rotations): (Vec<InferenceStep>, Vec<bool>) = case.groups.iter().map(of_group).unzip();
+        let sampled = self.model.moe.is_some()
+            && self.plan.ep() > 1
+            && !(rotations[0] && shape.experts.gate.is_even() && self.visits_alike(shape));
+        let folding = match case.folding {
+            Folding::Exact | Folding::Shared if sampled => Folding::Sampled,
+            folding => folding,
+        };
+        LoweredCase { steps, folding, seen: with_parts(self.cluster, &case.shares) }
+    }
+
+    /// The step of a group, of which all ranks are simulated or the one that is named; and whether the first of them sends in a rotation
+    /// among equally near peers.
+    fn group(
+        &self,
+        shape: &StepShape<'_>,
+        (group, rank): (usize, Option<usize>),
+        traffic: &[Option<ExpertTraffic>],
+        routes: &mut Routes<'_>,
+    ) -> (InferenceStep, bool) {
+        let Deployment { cluster, plan, .. } = self;
+        let (size, ep) = (self.group_size(), plan.ep() as usize);
+        let first = group * size;
+        let gpus = cluster.gpus[first..first + size].to_vec();
+        let simulated = rank.map_or_else(|| (0..size).collect(), |rank| vec![rank]);
+        let orders: Vec<PeerOrder> = simulated.iter().map(|&rank| peer_order(routes, &gpus, ep, rank)).collect();
+        let exchanges = shape.batches.iter().zip(traffic).map(|(batch, traffic)| {
+            let tokens = batch.tokens().div_ceil(u64::from(plan.tp()));
+            self.exchange(shape.experts, tokens, traffic.as_ref()?, (first, rank))
         });
+        let on_cpu = shape.experts.run_on == RunOn::Cpu;
         let step = InferenceStep {
             model: self.model.clone(),
             precision: self.precision,
@@ -109,27 +137,17 @@ impl<'a> Deployment<'a> {
             launch: shape.launch,
             plan: *plan,
             cpu: on_cpu.then(|| cluster.topology.devices_of(DeviceKind::Cpu).next()).flatten(),
-            peers: simulated.iter().map(|&rank| orders[rank].peers.clone()).collect(),
             experts_reduced: self.reduced(shape.experts),
             shared_on: shape.experts.shared_on,
             exchanges: exchanges.collect(),
-            tensor_groups: simulated.iter().map(|&rank| self.tensor_group(rank)).collect(),
+            tensor_groups: simulated.iter().map(|&rank| self.tensor_group(first + rank)).collect(),
+            peers: orders.iter().map(|order| order.peers.clone()).collect(),
             simulated,
-            traffic,
+            traffic: traffic.to_vec(),
+            first,
             gpus,
         };
-        Ok(Lowered { step, folding, seen })
-    }
-
-    /// The cluster as the `one`th of `ep` GPUs sees it, whose tokens all go to the experts of all.
-    fn seen(&self, routes: &mut Routes<'_>, shape: &StepShape<'_>, ep: usize, one: usize) -> Option<Cluster> {
-        if shape.experts.reach == ReachChoice::AllReduce {
-            return None;
-        }
-        let members: Vec<usize> = (0..ep).collect();
-        let by_rail = shape.experts.kernels == Some(ExchangeKernels::Normal);
-        let reach = if by_rail { Reach::Rail } else { Reach::All };
-        seen_by(routes, self.cluster, &members, one, reach)
+        (step, orders[0].is_rotation())
     }
 
     /// Whether an all-reduce over the tensor-parallel group adds up what experts yield.
@@ -159,14 +177,19 @@ impl<'a> Deployment<'a> {
 
     /// Expert traffic of each micro-batch.
     fn traffic(&self, shape: &StepShape<'_>, folded: bool, known: &Known) -> Vec<Option<ExpertTraffic>> {
-        // Where experts are cut, each holder of whole ones is a group of `expert_tp` GPUs.
-        let homes = u64::from(self.plan.tp() / self.plan.expert_tp());
+        let (tp, ep) = (u64::from(self.plan.tp()), u64::from(self.plan.ep()));
+        // Where an all-reduce adds up what experts yield, all of them see the tokens of one tensor-parallel group; else every GPU has its
+        // part of these, as many as the others.
+        let tokens = |batch: &Batch| match shape.experts.reach {
+            ReachChoice::AllReduce => batch.tokens(),
+            _ => batch.tokens().div_ceil(tp) * ep,
+        };
         let of = |(micro_batch, batch): (usize, &Batch)| {
             let moe = self.model.moe.as_ref()?;
             let (per_node, seed) = (self.cluster.gpus_per_node as usize, Seed(self.scenario.seed));
             let exchange =
                 Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded, draws: &known.gates, seed };
-            Some(expert_traffic(exchange, batch.tokens().div_ceil(homes), micro_batch))
+            Some(expert_traffic(exchange, tokens(batch), micro_batch))
         };
         shape.batches.iter().enumerate().map(of).collect()
     }
@@ -177,12 +200,12 @@ impl<'a> Deployment<'a> {
         spec: &ExpertsSpec,
         tokens: u64,
         traffic: &ExpertTraffic,
-        folded: Option<usize>,
+        (first, folded): (usize, Option<usize>),
     ) -> Option<MoeExchange> {
         let (kernels, software) = (spec.kernels?, self.scenario.hardware.communication.as_ref()?);
         let moe = self.model.moe.as_ref().filter(|_| self.plan.ep() > 1)?;
         let precision = &self.precision;
-        let members: Vec<usize> = (0..self.plan.ep() as usize).collect();
+        let members: Vec<usize> = (first..first + self.plan.ep() as usize).collect();
         let plain = |dtype| RowFormat { dtype, ..RowFormat::BF16 };
         Some(MoeExchange {
             spec: MoeExchangeSpec {
@@ -199,9 +222,10 @@ impl<'a> Deployment<'a> {
                 sms: spec.sms,
                 scale_up: true,
             },
-            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node: self.cluster.gpus_per_node as usize,
+            offset: first % self.cluster.gpus_per_node as usize,
             copies: traffic.copies.clone(),
             // Low-latency kernels are not told how many SMs they have.
             costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
@@ -249,7 +273,16 @@ impl<'a> Deployment<'a> {
             let message = format!("an all-reduce over tp = {tp} for experts over ep = {ep}");
             return at("reach", message, "let tp equal ep, or exchange tokens");
         }
+        let (more, less) = (tp.max(ep), tp.min(ep));
+        if !more.is_multiple_of(less) {
+            let message = format!("tp = {tp} and ep = {ep}, so that groups of neither are whole in the other's");
+            return Err(Invalid::at("parallelism.ep", message).help("let one be a multiple of the other"));
+        }
         let Some(kernels) = shape.experts.kernels else { return Ok(()) };
+        if tp > ep && self.exchanges(shape) {
+            let message = format!("tp = {tp} GPUs share tokens that ep = {ep} of them exchange");
+            return at("kernels", message, "let `ep` be a multiple of `tp`, or leave `kernels` out");
+        }
         let Some(software) = &hardware.communication else {
             let message = format!("the node `{}` describes no communication software", hardware.name);
             return at("kernels", message, "add a [hardware.communication] table, or leave `kernels` out");
@@ -261,6 +294,11 @@ impl<'a> Deployment<'a> {
         }
         if kernels == ExchangeKernels::Normal && ep > 1 && software.experts.on(shape.experts.sms).is_none() {
             return Err(no_mover(software).under(&format!("{}.experts.sms", shape.place)));
+        }
+        let cut = ep < per_node && !per_node.is_multiple_of(ep) && self.cluster.gpus.len() > per_node as usize;
+        if cut && kernels != ExchangeKernels::LowLatency {
+            let message = format!("ep = {ep}, of which some lie on two nodes of {per_node} GPUs");
+            return at("kernels", message, "let `ep` divide the GPUs of a node, or use `low_latency`");
         }
         let described = match kernels {
             ExchangeKernels::OneSided => software.experts.one_sided.is_some(),
@@ -287,12 +325,11 @@ impl<'a> Deployment<'a> {
     }
 
     fn job(&self, shape: &StepShape<'_>, memory: Memory, known: &Known) -> Result<Job, Invalid> {
-        let Lowered { step, folding, seen } = self.step(shape, known)?;
+        let Lowered { cases, symmetry } = self.step(shape, known)?;
         Ok(Job {
-            workload: Box::new(InferenceWorkload::new(step)),
+            cases: cases.into_iter().map(LoweredCase::run).collect(),
+            symmetry,
             memory: Some(memory),
-            folding,
-            seen,
             exchange: None,
             taken: self.taken(shape),
         })
@@ -301,11 +338,24 @@ impl<'a> Deployment<'a> {
 
 /// A step of inference as operations will be made of it.
 pub(super) struct Lowered {
-    pub(super) step: InferenceStep,
-    /// Whether one GPU stands for all in it.
-    pub(super) folding: Folding,
-    /// The cluster as that one sees it, where that differs.
-    pub(super) seen: Option<Cluster>,
+    /// Parts of the deployment that are simulated by themselves; the slowest decides.
+    pub(super) cases: Vec<LoweredCase>,
+    pub(super) symmetry: Symmetry,
+}
+
+/// The steps of groups that are simulated together.
+pub(super) struct LoweredCase {
+    steps: Vec<InferenceStep>,
+    folding: Folding,
+    /// The cluster as they see it, where others have a share of it.
+    seen: Option<Cluster>,
+}
+
+impl LoweredCase {
+    pub(super) fn run(self) -> CaseRun {
+        let workload = Box::new(InferenceWorkload::side_by_side(self.steps));
+        CaseRun { workload, folding: self.folding, seen: self.seen }
+    }
 }
 
 /// A step of inference as a scenario asks for it, with what it keeps in memory.
@@ -346,23 +396,27 @@ pub(super) fn prefill(
 
 /// The decode step that `spec` asks for.
 pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
-    if spec.micro_batches.get() > spec.requests_per_gpu.get() {
-        let message = format!("{} micro-batches of {} requests per GPU", spec.micro_batches, spec.requests_per_gpu);
+    // A tensor-parallel group serves the requests of all its GPUs.
+    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
+    let requests = spec.requests_of_group(tp)?;
+    let (dealt, of) = match spec.requests_per_gpu {
+        Some(each) => (each.wide(), "GPU"),
+        None => (requests, "tensor-parallel group"),
+    };
+    if spec.micro_batches.wide() > dealt {
+        let message = format!("{} micro-batches of {dealt} requests per {of}", spec.micro_batches);
         let invalid = Invalid::at("workload.decode.micro_batches", message);
         return Err(invalid.help("a micro-batch holds at least one request"));
     }
-    // Requests are counted per GPU, and a tensor-parallel group serves those of all its GPUs.
-    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
-    let batch = |requests: u64| Batch::decoding(requests * tp, spec.queries(), context);
+    let batch = |requests: u64| Batch::decoding(requests, spec.queries(), context);
     let shape = StepShape {
-        batches: spec.requests().into_iter().map(batch).collect(),
+        batches: spec.dealt(tp)?.into_iter().map(batch).collect(),
         drafted: spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get()),
         schedule: spec.schedule,
         launch: spec.launch,
         experts: &spec.experts,
         place: "workload.decode",
     };
-    let requests = spec.requests_per_gpu.wide() * tp;
     let load = InferenceLoad {
         requests,
         context,
@@ -371,7 +425,9 @@ pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>)
         mtp: spec.mtp.is_some(),
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
     };
-    Ok(Asked { shape, load, place: "workload.decode.requests_per_gpu" })
+    let by_gpu = spec.requests_per_gpu.is_some();
+    let place = if by_gpu { "workload.decode.requests_per_gpu" } else { "workload.decode.requests_per_group" };
+    Ok(Asked { shape, load, place })
 }
 
 /// The prefill step that `spec` asks for.

@@ -1,24 +1,31 @@
 //! From a scenario to what its GPUs are to do.
 
-use super::{Known, exchange, inference};
+use super::{Known, build, exchange, inference};
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, MoeExchangeFacts};
+use crate::metrics::{Folding, Memory, MoeExchangeFacts, Symmetry};
 use crate::scenario::{CollectiveSpec, Scenario, WorkloadSpec};
 use crate::topology::Cluster;
 use crate::workload::{Algorithm, CollectiveWorkload, Group, Protocol, Workload, choose};
 
 /// What is to be done, and what was found out about it.
 pub(super) struct Job {
-    pub(super) workload: Box<dyn Workload>,
+    /// What is simulated by itself; the slowest decides.
+    pub(super) cases: Vec<CaseRun>,
+    pub(super) symmetry: Symmetry,
     pub(super) memory: Option<Memory>,
-    pub(super) folding: Folding,
-    /// The cluster as one GPU that stands for all sees it, where that differs.
-    pub(super) seen: Option<Cluster>,
     /// What an exchange of tokens moves, for workloads that are one.
     pub(super) exchange: Option<MoeExchangeFacts>,
     /// What communication takes from what is computed beside it.
     pub(super) taken: Taken,
+}
+
+/// GPUs that are simulated by themselves.
+pub(super) struct CaseRun {
+    pub(super) workload: Box<dyn Workload>,
+    pub(super) folding: Folding,
+    /// The cluster as they see it, where others have a share of it.
+    pub(super) seen: Option<Cluster>,
 }
 
 /// Lowers the scenario's workload.
@@ -46,9 +53,10 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
     }
     let costs = scenario.hardware.communication.as_ref().map(|software| &software.collectives);
     let mut chosen = Vec::new();
+    let mut routes = build::routes(scenario, cluster)?;
     for first in 0..groups {
         let members: Vec<usize> = (first..gpus).step_by(groups).collect();
-        let group = Group::of(cluster, &members, costs);
+        let group = Group::routed(cluster, &mut routes, &members, costs);
         let choice = choose(spec.kind, &group, spec.bytes, spec.algorithm, spec.protocol).ok_or_else(|| {
             let wanted = [spec.algorithm.map(Algorithm::name), spec.protocol.map(Protocol::name)];
             let wanted: Vec<&str> = wanted.into_iter().flatten().collect();
@@ -60,10 +68,9 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
     }
     let workload = CollectiveWorkload::side_by_side(spec.kind, chosen, spec.bytes);
     Ok(Job {
-        workload: Box::new(workload),
+        cases: vec![CaseRun { workload: Box::new(workload), folding: Folding::None, seen: None }],
+        symmetry: Symmetry::all(gpus),
         memory: None,
-        folding: Folding::None,
-        seen: None,
         exchange: None,
         taken: Taken::default(),
     })

@@ -5,19 +5,20 @@ mod fleet;
 mod instance;
 mod times;
 
-use super::inference::{Deployment, Lowered, StepShape};
+use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
+use super::power::NodePower;
 use super::watch::Watcher;
-use super::{Known, build, timed};
+use super::{Known, build, slowest};
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, breakdown, serving_metrics};
+use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, Symmetry, breakdown, serving_metrics};
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec,
-    InferenceWorkload, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, LaunchChoice,
+    MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
 use fleet::{Fleet, NicRates, Transfer, Which, serve};
 use instance::{Ability, Gather, Instance};
@@ -124,14 +125,9 @@ pub(super) fn gpu_hour(scenario: &Scenario, spec: &ServingSpec) -> Option<UsdPer
     Some(UsdPerHour::from_micro(((capital.per_gpu.as_f64() / hours + energy) * 1e6) as u64))
 }
 
-/// Power of a GPU with its share of the node's NICs and CPUs, at the most that each may draw.
+/// Power of a GPU with its share of node and fabric, at the most that each part may draw.
 fn watts_per_gpu(scenario: &Scenario) -> f64 {
-    let node = &scenario.hardware;
-    let gpus = f64::from(node.gpus.get());
-    let nics = node.nics.as_ref().map_or(0.0, |nics| nics.nic.power.as_f64() * f64::from(nics.count.get()));
-    let cpus = f64::from(node.cpus.map_or(0, Count::get));
-    let cpu = node.cpu.as_ref().map_or(0.0, |cpu| cpu.power.as_f64() * cpus);
-    node.gpu.power.as_f64() + (nics + cpu) / gpus
+    NodePower::of(scenario).total().as_f64() / f64::from(scenario.hardware.gpus.get())
 }
 
 /// One kind of instance.
@@ -268,7 +264,7 @@ impl<'a> Pool<'a> {
         dealt.map(batch).filter(|batch| batch.tokens() > 0).collect()
     }
 
-    fn run(&self, batches: Vec<Batch>, watcher: &mut Watcher<'_>) -> Result<(Timeline, Folding), Invalid> {
+    fn run(&self, batches: Vec<Batch>, watcher: &mut Watcher<'_>) -> Result<(Timeline, Folding, Symmetry), Invalid> {
         let deployment = &self.deployment;
         let shape = StepShape {
             batches,
@@ -278,10 +274,11 @@ impl<'a> Pool<'a> {
             experts: self.experts,
             place: self.place,
         };
-        let Lowered { step, folding, seen } = deployment.step(&shape, self.known)?;
-        let (scenario, cluster) = (deployment.scenario, seen.as_ref().unwrap_or(deployment.cluster));
-        let mut workload = InferenceWorkload::new(step);
-        Ok((timed(scenario, cluster, &mut workload, deployment.taken(&shape), watcher)?, folding))
+        let Lowered { cases, symmetry } = deployment.step(&shape, self.known)?;
+        let cases = cases.into_iter().map(LoweredCase::run).collect();
+        let (scenario, cluster) = (deployment.scenario, deployment.cluster);
+        let (timeline, folding) = slowest(scenario, cluster, cases, deployment.taken(&shape), watcher)?;
+        Ok((timeline, folding, symmetry))
     }
 
     /// What the NICs of an instance carry where a GPU's carries `each`.
@@ -316,7 +313,7 @@ impl<'a> Pool<'a> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
         let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0], 1);
-        let (timeline, folding) = self.run(full, watcher)?;
+        let (timeline, folding, symmetry) = self.run(full, watcher)?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
         let used = self.used(requests.min(fitting), context as u64);
@@ -324,6 +321,15 @@ impl<'a> Pool<'a> {
         let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
         let metrics = Metrics::Serving(Box::new(metrics));
         let cluster = self.deployment.cluster.clone();
-        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), folding, parts: Vec::new(), notes: Vec::new() })
+        Ok(Outcome {
+            cluster,
+            timeline,
+            metrics,
+            memory: Some(memory),
+            symmetry,
+            folding,
+            parts: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 }

@@ -6,13 +6,14 @@ mod update;
 
 use super::build;
 use super::exchange::no_mover;
+use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
 use crate::metrics::{
-    ChunkTime, Folding, Memory, Metrics, Outcome, Part, TrainingFacts, pipeline_metrics, training_metrics,
+    ChunkTime, Folding, Memory, Metrics, Outcome, Part, Symmetry, TrainingFacts, pipeline_metrics, training_metrics,
 };
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
@@ -20,7 +21,7 @@ use crate::routing::Routes;
 use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Duration, Watts};
+use crate::units::{Bytes, Duration};
 use crate::workload::{
     Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
 };
@@ -81,7 +82,7 @@ pub(super) fn simulate(
             .map(|convention| convention.training_per_token(job.model, spec.sequence)),
         peak: scenario.hardware.gpu.tensor.bf16,
         rent: scenario.hardware.gpu.rent,
-        power: power(scenario),
+        power: NodePower::of(scenario).total() * scenario.nodes.wide(),
         run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
         chunks: chunk_times,
         actions,
@@ -95,7 +96,9 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    Ok(Outcome { timeline, metrics, memory: Some(memory), folding, cluster, parts, notes: Vec::new() })
+    let symmetry = Symmetry::all(cluster.gpus.len());
+    let (memory, notes) = (Some(memory), Vec::new());
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts, notes })
 }
 
 /// What happened in each chunk; the one on which the step spends most comes first.
@@ -137,15 +140,8 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    Ok(Outcome {
-        timeline,
-        metrics,
-        memory: None,
-        folding: Folding::None,
-        cluster,
-        parts: Vec::new(),
-        notes: Vec::new(),
-    })
+    let (symmetry, folding, parts) = (Symmetry::all(ranks), Folding::None, Vec::new());
+    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, parts, notes: Vec::new() })
 }
 
 fn run_step(
@@ -160,13 +156,6 @@ fn run_step(
     let timeline = engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology);
     drop(network);
     Ok(watcher.ran(timeline))
-}
-
-/// Most that GPUs and NICs of the cluster draw.
-fn power(scenario: &Scenario) -> Watts {
-    let node = &scenario.hardware;
-    let nics = node.nics.as_ref().map_or(Watts::from_milli(0), |nics| nics.nic.power * nics.count.wide());
-    (node.gpu.power * node.gpus.wide() + nics) * scenario.nodes.wide()
 }
 
 impl<'a> Job<'a> {

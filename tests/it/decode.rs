@@ -2,7 +2,7 @@
 
 use octoplane::metrics::{DecodeMetrics, Folding, Metrics, Outcome};
 use octoplane::run::simulate;
-use octoplane::scenario::{Scenario, load};
+use octoplane::scenario::{Scenario, WorkloadSpec, load};
 use octoplane::timeline::{Place, Span, critical_path};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
 use octoplane::workload::Phase;
@@ -260,4 +260,35 @@ fn experts_on_the_cpu_read_each_visited_expert_once() {
 
 fn weights_part(whole: Duration, parts: u64) -> Duration {
     Duration::from_ps(whole.as_ps() / parts)
+}
+
+/// A model of eight layers on a node whose GPUs share its experts, with a decode step as `text` describes it.
+fn on_a_node(text: &str) -> Result<Outcome, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h200_node_decode.toml");
+    let sets = ["parallelism.tp=8", "parallelism.ep=8", "model.layers=8"].map(str::to_owned);
+    let mut scenario = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}")).value;
+    scenario.workload = WorkloadSpec::Decode(toml::from_str(text).unwrap());
+    simulate(&scenario).map_err(|invalid| invalid.message)
+}
+
+#[test]
+fn few_requests_of_a_group_wake_few_experts() {
+    let step = |requests: u32| {
+        let text = format!("requests_per_group = {requests}\ncontext = 300\nexperts = {{ reach = 'all_reduce' }}");
+        decode(&on_a_node(&text).unwrap()).step.as_secs()
+    };
+    let steps: Vec<f64> = (1..=8).map(step).collect();
+    assert!(steps.is_sorted(), "more requests take no less: {steps:?}");
+    assert!(steps[7] > 1.2 * steps[0], "eight requests visit more experts than one: {steps:?}");
+}
+
+#[test]
+fn requests_are_counted_per_gpu_or_per_group() {
+    let reach = "context = 300\nexperts = { reach = 'all_reduce' }";
+    let of = |requests: &str| on_a_node(&format!("{requests}\n{reach}"));
+    let (by_gpu, by_group) = (of("requests_per_gpu = 2").unwrap(), of("requests_per_group = 16").unwrap());
+    assert_eq!(decode(&by_gpu), decode(&by_group));
+    for requests in ["", "requests_per_gpu = 2\nrequests_per_group = 16", "requests_per_group = 1\nmicro_batches = 2"] {
+        assert!(of(requests).is_err(), "{requests}");
+    }
 }

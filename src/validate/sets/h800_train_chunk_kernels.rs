@@ -11,7 +11,8 @@
 
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
-use crate::gpu::{Conditions, Library, Taken};
+use crate::gpu::{Conditions, Taken};
+use crate::hardware::{Fp8Gemm, LibrariesSpec};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
@@ -42,10 +43,10 @@ impl Row {
                 sms: sms + beside,
                 memory: system.node.as_ref().map(|node| node.exchange_memory(COMMUNICATION_SMS)).unwrap_or_default(),
             },
-            library: Library::Early2025,
             ..Conditions::default()
         };
-        Ok(context.kernel_under(&conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
+        let libraries = LibrariesSpec { fp8_gemm: Some(Fp8Gemm::Cutlass128x128), ..LibrariesSpec::default() };
+        Ok(context.kernel_with(libraries, &conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
     }
 
     fn kernel(&self) -> Result<Kernel, Skip> {

@@ -44,7 +44,8 @@ pub(super) struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(step: &'a InferenceStep, graph: &'a mut OpGraph) -> Lowering<'a> {
-        let mut stream = |name, rank: usize| graph.stream(Stream { device: step.gpus[rank], rank, name });
+        let mut stream =
+            |name, rank: usize| graph.stream(Stream { device: step.gpus[rank], rank: step.first + rank, name });
         let streams = step.simulated.iter().map(|&rank| stream("compute", rank)).collect();
         let hosts = match step.launch {
             LaunchChoice::Graph => Vec::new(),
@@ -178,6 +179,7 @@ impl<'a> Lowering<'a> {
         let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
         let width = moe.intermediate.wide();
         let kernels = |&gpu: &usize| {
+            let gpu = gpu % step.plan.ep() as usize;
             let (rows, received) = (traffic.rows_of(gpu, tokens, whole), traffic.received(gpu, tokens));
             let mut kernels = self.experts_of(layout, &rows, received, width);
             if layout == RowLayout::Contiguous {

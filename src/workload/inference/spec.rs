@@ -1,17 +1,20 @@
 //! Steps of inference as a scenario describes them.
 
+use crate::invalid::Invalid;
 use crate::units::{Count, Duration, Fraction};
 use crate::workload::gate::GateChoice;
 use crate::workload::moe::{ExchangeKernels, MoeExchangeSpec};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One decode step of a deployment: every request gets its next token (or tokens).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeSpec {
-    /// Requests in flight per GPU.
-    pub requests_per_gpu: Count,
+    /// Requests in flight per GPU; a tensor-parallel group serves those of all its GPUs.
+    pub requests_per_gpu: Option<Count>,
+    /// Requests in flight per tensor-parallel group, in place of `requests_per_gpu`: with 1, one request runs on all GPUs of the group.
+    pub requests_per_group: Option<Count>,
     /// Cached positions per request.
     pub context: Count,
     /// Parts of the batch whose computation and communication overlap; they are equal but for a remainder.
@@ -31,7 +34,7 @@ pub struct DecodeSpec {
 }
 
 /// One prefill step of a deployment: prompts, or equal chunks of them, pass through the model once.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrefillSpec {
     /// Positions of each prompt that are computed in this step.
@@ -56,7 +59,7 @@ pub struct PrefillSpec {
 }
 
 /// In which order a GPU takes the parts of layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleChoice {
     /// Attention of every micro-batch, then experts of every micro-batch (arXiv 2505.09343, section 2.3.1).
@@ -68,7 +71,7 @@ pub enum ScheduleChoice {
 }
 
 /// How kernels are launched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LaunchChoice {
     /// All at once, from a recorded graph: only the GPU's own gap between kernels remains.
@@ -82,7 +85,7 @@ pub enum LaunchChoice {
 }
 
 /// How experts are reached and run.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertsSpec {
     /// How tokens reach the experts of other GPUs.
@@ -127,7 +130,7 @@ impl Default for ExpertsSpec {
 }
 
 /// Which experts are copied, and which live together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BalanceChoice {
     /// Experts live in order, and the first ones are copied.
@@ -138,7 +141,7 @@ pub enum BalanceChoice {
 }
 
 /// How tokens reach the experts of other GPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReachChoice {
     /// They travel there, and results travel back.
@@ -150,7 +153,7 @@ pub enum ReachChoice {
 }
 
 /// For what a token is sent once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CopyPer {
     /// For each expert that it visits.
@@ -161,7 +164,7 @@ pub enum CopyPer {
 }
 
 /// What runs the routed experts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOn {
     /// The GPUs.
@@ -172,7 +175,7 @@ pub enum RunOn {
 }
 
 /// Where a shared expert computes that every GPU holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedOn {
     /// On the stream of all other kernels, while tokens travel to routed experts: these begin when it has ended.
@@ -184,7 +187,7 @@ pub enum SharedOn {
 }
 
 /// Speculative decoding with the model's own multi-token-prediction modules.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MtpSpec {
     /// Tokens drafted per step, one module after the other.
@@ -199,9 +202,33 @@ impl DecodeSpec {
         1 + self.mtp.as_ref().map_or(0, |mtp| mtp.drafted.wide())
     }
 
-    /// Requests of each micro-batch, per GPU.
-    pub fn requests(&self) -> Vec<u64> {
-        parts(self.requests_per_gpu.wide(), self.micro_batches.wide())
+    /// Requests of each micro-batch of a group of `tp` GPUs; those of a GPU stay together.
+    ///
+    /// # Errors
+    /// As for [`DecodeSpec::requests_of_group`].
+    pub fn dealt(&self, tp: u64) -> Result<Vec<u64>, Invalid> {
+        let (all, together) = (self.requests_of_group(tp)?, if self.requests_per_gpu.is_some() { tp } else { 1 });
+        let parts = parts(all / together, self.micro_batches.wide());
+        Ok(parts.into_iter().map(|requests| requests * together).collect())
+    }
+
+    /// Requests in flight of a group of `tp` GPUs.
+    ///
+    /// # Errors
+    /// When they are given twice or not at all.
+    pub fn requests_of_group(&self, tp: u64) -> Result<u64, Invalid> {
+        match (self.requests_per_gpu, self.requests_per_group) {
+            (Some(each), None) => Ok(each.wide() * tp),
+            (None, Some(all)) => Ok(all.wide()),
+            (Some(_), Some(_)) => {
+                let message = "requests are counted per GPU and per tensor-parallel group";
+                Err(Invalid::at("workload.decode.requests_per_group", message).help("give one of the two"))
+            }
+            (None, None) => {
+                let message = "nothing says how many requests are in flight";
+                Err(Invalid::at("workload.decode", message).help("give `requests_per_gpu` or `requests_per_group`"))
+            }
+        }
     }
 }
 

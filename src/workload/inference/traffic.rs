@@ -62,14 +62,14 @@ impl ExpertTraffic {
     }
 }
 
-/// The traffic of a micro-batch in which each GPU of an expert-parallel group has `tokens` tokens.
+/// The traffic of a micro-batch in which an expert-parallel group has `tokens` tokens, all its GPUs together.
 pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -> ExpertTraffic {
     let Exchange { moe, plan, spec, .. } = exchange;
     let gpus = plan.ep() as usize;
     let shared = if plan.shared_everywhere() { 0 } else { u64::from(moe.shared_experts) };
     let visits = moe.experts_per_token.wide() + shared;
     if plan.placement() == ExpertPlacement::OneExpertPerDevice {
-        let rows = vec![vec![tokens * visits]; gpus];
+        let rows = vec![vec![(tokens * visits).div_ceil(gpus as u64)]; gpus];
         let each = visits as f64 / gpus as f64;
         let nodes = gpus.div_ceil(exchange.per_node);
         // A token that visits several GPUs of a node is there once.
@@ -81,7 +81,7 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
         return ExpertTraffic { copies_per_token: visits as f64, copies, rows };
     }
     let shape = GateShape::of(moe);
-    let all = tokens as usize * gpus;
+    let all = tokens as usize;
     let size = all.clamp(1, SAMPLE_MAX);
     let drawn = |name: &str, tokens: usize| exchange.draws.sample((exchange.seed, name), shape, &spec.gate, tokens);
     let sample = drawn(&format!("micro-batch {micro_batch}"), size);
@@ -94,9 +94,9 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
     let larger = small.then(|| count.of(before.tokens().take(looked_at)));
     let means = larger.as_ref().unwrap_or(&now);
     let rows = if all <= SAMPLE_MAX || !spec.gate.is_even() {
-        now.rows(tokens * gpus as u64, size as u64, exchange.folded || spec.gate.is_even())
+        now.rows(tokens, size as u64, exchange.folded || spec.gate.is_even())
     } else {
-        even_rows(plan, moe, tokens * visits)
+        even_rows(plan, moe, (tokens * visits).div_ceil(gpus as u64))
     };
     let alike = if spec.gate.is_even() { Alike::Mean } else { Alike::No };
     let alike = if exchange.folded && alike == Alike::No { Alike::Busiest } else { alike };
@@ -274,7 +274,7 @@ mod tests {
         let moe = model.moe.as_ref().expect("experts");
         let exchange =
             Exchange { moe, plan: &plan, spec, per_node: 8, folded: true, draws: &GateDraws::default(), seed: Seed(1) };
-        expert_traffic(exchange, tokens, 0)
+        expert_traffic(exchange, tokens * u64::from(ep), 0)
     }
 
     fn spread(per: CopyPer, ep: u32, tokens: u64) -> ExpertTraffic {

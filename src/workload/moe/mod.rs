@@ -33,6 +33,8 @@ pub struct MoeExchange {
     pub nics: Vec<Option<DeviceId>>,
     /// GPUs of each node.
     pub per_node: usize,
+    /// GPUs of the first node that come before the first of the group.
+    pub offset: usize,
     /// Copies per token.
     pub copies: Copies,
     /// What the kernels, or the co-processor in their place, cost beside the wire.
@@ -80,17 +82,18 @@ impl MoeExchange {
     }
 
     fn node(&self, gpu: usize) -> usize {
-        gpu / self.per_node
+        (self.offset + gpu) / self.per_node
     }
 
     fn nodes(&self) -> usize {
-        self.group.len().div_ceil(self.per_node)
+        (self.offset + self.group.len()).div_ceil(self.per_node)
     }
 
     /// The other GPUs of a GPU's node, its neighbours first.
     fn neighbours(&self, gpu: usize) -> impl Iterator<Item = usize> {
-        let first = self.node(gpu) * self.per_node;
-        let size = self.per_node.min(self.group.len() - first);
+        let first = (self.node(gpu) * self.per_node).saturating_sub(self.offset);
+        let end = (self.node(gpu) + 1) * self.per_node - self.offset;
+        let size = end.min(self.group.len()) - first;
         (1..size).map(move |offset| first + (gpu - first + offset) % size)
     }
 

@@ -1,0 +1,270 @@
+//! Which GPUs are simulated, and for which others they stand.
+//!
+//! GPUs work in groups that do the same at the same time: expert-parallel or tensor-parallel groups, replicas. There are three levels:
+//! one rank for its group, all ranks of one group, all groups. The lowest level is chosen whose preconditions hold; each is
+//! checked on the paths that routing gives the transfers, in every state that faults leave the network in:
+//!
+//! * *One rank for its group*: all ranks are equally loaded, and what they send meets paths of equal rates and equal loads.
+//! * *All ranks of one group*: that group and those it stands for send over paths of equal rates and equal loads, and where they share
+//!   links that can be tight, all that share them are alike; each has its share of these then. Groups that differ are
+//!   simulated one by one, one of each class, and the slowest decides.
+//! * *All groups*: groups that differ and share links that can be tight are simulated together.
+//!
+//! A link can be tight where it has to pass more, for its rate, than the links on which the transfers leave their node.
+
+mod classes;
+mod shares;
+mod states;
+mod traffic;
+
+use super::build;
+use crate::id::LinkId;
+use crate::invalid::Invalid;
+use crate::metrics::{Folding, Level, Symmetry};
+use crate::network::resolve;
+use crate::routing::Routes;
+use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice, simulation_memory};
+use crate::topology::Cluster;
+use crate::units::Bytes;
+use crate::workload::ExchangeKernels;
+use classes::{Classes, classes};
+use shares::{of_groups, of_rank};
+use states::states;
+use traffic::Traffic;
+
+/// Memory of an operation from its start to the end of the run, timeline included.
+const BYTES_PER_OPERATION: u64 = 435;
+
+/// Groups of GPUs that do the same at the same time.
+#[derive(Clone, Debug)]
+pub(super) struct Together {
+    /// Places of the GPUs in the cluster, by group and rank; all groups have as many.
+    pub(super) groups: Vec<Vec<usize>>,
+    /// What the ranks of a group send to each other.
+    pub(super) phases: Vec<Phase>,
+    /// Why ranks of a group are not equally loaded, where they are not.
+    pub(super) uneven: Option<&'static str>,
+    /// Operations of a rank beside what it sends.
+    pub(super) kernels: u64,
+}
+
+/// Transfers of equal size that are under way at the same time.
+#[derive(Clone, Debug)]
+pub(super) struct Phase {
+    /// From which rank of the group to which.
+    pub(super) sends: Vec<(u32, u32)>,
+    /// Neighbouring ranks whose transfers are written down with those of one that stands for all.
+    pub(super) unit: usize,
+    /// How often these transfers take place.
+    pub(super) times: u64,
+}
+
+impl Phase {
+    /// Every rank of `size` to the rank that `to` names for each of `turns`.
+    pub(super) fn of(size: usize, turns: usize, times: u64, to: impl Fn(usize, usize) -> usize) -> Phase {
+        let pair = |from: usize, turn: usize| (from as u32, to(from, turn) as u32);
+        let sends = (0..size).flat_map(|from| (0..turns).map(move |turn| (from, turn)));
+        let sends = sends.map(|(from, turn)| pair(from, turn)).filter(|(from, to)| from != to).collect();
+        Phase { sends, unit: 1, times }
+    }
+}
+
+/// Why ranks are not equally loaded where experts are not.
+pub(super) const UNEVEN_GATE: &str = "the gate loads the experts of some ranks more than others'";
+
+/// What `kernels` send in groups of `size` ranks, `ep` at a time of which share experts; of GPUs in nodes of `per_node`.
+pub(super) fn expert_phases(
+    kernels: ExchangeKernels,
+    size: usize,
+    ep: usize,
+    per_node: usize,
+    times: u64,
+) -> Vec<Phase> {
+    let of_node = per_node.min(ep);
+    let within = move |rank: usize, to: usize| rank - rank % ep + to % ep;
+    let neighbours = || {
+        Phase::of(size, of_node - 1, 2 * times, move |rank, turn| {
+            let local = rank % ep;
+            within(rank, local - local % of_node + (local + turn + 1) % of_node)
+        })
+    };
+    match kernels {
+        ExchangeKernels::Normal => {
+            let nodes = ep.div_ceil(of_node);
+            let rail =
+                Phase::of(size, nodes - 1, 2 * times, move |rank, turn| within(rank, rank % ep + (turn + 1) * of_node));
+            vec![rail, neighbours()]
+        }
+        ExchangeKernels::OneSided | ExchangeKernels::TwoSided => vec![neighbours()],
+        ExchangeKernels::LowLatency => {
+            vec![Phase::of(size, ep - 1, times, move |rank, turn| within(rank, rank % ep + turn + 1))]
+        }
+    }
+}
+
+/// What is simulated by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Case {
+    /// The groups that are simulated together.
+    pub(super) groups: Vec<usize>,
+    /// The rank that stands for its group; all ranks are simulated where there is none.
+    pub(super) rank: Option<usize>,
+    /// The share of links that is left to what is simulated.
+    pub(super) shares: Vec<(LinkId, f64)>,
+    /// How alike the ranks are for which one stands.
+    pub(super) folding: Folding,
+}
+
+/// The cases of which the slowest decides.
+#[derive(Clone, Debug)]
+pub(super) struct Representatives {
+    pub(super) symmetry: Symmetry,
+    pub(super) cases: Vec<Case>,
+}
+
+/// What of `together` is simulated.
+pub(super) fn representatives(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    together: &Together,
+) -> Result<Representatives, Invalid> {
+    let groups = together.groups.len();
+    let all = |because: Option<String>| {
+        let case = Case { groups: (0..groups).collect(), rank: None, shares: Vec::new(), folding: Folding::None };
+        found(scenario, together, vec![case], because)
+    };
+    let alone = groups == 1 && together.groups[0].len() == 1;
+    if alone || scenario.symmetry == SymmetryChoice::Unfold {
+        return all(None);
+    }
+    let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
+    let Some(states) = states(&faults, cluster.topology.n_links()) else {
+        return all(Some("faults leave the network in more states than are compared".to_owned()));
+    };
+    let routes = build::routes(scenario, cluster)?;
+    let mut layers = Vec::new();
+    for state in &states {
+        let mut routes = if state.is_healthy() { routes.clone() } else { routes.restricted(&state.usable()) };
+        for phase in &together.phases {
+            layers.push(traffic(scenario.network, cluster, &mut routes, together, phase, state));
+        }
+    }
+    let classes = classes(together, &layers);
+    let wanted = Wanted { ranks: scenario.symmetry == SymmetryChoice::Group, faulty: !faults.is_empty() };
+    let (cases, because) = cases(together, &layers, &classes, wanted);
+    found(scenario, together, cases, because)
+}
+
+fn traffic(
+    network: NetworkChoice,
+    cluster: &Cluster,
+    routes: &mut Routes<'_>,
+    together: &Together,
+    phase: &Phase,
+    state: &states::State,
+) -> Traffic {
+    let contends = network != NetworkChoice::Analytic;
+    Traffic::new(cluster, routes, together, phase, state, contends)
+}
+
+/// What else decides how much is simulated.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Whether all ranks of a group are wanted, alike or not.
+    ranks: bool,
+    faulty: bool,
+}
+
+/// What is simulated by itself, and why no less is.
+fn cases(together: &Together, layers: &[Traffic], classes: &Classes, wanted: Wanted) -> (Vec<Case>, Option<String>) {
+    let (mut cases, mut because): (Vec<Case>, Option<String>) = (Vec::new(), None);
+    let mut reason = |text: &str| {
+        because.get_or_insert_with(|| text.to_owned());
+    };
+    for groups in of_groups(layers, classes) {
+        // One of each class; and of groups that meet only their likes, one with its share of what they share.
+        let seen = |case: &Case| classes.are_alike(&case.groups, &groups.members);
+        if cases.iter().any(seen) {
+            continue;
+        }
+        let Some(shares) = groups.shares else {
+            reason("groups that differ share links that can be tight");
+            cases.push(Case { groups: groups.members, rank: None, shares: Vec::new(), folding: Folding::None });
+            continue;
+        };
+        let group = groups.members[0];
+        let folded = match (together.uneven, classes.are_ranks_alike(group)) {
+            _ if wanted.ranks || together.groups[group].len() == 1 => None,
+            (Some(uneven), _) => {
+                reason(uneven);
+                None
+            }
+            (None, false) => {
+                reason(if wanted.faulty {
+                    "the faults make paths of its ranks differ in rate or load"
+                } else {
+                    "paths of its ranks differ in rate or load"
+                });
+                None
+            }
+            (None, true) => {
+                let folded = one_rank(together, layers, classes, group);
+                if folded.is_none() {
+                    reason("ranks share links that can be tight with others that differ");
+                }
+                folded
+            }
+        };
+        let whole = Case { groups: vec![group], rank: None, shares, folding: Folding::None };
+        cases.push(folded.unwrap_or(whole));
+    }
+    (cases, because)
+}
+
+/// The rank that stands for a group whose ranks are alike: that with the longest paths, since everyone waits for the last.
+fn one_rank(together: &Together, layers: &[Traffic], classes: &Classes, group: usize) -> Option<Case> {
+    let (rank, farthest) = classes.farthest(group);
+    let shares = of_rank(together, layers, group, rank)?;
+    let folding = match (farthest, shares.is_empty()) {
+        (true, _) => Folding::Farthest,
+        (false, true) => Folding::Exact,
+        (false, false) => Folding::Shared,
+    };
+    Some(Case { groups: vec![group], rank: Some(rank), shares, folding })
+}
+
+/// The answer, unless it needs more memory than there is.
+fn found(
+    scenario: &Scenario,
+    together: &Together,
+    cases: Vec<Case>,
+    because: Option<String>,
+) -> Result<Representatives, Invalid> {
+    let (all, ranks) = (together.groups.len(), together.groups[0].len());
+    let simulated: usize = cases.iter().map(|case| case.groups.len()).sum();
+    let whole = |case: &Case| case.rank.is_none();
+    let everything = cases.iter().all(whole) && simulated == all;
+    let level = match cases.iter().any(whole) {
+        false => Level::OneRank,
+        true if everything || cases.iter().any(|case| case.groups.len() > 1) => Level::AllGroups,
+        true => Level::OneGroup,
+    };
+    let symmetry = Symmetry { level, groups: all as u64, simulated: simulated as u64, ranks: ranks as u64, because };
+    let needed =
+        cases.iter().map(|case| operations(together, case)).max().unwrap_or(0).saturating_mul(BYTES_PER_OPERATION);
+    if let Some(limit) = simulation_memory(scenario).filter(|limit| needed > limit.get()) {
+        let (what, needed) = (symmetry.text(), Bytes::new(needed));
+        let message = format!("to simulate {what}, takes about {needed}, and a run may use {limit}");
+        let help = "use fewer nodes or smaller groups, or raise `simulation_memory`";
+        return Err(Invalid::at("symmetry", message).help(help));
+    }
+    Ok(Representatives { symmetry, cases })
+}
+
+/// Operations that are written down for a case.
+fn operations(together: &Together, case: &Case) -> u64 {
+    let ranks = together.groups[0].len() as u64;
+    let simulated = if case.rank.is_some() { 1 } else { ranks };
+    let sends: u64 = together.phases.iter().map(|phase| phase.sends.len() as u64 * phase.times).sum();
+    (sends / ranks * simulated + together.kernels * simulated) * case.groups.len() as u64
+}
