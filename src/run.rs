@@ -85,7 +85,9 @@ fn too_large(beyond: OutOfRange) -> Invalid {
 /// As for [`simulate`].
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
     let simulated = within_range(|| {
-        let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
+        let mut watcher = Watcher::new(observer);
+        let mut outcome = simulate_whole(scenario, known, &mut watcher)?;
+        outcome.timeline.effort = watcher.effort();
         let notes = notes::of(scenario, &outcome)?.into_iter().chain(outcome.notes.clone()).collect();
         Ok(Outcome { notes, ..outcome })
     });
@@ -107,7 +109,7 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
     let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, &cluster, job.taken)?);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     let (memory, symmetry) = (job.memory, job.symmetry);
-    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, part: None, notes })
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts: Vec::new(), notes })
 }
 
 /// Runs what is simulated by itself, and keeps what ends last: a run that cannot end is slower than all others.

@@ -8,6 +8,7 @@ use super::{Done, Ending};
 use clap::Args;
 use octoplane::invalid::Invalid;
 use octoplane::metrics::{Facts, Folding, MeasuredError, Metrics, Outcome};
+use octoplane::report::detailed::detailed;
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
@@ -78,7 +79,7 @@ pub(super) fn main(args: &RunArgs, root: &Path) -> Ending {
     ];
     keep(&folder, &owner, usage, files)?;
     if let Some(path) = &args.trace {
-        write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
+        write(path, &perfetto_trace(&detailed(&outcome), &outcome.cluster.topology))?;
         note(&format!("timeline written to {}; open it at https://ui.perfetto.dev", path.display()));
     }
     let hint = if args.verbose || args.json { "" } else { "; -v shows where the time goes" };

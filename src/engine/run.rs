@@ -6,7 +6,7 @@ use super::residency::{Mark, Residency};
 use crate::gpu::{Cost, KernelModel};
 use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
-use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
+use crate::timeline::{Bound, Effort, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
 use crate::units::{Bytes, MemoryRoom, Time};
 use crate::workload::{GraphSize, Kernel, Op, OpGraph, Work, Workload};
@@ -60,6 +60,7 @@ pub fn run_within(
         ready: Vec::new(),
         devices: Vec::new(),
         changed: Vec::new(),
+        instants: 0,
         caches: Vec::new(),
         begun: BTreeMap::new(),
         written: BTreeMap::new(),
@@ -75,6 +76,7 @@ pub fn run_within(
         if now == Time::FAR_FUTURE {
             break;
         }
+        engine.instants += 1;
         done.clear();
         for flow in arrived.drain(..) {
             done.push(engine.land(&flow));
@@ -118,6 +120,8 @@ struct Engine<'a> {
     devices: Vec<Beside>,
     /// Devices on which kernels get other shares now; kept for its memory.
     changed: Vec<DeviceId>,
+    /// Instants at which something happened.
+    instants: u64,
     /// What each device has touched.
     caches: Vec<Residency>,
     /// When kernels that run began, in what their device had touched.
@@ -375,9 +379,14 @@ impl Engine<'_> {
         }
         let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
         let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
+        let effort = Effort {
+            operations: self.graph.len() as u64,
+            dependencies: self.graph.n_dependencies() as u64,
+            instants: self.instants,
+        };
         let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
         let collectives = self.graph.chosen().iter().map(|(chosen, count)| (*chosen, *count)).collect();
-        Timeline { spans, streams, ports, stranded, links, collectives }
+        Timeline { spans, streams, ports, stranded, links, collectives, effort }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {

@@ -142,6 +142,17 @@ pub struct ExpertCosts {
     pub one_sided: Option<ScaleUpExchangeCosts>,
     /// Queues between sender and receiver inside one scale-up domain.
     pub two_sided: Option<ScaleUpExchangeCosts>,
+    /// An engine of its own beside the SMs that does the work of the high-throughput kernels, where the hardware has one: an exchange that is given no
+    /// SMs runs on it.
+    pub co_processor: Option<CoProcessorCosts>,
+}
+
+impl ExpertCosts {
+    /// The costs of high-throughput exchanges on `sms` SMs, or, without any, on the co-processor; none where there is neither.
+    pub fn on(&self, sms: u32) -> Option<ExpertCosts> {
+        let normal = if sms > 0 { self.normal } else { self.co_processor?.as_one_mover() };
+        Some(ExpertCosts { normal, ..self.clone() })
+    }
 }
 
 /// High-throughput kernels. Half of their SMs send, the other half receive or forward.
@@ -200,6 +211,65 @@ impl NormalCosts {
             scale_up_share: share(self.scale_up_share, part),
             scale_out_share: share(self.scale_out_share, part),
             ..self
+        }
+    }
+}
+
+/// A communication co-processor: it sends, forwards and adds up tokens as the high-throughput kernels do, at rates of its own and without SMs. What it
+/// encodes and decodes it does as data passes, at no further cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CoProcessorCosts {
+    /// Dispatch: everything that no token changes.
+    pub dispatch_start: Duration,
+    /// Combine: the same.
+    pub combine_start: Duration,
+    /// Rate at which it sends, and at which it forwards, the tokens of a GPU in dispatch.
+    pub dispatch_rate: BytesPerSec,
+    /// Rate at which it sends and adds tokens in combine inside a node.
+    pub combine_rate: BytesPerSec,
+    /// The same where a combine crosses nodes.
+    pub combine_forward_rate: BytesPerSec,
+    /// What all rates keep while kernels compute, with which it shares memory.
+    #[serde(deserialize_with = "positive")]
+    pub beside_compute: Fraction,
+    /// Memory bandwidth of a GPU that an exchange uses on average, which kernels beside it lack.
+    #[serde(deserialize_with = "or_zero")]
+    pub memory_beside: BytesPerSec,
+    /// Tokens that pass through all stages before the stages overlap.
+    pub fill_tokens: Count,
+    /// First dispatch of tokens: counting, per token of a GPU.
+    pub count_token: Duration,
+    /// The same: until it is known how many tokens arrive.
+    pub count_wait: Duration,
+    /// The same: what all rates keep, of those of a dispatch whose numbers are known, while kernels compute.
+    #[serde(deserialize_with = "positive")]
+    pub beside_counts: Fraction,
+    /// Data per byte on the scale-up link.
+    #[serde(deserialize_with = "positive")]
+    pub scale_up_share: Fraction,
+    /// Data per byte on the NIC's link.
+    #[serde(deserialize_with = "positive")]
+    pub scale_out_share: Fraction,
+}
+
+impl CoProcessorCosts {
+    /// The costs of kernels in which it takes the place of one SM that does all.
+    fn as_one_mover(self) -> NormalCosts {
+        NormalCosts {
+            dispatch_start: self.dispatch_start,
+            combine_start: self.combine_start,
+            dispatch_copy_rate_per_sm: self.dispatch_rate,
+            combine_copy_rate_per_sm: self.combine_rate,
+            combine_forward_rate_per_sm: self.combine_forward_rate,
+            beside_compute: self.beside_compute,
+            memory_beside: self.memory_beside,
+            fill_tokens: self.fill_tokens,
+            count_token: self.count_token,
+            count_wait: self.count_wait,
+            beside_counts: self.beside_counts,
+            scale_up_share: self.scale_up_share,
+            scale_out_share: self.scale_out_share,
         }
     }
 }

@@ -20,8 +20,8 @@ mod switch;
 pub use attention::{Accumulators, FlashAttentionSpec, FlashPhaseSpec};
 pub use cable::CableSpec;
 pub use communication::{
-    CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts, NetworkHopSpec,
-    NormalCosts, PeerCosts, ProtocolSpec, ScaleUpExchangeCosts, ScaleUpPass, by_sms, on_wire,
+    CoProcessorCosts, CollectiveCosts, CommunicationSpec, ExchangeSpec, ExpertCosts, InSwitchSpec, LowLatencyCosts,
+    NetworkHopSpec, NormalCosts, PeerCosts, ProtocolSpec, ScaleUpExchangeCosts, ScaleUpPass, by_sms, on_wire,
 };
 pub use cpu::CpuSpec;
 pub use gpu::{CacheSpec, GpuSpec, PortSpec, TensorSpec};

@@ -69,8 +69,9 @@ impl NodeSpec {
     }
 
     /// Memory bandwidth of a GPU that an exchange of tokens between nodes takes from kernels beside it.
-    pub fn exchange_memory(&self) -> BytesPerSec {
-        self.communication.as_ref().map(|software| software.experts.normal.memory_beside).unwrap_or_default()
+    pub fn exchange_memory(&self, sms: u32) -> BytesPerSec {
+        let costs = self.communication.as_ref().and_then(|software| software.experts.on(sms));
+        costs.map(|costs| costs.normal.memory_beside).unwrap_or_default()
     }
 
     /// Checks what single fields cannot say.

@@ -1,6 +1,6 @@
 //! Where the time of a step went: per phase, exposed, along the critical path, and per port.
 
-use crate::id::{LinkId, StreamId};
+use crate::id::{LinkId, OpId, StreamId};
 use crate::timeline::{Bound, Place, Span, Timeline, critical_path};
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::{Phase, Work};
@@ -72,6 +72,25 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
         Place::Stream(stream) => !software(span) && stream.index() == 0,
         Place::Port(_) => false,
     };
+    let computing = Intervals::new(timeline.spans.iter().filter(stream).map(|s| (s.start, s.released)));
+    let communicating = communicating(timeline);
+    let either = computing.or(&communicating);
+    let end = timeline.end() - Time::ZERO;
+    Breakdown {
+        phases: phases(timeline),
+        computing: computing.length(),
+        communicating: communicating.length(),
+        exposed_communication: either.length() - computing.length(),
+        idle: end - either.length(),
+        critical_path: path_shares(timeline, |_| None),
+        ports: ports(timeline),
+    }
+}
+
+/// When transfers of the first GPU were under way, or their software ran.
+fn communicating(timeline: &Timeline) -> Intervals {
+    let device = timeline.streams.first().map(|stream| stream.device);
+    let ours = |id| device.is_none_or(|device| device == id);
     let sent = |span: &&Span| match span.work {
         Work::Send { from, to, .. } => ours(from) || ours(to),
         Work::Software(_) => match span.place {
@@ -80,19 +99,15 @@ pub fn breakdown(timeline: &Timeline) -> Breakdown {
         },
         _ => false,
     };
-    let computing = Intervals::new(timeline.spans.iter().filter(stream).map(|s| (s.start, s.released)));
-    let communicating = Intervals::new(timeline.spans.iter().filter(sent).map(|s| (s.start, s.end)));
-    let either = Intervals::new(computing.0.iter().chain(&communicating.0).copied());
-    let end = timeline.end() - Time::ZERO;
-    Breakdown {
-        phases: phases(timeline),
-        computing: computing.length(),
-        communicating: communicating.length(),
-        exposed_communication: either.length() - computing.length(),
-        idle: end - either.length(),
-        critical_path: path_shares(timeline),
-        ports: ports(timeline),
-    }
+    Intervals::new(timeline.spans.iter().filter(sent).map(|span| (span.start, span.end)))
+}
+
+/// Time during which transfers of the first GPU were under way and its first stream did nothing that was simulated by itself.
+pub(super) fn beside_known(timeline: &Timeline) -> Duration {
+    let first = Place::Stream(StreamId::new(0));
+    let known = |span: &&Span| matches!(span.work, Work::Known(_)) && span.place == first;
+    let known = Intervals::new(timeline.spans.iter().filter(known).map(|span| (span.start, span.released)));
+    known.or(&communicating(timeline)).length() - known.length()
 }
 
 fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
@@ -112,10 +127,17 @@ fn phases(timeline: &Timeline) -> Vec<PhaseTime> {
     Phase::ALL.into_iter().flat_map(phase).collect()
 }
 
-fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
+/// The critical path by phase and by what bounds it. An operation of which `inside` knows what it waited for itself stands for that, in these parts.
+pub(super) fn path_shares<'a>(timeline: &Timeline, inside: impl Fn(OpId) -> Option<&'a [PathShare]>) -> Vec<PathShare> {
     let mut shares: BTreeMap<(Phase, Bound), Duration> = BTreeMap::new();
     for segment in critical_path(timeline) {
         let span = &segment.span;
+        if let Some(parts) = inside(span.op).filter(|parts| !parts.is_empty()) {
+            for (part, time) in parts.iter().zip(in_proportion(segment.until - segment.from, parts)) {
+                *shares.entry((part.phase, part.bound)).or_default() += time;
+            }
+            continue;
+        }
         let phase = span.label.phase;
         // A transfer is bound by the link while it enters the network, and by latency until it has arrived.
         let is_transfer = matches!(span.work, Work::Send { .. });
@@ -129,6 +151,16 @@ fn path_shares(timeline: &Timeline) -> Vec<PathShare> {
     shares.retain(|share| share.time > Duration::ZERO);
     shares.sort_by_key(|share| std::cmp::Reverse(share.time));
     shares
+}
+
+/// `whole` in proportion to `parts`; the first takes what is left by rounding.
+fn in_proportion(whole: Duration, parts: &[PathShare]) -> Vec<Duration> {
+    let all: u128 = parts.iter().map(|part| u128::from(part.time.as_ps())).sum();
+    let of = |part: &PathShare| u128::from(whole.as_ps()) * u128::from(part.time.as_ps()) / all.max(1);
+    let mut times: Vec<Duration> = parts.iter().map(|part| Duration::from_ps(of(part) as u64)).collect();
+    let found: Duration = times.iter().copied().sum();
+    times[0] += whole - found;
+    times
 }
 
 fn ports(timeline: &Timeline) -> Vec<PortUse> {
@@ -216,6 +248,11 @@ impl Intervals {
             }
         }
         Intervals(union)
+    }
+
+    /// All stretches of both.
+    fn or(&self, other: &Intervals) -> Intervals {
+        Intervals::new(self.0.iter().chain(&other.0).copied())
     }
 
     pub(super) fn length(&self) -> Duration {

@@ -5,10 +5,11 @@ use super::{
     ServingMetrics, TrainingMetrics, cut_off, named_collective, named_decode, named_moe_exchange, named_pipeline,
     named_prefill, named_serving, named_training,
 };
+use crate::id::DeviceId;
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Duration};
+use crate::units::{Bytes, Duration, Time};
 
 /// The answer to a scenario.
 #[derive(Clone, Debug)]
@@ -25,8 +26,8 @@ pub struct Outcome {
     pub symmetry: Symmetry,
     /// How alike the ranks are of which one stood for all.
     pub folding: Folding,
-    /// A part that was simulated by itself and stands in the timeline as a whole, where there is one.
-    pub part: Option<Part>,
+    /// Parts that were simulated by themselves and stand in the timeline as a whole; the one on which most time is spent comes first.
+    pub parts: Vec<Part>,
     /// What a reader may not expect, as fragments without a full stop.
     pub notes: Vec<String>,
 }
@@ -38,6 +39,8 @@ pub struct Part {
     pub name: String,
     /// What happened in it.
     pub timeline: Timeline,
+    /// On which GPU it first runs, and when.
+    pub at: Option<(DeviceId, Time)>,
 }
 
 /// What is simulated of groups of GPUs that do the same at the same time.

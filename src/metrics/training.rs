@@ -1,7 +1,10 @@
 //! A training step as people who train see it, in the rows of arXiv 2505.09343, table 4.
 
-use super::busy::{Breakdown, PhaseTime, breakdown};
+use super::busy::{Breakdown, PathShare, PhaseTime};
+use super::in_chunks::InChunks;
+use super::kernels::KernelTime;
 use super::links::KindLoad;
+use crate::id::DeviceId;
 use crate::timeline::{Span, Timeline};
 use crate::units::{Duration, Flops, FlopsPerSec, Time, Usd, UsdPerHour, Watts};
 use crate::workload::Phase;
@@ -27,6 +30,8 @@ pub struct TrainingFacts {
     pub run_billion_tokens: Option<u64>,
     /// What chunks there are.
     pub chunks: Vec<ChunkTime>,
+    /// Which of them each pipeline rank takes, in this order.
+    pub actions: Vec<Vec<usize>>,
 }
 
 /// A kind of chunk, as it was simulated.
@@ -49,6 +54,12 @@ pub struct ChunkTime {
     pub exposed: Duration,
     /// Time of each phase of its layers.
     pub phases: Vec<PhaseTime>,
+    /// What it waited for; the parts add up to its time.
+    pub critical_path: Vec<PathShare>,
+    /// Its kernels on one GPU, those that take longest first.
+    pub kernels: Vec<KernelTime>,
+    /// On which GPU a step first has it, and when.
+    pub first: Option<(DeviceId, Time)>,
     /// How busy links are meanwhile.
     pub links: Vec<KindLoad>,
 }
@@ -68,6 +79,8 @@ pub struct RankTime {
     pub overlapped: Duration,
     /// From the end of the last rank's last chunk to the end of the step.
     pub optimizer: Duration,
+    /// Communication that nothing hides, inside its chunks: a part of what these take.
+    pub exposed: Duration,
     /// Chunks: forward, overlapped, full backward, by input, by weights.
     pub counts: [usize; 5],
 }
@@ -99,12 +112,31 @@ pub struct TrainingMetrics {
     pub run_usd: Option<f64>,
     /// Energy of a step in kWh, if every part drew the most it may.
     pub kwh_per_step: f64,
-    /// Where the time went.
+    /// Kernels of a GPU of pipeline rank 0, those inside its chunks included.
+    pub kernels: Vec<KernelTime>,
+    /// Where the time went, inside chunks as well.
     pub breakdown: Breakdown,
 }
 
+impl TrainingMetrics {
+    /// The part of the step for which pipeline ranks wait for others, on average.
+    pub fn bubble_share(&self) -> f64 {
+        self.bubble_mean() / self.step.as_secs()
+    }
+
+    /// How long pipeline ranks wait for others, on average, in seconds.
+    pub fn bubble_mean(&self) -> f64 {
+        self.ranks.iter().map(|rank| rank.bubble.as_secs()).sum::<f64>() / self.ranks.len() as f64
+    }
+}
+
 /// Measures a training step.
-pub fn training_metrics(timeline: &Timeline, facts: TrainingFacts) -> TrainingMetrics {
+pub fn training_metrics(timeline: &Timeline, mut facts: TrainingFacts) -> TrainingMetrics {
+    let inside = InChunks::new(timeline, &facts.chunks, &facts.actions);
+    let (breakdown, kernels, first) = (inside.breakdown(), inside.kernels(), inside.first());
+    let mut ranks = rank_times(timeline, facts.ranks);
+    ranks.iter_mut().zip(inside.exposed()).for_each(|(rank, exposed)| rank.exposed = exposed);
+    facts.chunks.iter_mut().zip(first).for_each(|(chunk, first)| chunk.first = first);
     let step = timeline.end() - Time::ZERO;
     let secs = step.as_secs();
     let gpus = facts.gpus as f64;
@@ -119,14 +151,15 @@ pub fn training_metrics(timeline: &Timeline, facts: TrainingFacts) -> TrainingMe
         tokens_per_sec_per_gpu: rate / gpus,
         flops_per_sec,
         mfu: flops_per_sec.map(|flops| flops / facts.peak.get() as f64),
-        ranks: rank_times(timeline, facts.ranks),
+        ranks,
         gpu_hours_per_trillion_tokens: gpu_hours_per_trillion,
         usd_per_step: facts.rent.map(usd),
         run_gpu_hours,
         run_usd: run_gpu_hours.zip(facts.rent).map(|(hours, rent)| hours * rent.as_f64()),
         kwh_per_step: facts.power.as_f64() / 1e3 * secs / 3600.0,
         chunks: facts.chunks,
-        breakdown: breakdown(timeline),
+        kernels,
+        breakdown,
     }
 }
 

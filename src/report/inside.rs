@@ -23,7 +23,7 @@ impl Inside {
     pub fn new(outcome: &Outcome) -> Inside {
         let overlap = |title: &str, timeline| Overlap::new(title, timeline, &outcome.cluster);
         let whole = overlap("What overlaps with what", &outcome.timeline);
-        let part = outcome.part.as_ref();
+        let part = outcome.parts.first();
         let part = part.and_then(|part| overlap(&format!("Inside {}, on one GPU", part.name), &part.timeline));
         let overlaps = whole.into_iter().chain(part).collect();
         Inside { schema: super::json::SCHEMA, overlaps, fabric: fabric(outcome) }

@@ -88,6 +88,7 @@ fn pipeline(metrics: &Metrics) -> Value {
             "weight_us": us(rank.weight),
             "overlapped_us": us(rank.overlapped),
             "optimizer_us": us(rank.optimizer),
+            "exposed_us": us(rank.exposed),
             "chunks": rank.counts,
         })
     };
@@ -101,6 +102,7 @@ fn pipeline(metrics: &Metrics) -> Value {
             "communicating_us": us(chunk.communicating),
             "exposed_us": us(chunk.exposed),
             "phases": chunk.phases.iter().map(phase).collect::<Value>(),
+            "critical_path": chunk.critical_path.iter().map(path_share).collect::<Value>(),
             "links": chunk.links.iter().map(kind_load).collect::<Value>(),
         })
     };
@@ -133,8 +135,11 @@ fn phase(phase: &crate::metrics::PhaseTime) -> Value {
 }
 
 fn critical_path(breakdown: &Breakdown) -> Value {
-    let row = |share: &crate::metrics::PathShare| json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) });
-    breakdown.critical_path.iter().map(row).collect()
+    breakdown.critical_path.iter().map(path_share).collect()
+}
+
+fn path_share(share: &crate::metrics::PathShare) -> Value {
+    json!({ "phase": share.phase.name(), "bound_by": share.bound.name(), "time_us": us(share.time) })
 }
 
 /// The most used links.

@@ -3,6 +3,7 @@
 //! The only layer that writes files. It reads outcomes and must not know how they came about.
 
 pub mod chart;
+pub mod detailed;
 mod facts;
 pub mod figures;
 pub mod files;

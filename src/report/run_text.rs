@@ -7,7 +7,7 @@ use super::table::{Align, Table};
 use super::training_text::{pipeline_details, pipeline_text, training_details, training_text};
 use crate::metrics::{
     Breakdown, DecodeMetrics, Facts, Metrics, MoeExchangeMetrics, Outcome, PathShare, PrefillMetrics, cut_off,
-    link_loads,
+    kernel_times, link_loads,
 };
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
@@ -93,8 +93,12 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     line(phases(breakdown, whole));
     line("Critical path: what the run waited for (adds up to the whole)".to_owned());
     line(critical_path(breakdown, whole));
-    if let Some(kernels) = kernels(&outcome.timeline) {
-        line("Kernels of one GPU".to_owned());
+    let (of, times) = match &outcome.metrics {
+        Metrics::Training(metrics) => (" of pipeline rank 0, those of its chunks included", metrics.kernels.clone()),
+        _ => ("", kernel_times(&outcome.timeline)),
+    };
+    if let Some(kernels) = kernels(&times) {
+        line(format!("Kernels of one GPU{of}"));
         line(kernels);
     }
     if !outcome.timeline.links.is_empty() {

@@ -18,6 +18,10 @@ pub(super) fn training_text(m: &TrainingMetrics) -> String {
     let both = |values: [f64; 2], scale: f64| format!("{:.1} / {:.1}", values[0] * scale, values[1] * scale);
     row("TFLOP/s", both(m.flops_per_sec, 1e-12), "per GPU, causal / non-causal attention");
     row("MFU %", both(m.mfu, 100.0), "the same over the BF16 peak");
+    let percent = |part: f64| format!("{:.1} %", part * 100.0);
+    row("bubble", percent(m.bubble_share()), "pipeline bubble: ranks wait for other ranks, mean over ranks / step");
+    let exposed = m.breakdown.exposed_communication / m.step;
+    row("exposed", percent(exposed), "communication that nothing hides on pipeline rank 0, inside chunks too / step");
     row("rate", format!("{:.1} k GPU h", m.gpu_hours_per_trillion_tokens / 1e3), "per trillion tokens");
     if let Some(usd) = m.usd_per_step {
         row("cost", format!("{:.2} USD", usd.as_f64()), "per step, GPU rent only");
@@ -51,14 +55,17 @@ pub(super) fn pipeline_details(m: &PipelineMetrics) -> String {
 
 /// How pipeline ranks spend the step, in the rows of arXiv 2505.09343, table 4.
 fn ranks(ranks: &[RankTime]) -> String {
-    let names = ["rank", "1F", "bubble", "1B", "1W", "1F1B", "opt", "chunks F, F&B, B, B input, W"];
-    let columns = names.map(|name| (name, Align::Right));
+    let mut names = vec!["rank", "1F", "bubble", "1B", "1W", "1F1B", "opt", "chunks F, F&B, B, B input, W"];
+    let exposes = ranks.iter().any(|rank| rank.exposed > Duration::ZERO);
+    names.extend(exposes.then_some("exposed in them"));
+    let columns: Vec<(&str, Align)> = names.into_iter().map(|name| (name, Align::Right)).collect();
     let mut table = Table::new(&columns);
     for (number, rank) in ranks.iter().enumerate().take(RANKS_MAX) {
         let times = [rank.forward, rank.bubble, rank.backward, rank.weight, rank.overlapped, rank.optimizer];
         let mut row = vec![number.to_string()];
         row.extend(times.map(|time: Duration| format!("{time:.3}")));
         row.push(rank.counts.map(|count| count.to_string()).join(", "));
+        row.extend(exposes.then(|| format!("{:.3}", rank.exposed)));
         table.row(row);
     }
     let left = ranks.len().saturating_sub(RANKS_MAX);

@@ -4,7 +4,7 @@ use super::lower::{CaseRun, Job};
 use super::representative::{Case, Together, UNEVEN_GATE, expert_phases, representatives};
 use super::seen::with_parts;
 use crate::gpu::Taken;
-use crate::hardware::Lanes;
+use crate::hardware::{CommunicationSpec, Lanes};
 use crate::invalid::Invalid;
 use crate::metrics::MoeExchangeFacts;
 use crate::rng::Seed;
@@ -40,7 +40,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
             per_node,
             offset: 0,
             copies: copies.clone(),
-            costs: software.experts.clone(),
+            costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
             lanes: Lanes::of(&scenario.hardware.gpu),
             folded: case.rank,
         };
@@ -57,6 +57,15 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         exchange: Some(facts),
         taken: Taken::default(),
     })
+}
+
+/// Why tokens are not exchanged without SMs by `software`; of the value that gives none.
+pub(super) fn no_mover(software: &CommunicationSpec) -> Invalid {
+    let message =
+        format!("no SMs to exchange tokens with, and `{}` describes no co-processor that does it", software.name);
+    let help =
+        "give exchanges some (20 trained DeepSeek-V3), or describe [hardware.communication.experts.co_processor]";
+    Invalid::at("", message).help(help)
 }
 
 /// All GPUs as one group, and what they send to each other.
@@ -83,7 +92,10 @@ fn check(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Resu
         let message = "without the scale-up domain, GPUs of a node need NICs and a fabric between them";
         return at("scale_up", message.to_owned(), "add a [topology] table, or set `scale_up = true`");
     }
-    if spec.sms > scenario.hardware.gpu.sms {
+    if spec.kernels == ExchangeKernels::Normal && software.experts.on(spec.sms).is_none() {
+        return Err(no_mover(software).under(&format!("{PLACE}.sms")));
+    }
+    if spec.sms > scenario.hardware.gpu.sms.get() {
         let message = format!("{} of {} SMs", spec.sms, scenario.hardware.gpu.sms);
         return at("sms", message, "a GPU exchanges with the SMs that it has");
     }

@@ -35,7 +35,7 @@ const IDEAL_EXPERTS: &[(&str, &str, &str)] = &[
 pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
     let (workload, sizes) = workload(scenario);
     let model = scenario.model.as_ref();
-    let part = outcome.part.as_ref().map_or(&[][..], |part| &part.timeline.collectives);
+    let part = outcome.parts.first().map_or(&[][..], |part| &part.timeline.collectives);
     Facts {
         model: model.map(|model| model.name.clone()),
         gpu: scenario.hardware.gpu.name.clone(),

@@ -3,6 +3,7 @@
 mod symmetry;
 mod together;
 
+use super::exchange::no_mover;
 use super::lower::{CaseRun, Job};
 use super::representative::{Case, Representatives, representatives};
 use super::seen::with_parts;
@@ -170,7 +171,8 @@ impl<'a> Deployment<'a> {
         if !overlapped || !by_sms {
             return Taken::default();
         }
-        Taken { sms: shape.experts.sms.wide(), memory: self.scenario.hardware.exchange_memory() }
+        let sms = shape.experts.sms;
+        Taken { sms: u64::from(sms), memory: self.scenario.hardware.exchange_memory(sms) }
     }
 
     /// Expert traffic of each micro-batch.
@@ -225,7 +227,8 @@ impl<'a> Deployment<'a> {
             per_node: self.cluster.gpus_per_node as usize,
             offset: first % self.cluster.gpus_per_node as usize,
             copies: traffic.copies.clone(),
-            costs: software.experts.clone(),
+            // Low-latency kernels are not told how many SMs they have.
+            costs: software.experts.on(spec.sms).unwrap_or_else(|| software.experts.clone()),
             lanes: Lanes::of(&self.scenario.hardware.gpu),
             folded,
         })
@@ -288,6 +291,9 @@ impl<'a> Deployment<'a> {
         if kernels == ExchangeKernels::Normal && ep > per_node && !ep.is_multiple_of(per_node) {
             let message = format!("ep = {ep} over nodes of {per_node} GPUs, between whose equal places tokens travel");
             return at("kernels", message, "let experts fill whole nodes, or use `low_latency`");
+        }
+        if kernels == ExchangeKernels::Normal && ep > 1 && software.experts.on(shape.experts.sms).is_none() {
+            return Err(no_mover(software).under(&format!("{}.experts.sms", shape.place)));
         }
         let cut = ep < per_node && !per_node.is_multiple_of(ep) && self.cluster.gpus.len() > per_node as usize;
         if cut && kernels != ExchangeKernels::LowLatency {

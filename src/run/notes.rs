@@ -23,7 +23,7 @@ pub(super) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, 
             built_otherwise(fabric, &outcome.cluster.topology).into_iter().map(|note| format!("topology.{note}")),
         );
     }
-    let timelines = [Some(&outcome.timeline), outcome.part.as_ref().map(|part| &part.timeline)];
+    let timelines = [Some(&outcome.timeline), outcome.parts.first().map(|part| &part.timeline)];
     for timeline in timelines.into_iter().flatten() {
         let collide = collisions::note(scenario, &outcome.cluster, timeline)?;
         notes.extend(collide.filter(|note| !notes.contains(note)));

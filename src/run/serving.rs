@@ -54,11 +54,16 @@ pub(super) fn simulate(
     }
     let (mut of_decode, mut of_prefill) = (StepTimes::default(), StepTimes::default());
     let prompt = spec.mean_computed();
-    let mut steps = |which: Which, load: Load| match (which, &prefill) {
-        (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
-        _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
+    let mut taken = 0;
+    let mut steps = |which: Which, load: Load| {
+        taken += 1;
+        match (which, &prefill) {
+            (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
+            _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
+        }
     };
     let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
+    watcher.took(taken);
     let mut error = of_decode.error(|load| decode.time(load, prompt, watcher))?;
     if let Some(pool) = &prefill {
         error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
@@ -323,7 +328,7 @@ impl<'a> Pool<'a> {
             memory: Some(memory),
             symmetry,
             folding,
-            part: None,
+            parts: Vec::new(),
             notes: Vec::new(),
         })
     }

@@ -5,13 +5,16 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::exchange::no_mover;
 use super::footprint;
 use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::{Observer, Watcher};
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::metrics::{
+    ChunkTime, Folding, Memory, Metrics, Outcome, Part, Symmetry, TrainingFacts, pipeline_metrics, training_metrics,
+};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
@@ -22,7 +25,7 @@ use crate::units::{Bytes, Duration};
 use crate::workload::{
     Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
 };
-use chunks::Chunks;
+use chunks::{Chunks, Found};
 use std::ops::Range;
 
 /// A training step as it was checked.
@@ -54,7 +57,7 @@ pub(super) fn simulate(
     let times: Vec<Vec<Duration>> =
         (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
-    let (chunk_times, part) = chunks.into_rows();
+    let Found { chunks: chunk_times, actions, timelines } = chunks.into_found();
     let (replicas, folding) = job.replicas(&cluster);
     let updates = update::updates(&job, &cluster, &replicas);
     let step = Step {
@@ -82,8 +85,11 @@ pub(super) fn simulate(
         power: NodePower::of(scenario).total() * scenario.nodes.wide(),
         run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
         chunks: chunk_times,
+        actions,
     };
-    let metrics = Metrics::Training(training_metrics(&timeline, facts));
+    let metrics = training_metrics(&timeline, facts);
+    let parts = parts(&metrics.chunks, timelines);
+    let metrics = Metrics::Training(metrics);
     let folding = match (chunk_folding, folding) {
         (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
         (Folding::Sampled, _) => Folding::Sampled,
@@ -91,7 +97,17 @@ pub(super) fn simulate(
         (_, folding) => folding,
     };
     let symmetry = Symmetry::all(cluster.gpus.len());
-    Ok(Outcome { timeline, metrics, memory: Some(memory), symmetry, folding, cluster, part, notes: Vec::new() })
+    let (memory, notes) = (Some(memory), Vec::new());
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts, notes })
+}
+
+/// What happened in each chunk; the one on which the step spends most comes first.
+fn parts(chunks: &[ChunkTime], timelines: Vec<Timeline>) -> Vec<Part> {
+    let spent = |chunk: &ChunkTime| chunk.time * chunk.count as u64;
+    let mut order: Vec<(&ChunkTime, Timeline)> = chunks.iter().zip(timelines).collect();
+    order.sort_by_key(|(chunk, _)| std::cmp::Reverse(spent(chunk)));
+    let part = |(chunk, timeline): (&ChunkTime, Timeline)| Part { name: chunk.name.clone(), timeline, at: chunk.first };
+    order.into_iter().map(part).collect()
 }
 
 /// Runs one chunk of a training step by itself.
@@ -124,8 +140,8 @@ pub(super) fn simulate_pipeline(
         Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
     let timeline = run_step(scenario, step, &cluster, watcher)?;
     let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    let (symmetry, folding) = (Symmetry::all(ranks), Folding::None);
-    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, part: None, notes: Vec::new() })
+    let (symmetry, folding, parts) = (Symmetry::all(ranks), Folding::None, Vec::new());
+    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, parts, notes: Vec::new() })
 }
 
 fn run_step(
@@ -170,6 +186,12 @@ impl<'a> Job<'a> {
         if spec.communication_sms >= scenario.hardware.gpu.sms.get() {
             let message = format!("{} of {} SMs", spec.communication_sms, scenario.hardware.gpu.sms);
             return refuse("workload.training.communication_sms", message, "leave some SMs to compute with");
+        }
+        let exchanged = model.moe.is_some() && plan.ep() > 1;
+        if let Some(software) = scenario.hardware.communication.as_ref().filter(|_| exchanged)
+            && software.experts.on(spec.communication_sms).is_none()
+        {
+            return Err(no_mover(software).under("workload.training.communication_sms"));
         }
         let micro_batches = u32::try_from(spec.global_batch.wide() / per_micro_batch).expect("a count is small");
         let schedule = Schedule::new(spec.schedule, plan.pp(), micro_batches);

@@ -1,10 +1,11 @@
-//! Word of progress from the networks that an experiment simulates, one after the other.
+//! Word of progress from the networks that an experiment simulates, one after the other, and what all of them took.
 //!
 //! This module must not know who is told.
 
 use super::footprint::Estimate;
 use crate::network::{Tally, Watch};
 use crate::scenario::memory_room;
+use crate::timeline::{Effort, Timeline};
 use crate::units::{MemoryRoom, Time};
 
 /// How far an experiment is.
@@ -40,12 +41,13 @@ pub(super) struct Watcher<'a> {
     /// What the networks before have done, and what the present one has told of.
     before: Tally,
     last: Tally,
+    effort: Effort,
 }
 
 impl<'a> Watcher<'a> {
     pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
         let (before, last) = (Tally::default(), Tally::default());
-        Watcher { observer, room: memory_room(), part: String::new(), before, last }
+        Watcher { observer, room: memory_room(), part: String::new(), before, last, effort: Effort::default() }
     }
 
     /// Who is told what a simulation will take.
@@ -63,6 +65,22 @@ impl<'a> Watcher<'a> {
         if self.observer.progress.is_some() {
             self.part = part();
         }
+    }
+
+    /// Counts what it took to simulate a part.
+    pub(super) fn ran(&mut self, timeline: Timeline) -> Timeline {
+        self.effort += timeline.effort;
+        timeline
+    }
+
+    /// Counts steps that were taken at known times.
+    pub(super) fn took(&mut self, steps: u64) {
+        self.effort.instants += steps;
+    }
+
+    /// What all parts took so far.
+    pub(super) fn effort(&self) -> Effort {
+        self.effort
     }
 
     /// What the next network is to tell, if anybody watches.

@@ -120,6 +120,25 @@ pub struct Stranded {
     pub since: Time,
 }
 
+/// What it took to simulate a run, in counts that no machine changes: tests hold how they grow with what is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Operations, over all simulations that the run is made of.
+    pub operations: u64,
+    /// What operations waited for, each counted for each that waited for it.
+    pub dependencies: u64,
+    /// Instants at which an engine had something to do, and steps that were taken at known times.
+    pub instants: u64,
+}
+
+impl std::ops::AddAssign for Effort {
+    fn add_assign(&mut self, more: Effort) {
+        self.operations += more.operations;
+        self.dependencies += more.dependencies;
+        self.instants += more.instants;
+    }
+}
+
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -135,6 +154,8 @@ pub struct Timeline {
     pub links: Vec<LinkUse>,
     /// What was chosen for its collectives, and for how many.
     pub collectives: Vec<(Chosen, u64)>,
+    /// What it took to simulate.
+    pub effort: Effort,
 }
 
 impl Timeline {

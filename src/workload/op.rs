@@ -407,6 +407,11 @@ impl OpGraph {
         self.ops.is_empty()
     }
 
+    /// How often an operation was to wait for another one.
+    pub fn n_dependencies(&self) -> usize {
+        self.edges.len()
+    }
+
     /// Every stream, in order of id.
     pub fn streams(&self) -> &[Stream] {
         &self.streams

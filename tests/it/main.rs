@@ -16,6 +16,7 @@ mod flow;
 mod footprint;
 mod golden;
 mod healing;
+mod growth;
 mod kernels;
 mod library;
 mod oracle;

@@ -1,11 +1,12 @@
 //! Training steps against closed forms, against themselves under symmetry, and under changes whose effect can be bounded.
 
 use octoplane::metrics::{ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, TrainingMetrics, link_loads};
+use octoplane::report::detailed::detailed;
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, load};
-use octoplane::timeline::Place;
+use octoplane::timeline::{Bound, Place, Span};
 use octoplane::topology::DeviceKind;
-use octoplane::units::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec};
+use octoplane::units::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Time};
 use octoplane::workload::{Phase, Work};
 use std::path::Path;
 
@@ -125,7 +126,7 @@ fn stages_exchange_hidden_states_and_replicas_their_gradients() {
 #[test]
 fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() {
     let with = run(STEP, &[]);
-    let without = run(STEP, &["workload.training.communication_sms=0"]);
+    let without = run("wishes/training_co_processor.toml", &[]);
     let (with, without) = (training(&with), training(&without));
     let (a, b) = (main_chunk(with), main_chunk(without));
     assert_eq!(a.name, b.name);
@@ -134,10 +135,87 @@ fn giving_communication_sms_back_speeds_up_computation_by_at_most_their_share() 
     assert!(1.0 < gain && gain <= 132.0 / 112.0, "{gain}");
     assert!(without.step < with.step);
     assert!(with.step / without.step <= 132.0 / 112.0, "a step gains no more than its chunks");
-    // Chunks that overlap nothing had all SMs before; their transfers no longer wait for copies by SMs.
+    // Chunks that overlap nothing had all SMs before, and a co-processor as fast as the SMs exchanges as they do.
     for (with, without) in with.chunks.iter().zip(&without.chunks).filter(|(chunk, _)| !chunk.name.contains(" & ")) {
-        assert_eq!(with.computing, without.computing, "{}", with.name);
-        assert!(without.time <= with.time, "{}", with.name);
+        assert_eq!((with.computing, with.time), (without.computing, without.time), "{}", with.name);
+    }
+    // Its software is another matter: without starts and counts, all chunks with experts are shorter still, and GPUs wait for each other as before.
+    let ideal = run("wishes/training_ideal_co_processor.toml", &[]);
+    let ideal = training(&ideal);
+    for (with, ideal) in without.chunks.iter().zip(&ideal.chunks) {
+        assert!(ideal.time <= with.time && ideal.computing <= with.computing, "{}", with.name);
+    }
+    let punctual = run("wishes/training_ideal_co_processor.toml", &["workload.training.skew=0 us"]);
+    assert!(training(&punctual).step < ideal.step && ideal.step < without.step, "who comes late is waited for");
+}
+
+#[test]
+fn a_step_shows_what_goes_on_inside_its_chunks() {
+    let in_turn = ["workload.training.schedule=one_f_one_b", "hardware.gpu.memory.capacity=800 GB"];
+    for sets in [&[][..], &in_turn] {
+        let outcome = run(STEP, sets);
+        let metrics = training(&outcome);
+        let parts = &metrics.breakdown;
+        assert_eq!(parts.computing + parts.exposed_communication + parts.idle, metrics.step);
+        assert_eq!(parts.critical_path.iter().map(|share| share.time).sum::<Duration>(), metrics.step);
+        assert!(parts.critical_path.iter().all(|share| share.bound != Bound::Chunk), "a chunk is no reason");
+        let named = outcome.metrics.named();
+        let value = |name: &str| named.iter().find(|metric| metric.def.name == name).expect("a metric").value;
+        assert!((value("bubble_share") - 100.0 * value("bubble_mean") / value("time_per_step")).abs() < 1e-9);
+        assert!(value("exposed_in_chunks") > 0.1 && value("exposed_communication") >= 1e3 * value("exposed_in_chunks"));
+        // What rank 0 exposes: where nothing overlaps it has one kind of chunk forward, one backward, and a micro-batch in each.
+        if !sets.is_empty() {
+            let own = metrics.chunks.iter().filter(|chunk| chunk.name.contains("embedding"));
+            let exposed: Duration = own.map(|chunk| chunk.exposed * chunk.count as u64).sum();
+            assert_eq!(exposed, metrics.ranks[0].exposed);
+        }
+        // One stream computes, so that kernels are all there is to computing.
+        assert_eq!(metrics.kernels.iter().map(|kernel| kernel.time).sum::<Duration>(), parts.computing);
+        assert!(metrics.kernels.len() > 30, "products, casts, norms, attention, and the optimizer");
+    }
+}
+
+#[test]
+fn a_trace_shows_each_kind_of_chunk_where_it_first_runs() {
+    let outcome = run(STEP, &[]);
+    let trace = detailed(&outcome);
+    let inside: usize = outcome.parts.iter().map(|part| part.timeline.spans.len()).sum();
+    assert_eq!(trace.spans.len(), outcome.timeline.spans.len() + inside);
+    let runs = outcome.timeline.streams.len();
+    for part in &outcome.parts {
+        let (device, at) = part.at.expect("each kind of chunk runs");
+        let ends = at + (part.timeline.end() - Time::ZERO);
+        let begins = |span: &&Span| {
+            let Place::Stream(stream) = span.place else { return false };
+            stream.index() < runs && trace.streams[stream.index()].device == device && span.start == at
+        };
+        let whole = trace.spans.iter().find(begins).expect("a chunk of the pipeline");
+        assert_eq!((whole.start, whole.released), (at, ends), "{}", part.name);
+    }
+    // Kernels of a stream never overlap, whichever chunks they belong to.
+    let mut computed: Vec<(usize, Time, Time)> = Vec::new();
+    for span in trace.spans.iter().skip(outcome.timeline.spans.len()) {
+        if let (Place::Stream(stream), Work::Compute(_)) = (span.place, span.work) {
+            computed.push((stream.index(), span.start, span.released));
+        }
+    }
+    computed.sort_unstable();
+    assert!(computed.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1));
+}
+
+#[test]
+fn exchanges_without_sms_need_a_co_processor() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for (scenario, set) in [
+        (STEP, "workload.training.communication_sms=0"),
+        ("h800_ep32_prefill.toml", "workload.prefill.experts.sms=0"),
+        ("moe/deepep_normal_h800.toml", "workload.moe_exchange.sms=0"),
+    ] {
+        let loaded =
+            load::<Scenario>(&path.join(scenario), &[set.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
+        let invalid = simulate(&loaded.value).expect_err("nothing exchanges tokens");
+        let told = loaded.error(&invalid).to_string();
+        assert!(told.contains("describes no co-processor") && told.contains("sms"), "{told}");
     }
 }
 
@@ -391,7 +469,7 @@ fn groups_that_share_sequences_halve_the_work_and_gather_keys_and_values() {
         // Half of all rows and half of the causal half of the scores; gradients of the embedding, rounding to tiles and launches stay.
         assert!((0.49..0.56).contains(&part), "{}: {part}", one.name);
     }
-    let Some(part) = &shared.part else { panic!("a step has chunks") };
+    let Some(part) = shared.parts.first() else { panic!("a step has chunks") };
     assert!(part.name.starts_with("B of"), "{}", part.name);
     let sent = part.timeline.spans.iter().filter(|span| span.label.phase == Phase::ContextParallel);
     let bytes: u64 = sent.map(|span| if let Work::Send { bytes, .. } = span.work { bytes.get() } else { 0 }).sum();

@@ -202,7 +202,33 @@ pub(super) static TRAINING: &[Entry<TrainingMetrics>] = &[
             source: OWN,
             hint: "What the cluster as a whole loses.",
         },
-        value: |m| Some(m.ranks.iter().map(|rank| rank.bubble.as_secs()).sum::<f64>() / m.ranks.len() as f64),
+        value: |m| Some(m.bubble_mean()),
+    },
+    Entry {
+        def: MetricDef {
+            name: "bubble_share",
+            of: "training",
+            unit: "%",
+            better: Better::Lower,
+            definition: "Pipeline bubble: part of the step for which pipeline ranks wait for others, on average.",
+            formula: "bubble_mean / time_per_step",
+            source: OWN,
+            hint: "More micro-batches, fewer stages, or another schedule make it smaller.",
+        },
+        value: |m| Some(100.0 * m.bubble_share()),
+    },
+    Entry {
+        def: MetricDef {
+            name: "exposed_in_chunks",
+            of: "training",
+            unit: "s",
+            better: Better::Lower,
+            definition: "Exposed communication inside chunks: transfers of pipeline rank 0 are under way and it computes nothing.",
+            formula: "sum over its chunks of what each exposes",
+            source: OWN,
+            hint: "Part of forward, backward and overlapped; chunks that overlap hide it.",
+        },
+        value: |m| Some(m.ranks.first()?.exposed.as_secs()),
     },
     Entry {
         def: MetricDef {

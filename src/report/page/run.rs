@@ -20,7 +20,7 @@ const FIRST: &[&str] = &[
     "time_per_step",
     "tokens_per_day",
     "mfu_causal",
-    "bubble",
+    "bubble_share",
     "time",
     "busbw",
     "dispatch",

@@ -5,7 +5,7 @@ use crate::gpu::{Beside, Taken};
 use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, KindLoad, Part, breakdown, kind_loads};
+use crate::metrics::{ChunkTime, Folding, KindLoad, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::run::seen::{Reach, seen_by};
@@ -24,6 +24,15 @@ use std::collections::BTreeMap;
 /// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
 type Profile = Vec<(Duration, u64)>;
 
+/// What was simulated, in order of what it does.
+pub(super) struct Found {
+    pub(super) chunks: Vec<ChunkTime>,
+    /// Which chunk each pipeline rank does, in this order.
+    pub(super) actions: Vec<Vec<usize>>,
+    /// What happened in each chunk.
+    pub(super) timelines: Vec<Timeline>,
+}
+
 /// Chunks simulated so far.
 pub(super) struct Chunks<'a> {
     job: &'a Job<'a>,
@@ -33,6 +42,8 @@ pub(super) struct Chunks<'a> {
     /// The ways that the scenario's routing gives transfers.
     ways: Routes<'a>,
     found: BTreeMap<(ChunkWork, Profile), (ChunkTime, Timeline)>,
+    /// What each pipeline rank does, in this order.
+    actions: Vec<Vec<(ChunkWork, Profile)>>,
     farthest: bool,
     folded: bool,
 }
@@ -45,7 +56,17 @@ impl<'a> Chunks<'a> {
         let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
         let routes = Routes::new(&cluster.topology);
         let ways = build::routes(job.scenario, cluster)?;
-        Ok(Chunks { job, cluster, traffic, routes, ways, found: BTreeMap::new(), farthest: false, folded: false })
+        Ok(Chunks {
+            job,
+            cluster,
+            traffic,
+            routes,
+            ways,
+            found: BTreeMap::new(),
+            actions: Vec::new(),
+            farthest: false,
+            folded: false,
+        })
     }
 
     /// How long each action of a pipeline rank takes.
@@ -65,6 +86,7 @@ impl<'a> Chunks<'a> {
         };
         let works: Vec<ChunkWork> = actions.into_iter().map(work).collect();
         let mut times = Vec::with_capacity(works.len());
+        self.actions.push(works.iter().map(|&work| (work, profile.clone())).collect());
         for work in works {
             let key = (work, profile.clone());
             if !self.found.contains_key(&key) {
@@ -90,13 +112,13 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// What was simulated, in order of what it does; and what happened in the chunk on which a step spends most.
-    pub(super) fn into_rows(self) -> (Vec<ChunkTime>, Option<Part>) {
-        let (rows, mut timelines): (Vec<ChunkTime>, Vec<Timeline>) = self.found.into_values().unzip();
-        let spent = |row: &ChunkTime| row.time * row.count as u64;
-        let most = (0..rows.len()).max_by_key(|&row| (spent(&rows[row]), std::cmp::Reverse(row)));
-        let part = most.map(|row| Part { name: rows[row].name.clone(), timeline: timelines.swap_remove(row) });
-        (rows, part)
+    /// What was simulated.
+    pub(super) fn into_found(self) -> Found {
+        let places: BTreeMap<&(ChunkWork, Profile), usize> = self.found.keys().zip(0..).collect();
+        let row = |work: &(ChunkWork, Profile)| places[work];
+        let actions = self.actions.iter().map(|rank| rank.iter().map(row).collect()).collect();
+        let (chunks, timelines) = self.found.into_values().unzip();
+        Found { chunks, actions, timelines }
     }
 
     /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the GPUs that share sequences with it.
@@ -155,17 +177,17 @@ impl<'a> Chunks<'a> {
     /// The cluster as one GPU that stands for its group sees it, where that differs.
     fn seen(&mut self, group: &[DeviceId], simulated: &[usize]) -> Option<Cluster> {
         let [one] = simulated[..] else { return None };
-        let described = self.job.scenario.hardware.communication.is_some() && self.job.spec.communication_sms > 0;
+        let described = self.job.scenario.hardware.communication.is_some();
         let reach = if described { Reach::Rail } else { Reach::All };
         let members = self.places(group);
         seen_by(&mut self.ways, self.cluster, &members, one, reach)
     }
 
-    /// The kernels that exchange tokens, where the node describes any and they have SMs to run on.
+    /// What exchanges tokens, where the node describes any: kernels on the SMs that they are given, or a co-processor.
     fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
-        let sms = Count::new(spec.communication_sms)?;
+        let (sms, costs) = (spec.communication_sms, software.experts.on(spec.communication_sms)?);
         let precision = scenario.precision.unwrap_or_default();
         let format = |dtype, scale_group| RowFormat { dtype, scale_group, ..RowFormat::BF16 };
         let tokens = spec.micro_batch.wide() * spec.sequence.wide() / u64::from(plan.tp() * plan.cp());
@@ -193,7 +215,7 @@ impl<'a> Chunks<'a> {
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
             offset: 0,
-            costs: software.experts.clone(),
+            costs,
             lanes: Lanes::of(&scenario.hardware.gpu),
             folded: (simulated.len() < group.len()).then_some(simulated[0]),
         })
@@ -227,6 +249,9 @@ impl<'a> Chunks<'a> {
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
             phases: parts.phases,
+            critical_path: parts.critical_path,
+            kernels: kernel_times(&timeline),
+            first: None,
             links: self.link_loads(&timeline, simulated.len()),
         };
         Ok((time, timeline))
@@ -343,7 +368,10 @@ impl<'a> Chunks<'a> {
         };
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if overlapped {
-            Taken { sms: u64::from(spec.communication_sms), memory: scenario.hardware.exchange_memory() }
+            Taken {
+                sms: u64::from(spec.communication_sms),
+                memory: scenario.hardware.exchange_memory(spec.communication_sms),
+            }
         } else {
             Taken::default()
         };

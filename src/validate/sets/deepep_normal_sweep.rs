@@ -43,7 +43,7 @@ impl Row {
         };
         let mut spec = spec(ExchangeKernels::Normal, shape)?;
         limit_nodes(&mut spec, self.node_num, NODES_PER_TOKEN)?;
-        spec.sms = count(sms, "SMs")?;
+        spec.sms = count(sms, "SMs")?.get();
         run(context, &self.system, shape, spec)
     }
 

@@ -65,7 +65,7 @@ impl Row {
             limit_nodes(&mut spec, shape.nodes, self.topk_groups.unwrap_or(shape.nodes))?;
         }
         if let Some(sms) = self.sm_count {
-            spec.sms = count(sms, "SMs")?;
+            spec.sms = count(sms, "SMs")?.get();
         }
         Ok(spec)
     }

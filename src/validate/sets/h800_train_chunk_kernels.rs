@@ -12,14 +12,14 @@
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
 use crate::gpu::{Conditions, Taken};
-use crate::hardware::{Fp8Gemm, LibrariesSpec, NodeSpec};
+use crate::hardware::{Fp8Gemm, LibrariesSpec};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 use serde::Deserialize;
 
 /// SMs that communication kernels hold (arXiv 2412.19437 section 3.2.2).
-const COMMUNICATION_SMS: u64 = 20;
+const COMMUNICATION_SMS: u32 = 20;
 
 #[derive(Deserialize)]
 pub(super) struct Row {
@@ -35,12 +35,13 @@ impl Row {
     fn time(&self, context: &Context) -> Result<Duration, Skip> {
         let system = context.system(self.system())?;
         let kernel = self.kernel()?;
-        let left = system.gpu.sms.wide().saturating_sub(COMMUNICATION_SMS);
+        let sms = u64::from(COMMUNICATION_SMS);
+        let left = system.gpu.sms.wide().saturating_sub(sms);
         let beside = if self.op_inferred.starts_with("routed down wgrad") { left / 2 } else { 0 };
         let conditions = Conditions {
             taken: Taken {
-                sms: COMMUNICATION_SMS + beside,
-                memory: system.node.as_ref().map(NodeSpec::exchange_memory).unwrap_or_default(),
+                sms: sms + beside,
+                memory: system.node.as_ref().map(|node| node.exchange_memory(COMMUNICATION_SMS)).unwrap_or_default(),
             },
             ..Conditions::default()
         };

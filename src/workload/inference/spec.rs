@@ -3,7 +3,7 @@
 use crate::invalid::Invalid;
 use crate::units::{Count, Duration, Fraction};
 use crate::workload::gate::GateChoice;
-use crate::workload::moe::ExchangeKernels;
+use crate::workload::moe::{ExchangeKernels, MoeExchangeSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -93,9 +93,10 @@ pub struct ExpertsSpec {
     pub reach: ReachChoice,
     /// The kernels that exchange tokens; without them, transfers cost the wire alone.
     pub kernels: Option<ExchangeKernels>,
-    /// SMs that the normal kernels occupy; what is computed beside them has the rest.
+    /// SMs that the normal kernels occupy; what is computed beside them has the rest. With none, the node's communication co-processor does their
+    /// work.
     #[serde(default = "twenty")]
-    pub sms: Count,
+    pub sms: u32,
     /// For what a token is sent once, where transfers cost the wire alone.
     #[serde(default)]
     pub one_copy_per: CopyPer,
@@ -252,6 +253,6 @@ const fn one() -> Count {
     Count::ONE
 }
 
-fn twenty() -> Count {
-    Count::new(20).expect("twenty is more than zero")
+const fn twenty() -> u32 {
+    MoeExchangeSpec::SMS
 }

@@ -20,7 +20,7 @@ use super::collective::desk::{Desk, Front};
 use super::op::{Label, OpGraph, Phase};
 use crate::hardware::{ExpertCosts, Lanes};
 use crate::id::{DeviceId, OpId};
-use crate::units::{Bytes, Time};
+use crate::units::{Bytes, Count, Time};
 
 /// Everything that decides the operations of an exchange.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct MoeExchange {
     pub offset: usize,
     /// Copies per token.
     pub copies: Copies,
-    /// What the kernels cost beside the wire.
+    /// What the kernels, or the co-processor in their place, cost beside the wire.
     pub costs: ExpertCosts,
     /// What turns results into a narrow format, where that is known.
     pub lanes: Option<Lanes>,
@@ -64,6 +64,11 @@ impl MoeExchange {
             Direction::Dispatch => self.spec.dispatch.bytes(self.spec.hidden),
             Direction::Combine => self.spec.combine.bytes(self.spec.hidden),
         }
+    }
+
+    /// What copies tokens at the rates that the costs state: SMs, or one co-processor.
+    fn movers(&self) -> Count {
+        Count::new(self.spec.sms).unwrap_or(Count::ONE)
     }
 
     /// The GPUs whose operations are written down.

@@ -2,7 +2,8 @@
 //! it to the GPUs of its node; back the same way, adding up at each stop.
 //!
 //! Half of the SMs send and receive, the other half forward (in one node: half send, half receive). The first tokens pass all
-//! stages one after the other; then all stages work at once, and the slowest decides.
+//! stages one after the other; then all stages work at once, and the slowest decides. A communication co-processor takes the same stages without
+//! SMs, at rates of its own.
 
 use super::coding::Turn;
 use super::copies::amount;
@@ -98,7 +99,7 @@ impl Pass<'_> {
             match stage {
                 Stage::Copy(half, share) => {
                     let bytes = amount(self.copies(gpu, share), tokens, exchange.row(self.direction));
-                    let time = by_sms(bytes, self.rate(), exchange.spec.sms) + self.coding(gpu, share, tokens);
+                    let time = by_sms(bytes, self.rate(), exchange.movers()) + self.coding(gpu, share, tokens);
                     done[gpu].extend(desk.software((gpu, half as usize), time, &held[gpu]));
                 }
                 Stage::Nic => {
@@ -142,7 +143,11 @@ impl Pass<'_> {
     /// What values that come back cost the SMs of a stage beside copying: they are encoded where they leave, decoded where they are
     /// added up, and sums that go on are encoded again.
     fn coding(&self, gpu: usize, share: Share, tokens: u64) -> Duration {
-        let (exchange, half) = (self.exchange, self.exchange.spec.sms.wide() / 2);
+        let exchange = self.exchange;
+        if exchange.spec.sms == 0 {
+            return Duration::ZERO;
+        }
+        let half = u64::from(exchange.spec.sms) / 2;
         let turn = |turn, copies: f64| exchange.coding(self.direction, turn, copies * tokens as f64, Some(half));
         let copies = self.copies(gpu, share);
         match share {

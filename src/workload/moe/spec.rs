@@ -36,9 +36,9 @@ pub struct MoeExchangeSpec {
     /// A result on its way back.
     #[serde(default = "bf16_row")]
     pub combine: RowFormat,
-    /// SMs that the normal kernels occupy.
+    /// SMs that the normal kernels occupy; with none, the node's communication co-processor does their work.
     #[serde(default = "twenty")]
-    pub sms: Count,
+    pub sms: u32,
     /// Whether low-latency kernels use the scale-up domain inside a node; else everything passes the NIC.
     #[serde(default = "yes")]
     pub scale_up: bool,
@@ -76,10 +76,7 @@ pub struct RowFormat {
 
 impl MoeExchangeSpec {
     /// SMs that the normal kernels occupy unless a scenario says otherwise: those of DeepSeek-V3's training.
-    pub const SMS: Count = match Count::new(20) {
-        Some(count) => count,
-        None => Count::ONE,
-    };
+    pub const SMS: u32 = 20;
 }
 
 impl RowFormat {
@@ -112,7 +109,7 @@ const fn one() -> Count {
     Count::ONE
 }
 
-const fn twenty() -> Count {
+const fn twenty() -> u32 {
     MoeExchangeSpec::SMS
 }
 

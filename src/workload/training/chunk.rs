@@ -265,13 +265,16 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Computes a layer again from its input; its output is not needed.
+    /// Computes a layer again from its input, as a part of the backward pass; its output is not needed.
     fn layer_again(&mut self, side: Side, block: Block) {
-        let forward = std::mem::replace(&mut self.forward, self.backward.clone());
         self.attention_forward(side);
         let tokens = self.dispatch(side, block);
         self.ffn_forward(side, block, tokens);
-        self.backward = std::mem::replace(&mut self.forward, forward);
+    }
+
+    /// What the next operation of a pass waits for.
+    fn front(&mut self, side: Side) -> &mut Front {
+        if side.number == 0 { &mut self.forward } else { &mut self.backward }
     }
 
     fn weights(&mut self, block: Block) {
@@ -307,7 +310,7 @@ impl<'a> Lowering<'a> {
             return;
         }
         self.step(side, Phase::SharedExpert, &self.kernels.shared_forward());
-        join(&mut self.forward, dispatched);
+        join(self.front(side), dispatched);
         self.step_each(side, Phase::Experts, &self.by_load(side, |kernels| kernels.routed_forward()));
     }
 
@@ -317,14 +320,14 @@ impl<'a> Lowering<'a> {
             return vec![Vec::new(); self.streams.len()];
         }
         self.step(side, Phase::Gate, &self.kernels.gate_forward());
-        let routed = self.forward.clone();
+        let routed = self.front(side).clone();
         self.exchange(side, Phase::Dispatch, Direction::Dispatch, &routed)
     }
 
     fn combine(&mut self, side: Side, block: Block) {
         if block == Block::Moe {
-            let done = self.forward.clone();
-            self.forward = self.exchange(side, Phase::Combine, Direction::Combine, &done);
+            let done = self.front(side).clone();
+            *self.front(side) = self.exchange(side, Phase::Combine, Direction::Combine, &done);
         }
     }
 
@@ -333,7 +336,7 @@ impl<'a> Lowering<'a> {
         if block == Block::Dense {
             return vec![Vec::new(); self.streams.len()];
         }
-        let ready = self.backward.clone();
+        let ready = self.front(side).clone();
         self.exchange(side, Phase::CombineBackward, Direction::Dispatch, &ready)
     }
 
@@ -345,14 +348,14 @@ impl<'a> Lowering<'a> {
             return;
         }
         self.step(side, Phase::FfnBackward, &self.kernels.shared_input());
-        join(&mut self.backward, dispatched);
+        join(self.front(side), dispatched);
         self.step_each(side, Phase::FfnBackward, &self.by_load(side, |kernels| kernels.routed_input()));
     }
 
     fn dispatch_backward(&mut self, side: Side, block: Block) {
         if block == Block::Moe {
-            let done = self.backward.clone();
-            self.backward = self.exchange(side, Phase::DispatchBackward, Direction::Combine, &done);
+            let done = self.front(side).clone();
+            *self.front(side) = self.exchange(side, Phase::DispatchBackward, Direction::Combine, &done);
             // Gradients of the router do not travel, but are added to what comes back.
         }
     }
@@ -396,9 +399,8 @@ impl<'a> Lowering<'a> {
 
     /// Kernels that the pass goes on from, GPU by GPU.
     fn step_each(&mut self, side: Side, phase: Phase, kernels: &[Vec<Kernel>]) {
-        let front = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
-        let done = self.compute(side, phase, kernels, &front);
-        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = done;
+        let front = self.front(side).clone();
+        *self.front(side) = self.compute(side, phase, kernels, &front);
     }
 
     /// Kernels that nothing in the chunk waits for: they only take their turn on the stream.
@@ -438,7 +440,11 @@ fn label(phase: Phase, side: Side) -> Label {
     Label { phase, layer: side.layer, micro_batch: side.number }
 }
 
-/// Waits for `more` as well.
+/// Waits for `more` as well, for each operation once.
 fn join(front: &mut Front, more: Front) {
-    front.iter_mut().zip(more).for_each(|(front, more)| front.extend(more));
+    for (front, more) in front.iter_mut().zip(more) {
+        front.extend(more);
+        front.sort_unstable();
+        front.dedup();
+    }
 }

@@ -23,7 +23,8 @@ pub struct TrainingSpec {
     /// What the backward pass computes again.
     #[serde(default)]
     pub recompute: RecomputeSpec,
-    /// SMs that communication takes from kernels while a forward and a backward pass overlap.
+    /// SMs that exchange tokens with experts, which kernels lack while a forward and a backward pass overlap. With none, the node's communication
+    /// co-processor exchanges them (`hardware.communication.experts.co_processor`); a node without any software exchanges at the cost of the wire.
     #[serde(default)]
     pub communication_sms: u32,
     /// Time that the host adds between dependent kernels, which in training are not launched from a graph.

@@ -77,7 +77,8 @@ impl TrainingTraffic {
     }
 }
 
-/// Adds one all-to-all of `tokens` tokens of every GPU, whose experts have `loads` times the work of an average one's.
+/// Adds one all-to-all of `tokens` tokens of every GPU, whose experts have `loads` times the work of an average one's: what each simulated GPU waits
+/// for until its part has ended. There are other GPUs, so that this implies that what it was `ready` for has ended, too.
 pub(super) fn exchange(
     chunk: &Chunk,
     graph: &mut OpGraph,
@@ -97,7 +98,8 @@ pub(super) fn exchange(
     let (remote, forwarded, local) = traffic.copies(tokens);
     let parts = Parts::new(chunk, row, [remote, forwarded, local]);
     let tag = graph.collective();
-    let exchange = Exchange { chunk, graph, label, tag, parts, way, loads };
+    let ended = vec![Vec::new(); ready.len()];
+    let exchange = Exchange { chunk, graph, label, tag, parts, way, loads, ended };
     match way {
         Direction::Dispatch => exchange.dispatch(ready),
         Direction::Combine => exchange.combine(ready),
@@ -140,6 +142,8 @@ struct Exchange<'a> {
     way: Direction,
     /// Of each GPU's experts.
     loads: &'a [f64],
+    /// What each simulated GPU has sent or received: its part has ended when all of it has arrived.
+    ended: Front,
 }
 
 impl Exchange<'_> {
@@ -147,9 +151,18 @@ impl Exchange<'_> {
         self.chunk.simulated.len() < self.chunk.gpus.len()
     }
 
-    fn send(&mut self, from: usize, to: usize, bytes: Bytes, after: &[OpId]) -> OpId {
+    /// Sends `bytes` from the simulated GPU at `place`: who receives them, and when. Who stands for all receives when its likes do, which is
+    /// when what it sends arrives.
+    fn send(&mut self, place: usize, to: usize, bytes: Bytes, after: &[OpId]) -> (usize, OpId) {
+        let from = self.chunk.simulated[place];
         let work = Work::Send { from: self.chunk.gpus[from], to: self.chunk.gpus[to], bytes };
-        self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after)
+        let sent = self.graph.push(Op { work, label: self.label, stream: None, collective: Some(self.tag) }, after);
+        let receiver = if self.folded() { place } else { to };
+        self.ended[place].push(sent);
+        if receiver != place {
+            self.ended[receiver].push(sent);
+        }
+        (receiver, sent)
     }
 
     /// What is sent of `bytes`, which is about the experts of who gets a dispatch or sends a combine. Who stands for all sends what it
@@ -175,58 +188,52 @@ impl Exchange<'_> {
         (rank + hop * self.chunk.per_node) % self.chunk.gpus.len()
     }
 
-    /// Sends `bytes` to every other GPU of the node; notes who receives them. Who stands for all receives when its likes do,
-    /// which is when what it sends arrives.
-    fn inside(&mut self, place: usize, rank: usize, bytes: Bytes, after: &[OpId], received: &mut Front) {
-        let per_node = self.chunk.per_node;
+    /// Sends `bytes` to every other GPU of the node.
+    fn inside(&mut self, place: usize, bytes: Bytes, after: &[OpId]) -> Vec<(usize, OpId)> {
+        let (rank, per_node) = (self.chunk.simulated[place], self.chunk.per_node);
         let node = rank - rank % per_node;
-        for turn in 1..per_node {
-            let peer = node + (rank + turn) % per_node;
-            let sent = self.send(rank, peer, self.weighed(bytes, rank, peer, Self::of_gpu), after);
-            received[if self.folded() { place } else { peer }].push(sent);
-        }
+        let peers = (1..per_node).map(|turn| node + (rank + turn) % per_node);
+        peers.map(|peer| self.send(place, peer, self.weighed(bytes, rank, peer, Self::of_gpu), after)).collect()
+    }
+
+    /// Sends `bytes` to the GPU of its index in the node `hop` further on.
+    fn over_fabric(&mut self, place: usize, hop: usize, after: &[OpId]) -> (usize, OpId) {
+        let rank = self.chunk.simulated[place];
+        let there = self.across(rank, hop);
+        self.send(place, there, self.weighed(self.parts.across, rank, there, Self::of_node), after)
     }
 
     /// Over the fabric first, then inside the node.
     fn dispatch(mut self, after: &Front) -> Front {
-        let mut received = after.clone();
-        let simulated = self.chunk.simulated.clone();
-        for (place, &rank) in simulated.iter().enumerate() {
-            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        for (place, after) in after.iter().enumerate() {
+            self.inside(place, self.parts.local, after);
         }
         for hop in 1..self.parts.nodes {
-            for (place, &rank) in simulated.iter().enumerate() {
-                let there = self.across(rank, hop);
-                let across = self.weighed(self.parts.across, rank, there, Self::of_node);
-                let sent = self.send(rank, there, across, &after[place]);
-                let at = if self.folded() { place } else { there };
-                received[at].push(sent);
-                self.inside(at, simulated[at], self.parts.forwarded, &[sent], &mut received);
+            for (place, after) in after.iter().enumerate() {
+                let (at, sent) = self.over_fabric(place, hop, after);
+                self.inside(at, self.parts.forwarded, &[sent]);
             }
         }
-        received
+        self.ended
     }
 
     /// Inside the node first, then over the fabric.
     fn combine(mut self, after: &Front) -> Front {
-        let mut received = after.clone();
-        let simulated = self.chunk.simulated.clone();
         for hop in 1..self.parts.nodes {
             let mut gathered = after.clone();
-            for (place, &rank) in simulated.iter().enumerate() {
-                self.inside(place, rank, self.parts.forwarded, &after[place], &mut gathered);
+            for (place, after) in after.iter().enumerate() {
+                for (at, sent) in self.inside(place, self.parts.forwarded, after) {
+                    gathered[at].push(sent);
+                }
             }
-            for (place, &rank) in simulated.iter().enumerate() {
-                let there = self.across(rank, hop);
-                let across = self.weighed(self.parts.across, rank, there, Self::of_node);
-                let sent = self.send(rank, there, across, &gathered[place]);
-                received[if self.folded() { place } else { there }].push(sent);
+            for (place, gathered) in gathered.iter().enumerate() {
+                self.over_fabric(place, hop, gathered);
             }
         }
-        for (place, &rank) in simulated.iter().enumerate() {
-            self.inside(place, rank, self.parts.local, &after[place], &mut received);
+        for (place, after) in after.iter().enumerate() {
+            self.inside(place, self.parts.local, after);
         }
-        received
+        self.ended
     }
 }
 

@@ -88,7 +88,7 @@ impl Lowering<'_> {
         }
         let tag = self.graph.collective();
         let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
-        let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };
+        let mut held = self.front(side).clone();
         for _ in 0..rounds * (members - 1) {
             let mut received = vec![Vec::new(); held.len()];
             for (place, &rank) in self.chunk.simulated.iter().enumerate() {
@@ -100,7 +100,7 @@ impl Lowering<'_> {
             }
             held = received;
         }
-        *(if side.number == 0 { &mut self.forward } else { &mut self.backward }) = held;
+        *self.front(side) = held;
     }
 }
 
