@@ -13,6 +13,7 @@ mod lower;
 mod notes;
 mod power;
 mod representative;
+mod reserve;
 mod seen;
 mod serving;
 mod training;

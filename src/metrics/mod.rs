@@ -20,6 +20,7 @@ mod outcome;
 mod pipeline;
 mod prefill;
 mod serving;
+mod steady;
 mod training;
 
 pub use better::Better;
@@ -41,4 +42,5 @@ pub use outcome::{Folding, Level, Memory, Metrics, Outcome, Part, Symmetry};
 pub use pipeline::{PipelineMetrics, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
 pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};
+pub use steady::{ServedStep, Window};
 pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, training_metrics};

@@ -1,6 +1,7 @@
 //! Serving over time as users and operators see it.
 
 use super::busy::Breakdown;
+use super::steady::{ServedStep, Window};
 use crate::units::{Duration, Time, UsdPerHour};
 
 /// What happened to all requests.
@@ -29,10 +30,12 @@ pub struct Served {
     pub computed_tokens: u64,
     /// Tokens of answers.
     pub output_tokens: u64,
-    /// Time in steps, all decoding instances together.
-    pub decode_busy: Duration,
-    /// The same of those that compute prompts.
-    pub prefill_busy: Duration,
+    /// Steps of all decoding instances, in order of their ends.
+    pub decode_steps: Vec<ServedStep>,
+    /// The same of those that only compute prompts.
+    pub prefill_steps: Vec<ServedStep>,
+    /// When the last request arrived.
+    pub last_arrival: Time,
 }
 
 /// The deployment that served.
@@ -56,6 +59,8 @@ pub struct ServingFacts {
     pub steps: (usize, f64),
     /// Positions that the cache of a decoding instance holds.
     pub cache_positions: u64,
+    /// After which the load repeats, where it does.
+    pub period: Option<Duration>,
 }
 
 /// A quantity over all requests.
@@ -96,11 +101,19 @@ pub struct ServingMetrics {
     pub transfer: Option<Spread>,
     /// 1 / mean TPOT.
     pub tokens_per_sec_per_user: f64,
-    /// Output tokens per second of all, while the middle of the requests was answered.
+    /// The steady part of the run, to which rates, utilisation, cost and energy belong.
+    pub window: Window,
+    /// Output tokens emitted per second of all, in the window.
     pub output_per_sec: f64,
-    /// The same of input positions, with those that are found in the cache.
+    /// The same of positions of prompts that were computed, with those that are found in the cache.
     pub input_per_sec: f64,
-    /// Part of the time in which a decoding instance is in a step.
+    /// Output tokens of all requests over the time in which these arrived; nothing where all arrived at once.
+    pub offered_output_per_sec: Option<f64>,
+    /// Output tokens per second over the whole run: filling and draining included.
+    pub run_output_per_sec: f64,
+    /// The same of input positions.
+    pub run_input_per_sec: f64,
+    /// Part of the window in which a decoding instance is in a step.
     pub decode_utilisation: f64,
     /// The same of those that compute prompts.
     pub prefill_utilisation: f64,
@@ -119,12 +132,14 @@ pub struct ServingMetrics {
 /// Measures what was served.
 pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, breakdown: Breakdown) -> ServingMetrics {
     let span = served.finished.last().map_or(Duration::ZERO, |&(at, _, _)| at - Time::ZERO);
-    let (output_per_sec, input_per_sec) = middle_rates(&served.finished);
+    let (decode, prefill) = (&served.decode_steps, &served.prefill_steps);
+    let all = || decode.iter().chain(prefill);
+    let window = Window::of(all(), served.last_arrival, facts.period);
+    let output_per_sec = window.rate(all(), |step| step.output);
+    let input_per_sec = window.rate(all(), |step| step.input as f64);
+    let arriving = (served.last_arrival - Time::ZERO).as_secs();
+    let over_run = |tokens: u64| if span > Duration::ZERO { tokens as f64 / span.as_secs() } else { 0.0 };
     let tpot = spread(&served.tpot);
-    let utilisation = |busy: Duration, instances: u64| match instances {
-        0 => 0.0,
-        instances => busy.as_secs() / span.as_secs() / instances as f64,
-    };
     let usd = |gpus: u64, rate: f64| {
         let rent = facts.gpu_hour.filter(|_| gpus > 0 && rate > 0.0)?;
         Some(rent.as_f64() / 3600.0 * gpus as f64 / rate * 1e6)
@@ -142,10 +157,14 @@ pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, bre
         prefilled: (!served.prefilled.is_empty()).then(|| spread(&served.prefilled)),
         transfer: (!served.moved.is_empty()).then(|| spread(&served.moved)),
         tokens_per_sec_per_user: if tpot.mean == Duration::ZERO { 0.0 } else { 1.0 / tpot.mean.as_secs() },
+        window,
         output_per_sec,
         input_per_sec,
-        decode_utilisation: utilisation(served.decode_busy, facts.decode_instances),
-        prefill_utilisation: utilisation(served.prefill_busy, facts.prefill_instances),
+        offered_output_per_sec: (arriving > 0.0).then(|| served.output_tokens as f64 / arriving),
+        run_output_per_sec: over_run(served.output_tokens),
+        run_input_per_sec: over_run(served.input_tokens),
+        decode_utilisation: window.utilisation(decode.iter(), facts.decode_instances),
+        prefill_utilisation: window.utilisation(prefill.iter(), facts.prefill_instances),
         usd_per_million_input: usd(facts.prefill_gpus, input_per_sec),
         usd_per_million_output: usd(facts.decode_gpus, output_per_sec),
         kwh_per_million_output: (output_per_sec > 0.0)
@@ -153,20 +172,6 @@ pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, bre
         breakdown,
         step,
     }
-}
-
-/// Tokens out and positions in per second between the answers to the first and to the last fifth of the requests: the pools
-/// neither fill nor drain in between.
-fn middle_rates(finished: &[(Time, u32, u32)]) -> (f64, f64) {
-    let (from, until) = (finished.len() / 5, finished.len() * 4 / 5);
-    if until <= from {
-        return (0.0, 0.0);
-    }
-    let time = (finished[until].0 - finished[from].0).as_secs();
-    let sum = |of: fn(&(Time, u32, u32)) -> u32| {
-        finished[from + 1..=until].iter().map(|request| f64::from(of(request))).sum::<f64>()
-    };
-    if time == 0.0 { (0.0, 0.0) } else { (sum(|request| request.2) / time, sum(|request| request.1) / time) }
 }
 
 fn spread(times: &[Duration]) -> Spread {
@@ -209,14 +214,5 @@ mod tests {
         assert_eq!(found.mean, Duration::from_ps(100_500));
         let heavy = weighted(&[(ns(1), 99), (ns(7), 1)]);
         assert_eq!((heavy.p90, heavy.p99), (ns(1), ns(1)));
-    }
-
-    #[test]
-    fn rates_leave_out_how_pools_fill_and_drain() {
-        let second = |s: u64| Time::from_ps(s * 1_000_000_000_000);
-        // One answer of 10 tokens per second, the last one an hour late.
-        let mut finished: Vec<(Time, u32, u32)> = (1..=10).map(|s| (second(s), 30, 10)).collect();
-        finished[9].0 = second(3600);
-        assert_eq!(middle_rates(&finished), (10.0, 30.0));
     }
 }

@@ -1,13 +1,14 @@
 //! How much memory a plan takes on its fullest GPU, part by part.
 //!
 //! Weights, key-value cache, gradients and optimizer state are exact; activations are estimates, stated beside their
-//! formulas. Not counted are the runtime's own memory, fragmentation and communication buffers, for which a check should
-//! leave room in the capacity that it is given. This module must not know any GPU beyond that capacity.
+//! formulas. The runtime's own memory, communication buffers and fragmentation are a reserve, which the load brings with it. This module
+//! must not know any GPU beyond its capacity.
 
 use super::activations::{
     FfnKind, RecomputeSpec, Values, attended_values, kept_values, recomputed_values, working_values,
 };
 use super::plan::Plan;
+use super::reserve::Reserve;
 use crate::dtype::Dtype;
 use crate::invalid::Invalid;
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
@@ -29,10 +30,12 @@ pub struct MemoryUse {
     pub gradients: Bytes,
     /// Master weights and moments.
     pub optimizer: Bytes,
+    /// What is kept for the runtime, communication buffers and fragmentation.
+    pub reserve: Bytes,
 }
 
 /// What a GPU serves at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InferenceLoad {
     /// Requests in flight on one data-parallel replica.
     pub requests: u64,
@@ -46,6 +49,8 @@ pub struct InferenceLoad {
     pub mtp: bool,
     /// Whether routed experts live in the memory of a CPU instead.
     pub experts_on_cpu: bool,
+    /// What is kept for others than the model.
+    pub reserve: Reserve,
 }
 
 /// The stages of one rank of a pipeline, and the micro-batches whose activations it keeps of each.
@@ -58,7 +63,7 @@ pub struct RankLoad {
 }
 
 /// What the GPUs of a pipeline train at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TrainingLoad {
     /// Tokens of one micro-batch on one tensor-parallel group.
     pub micro_batch_tokens: u64,
@@ -74,6 +79,8 @@ pub struct TrainingLoad {
     pub mtp: bool,
     /// Formats of what the optimizer keeps.
     pub optimizer: OptimizerSpec,
+    /// What is kept for others than the model.
+    pub reserve: Reserve,
 }
 
 /// Formats of what the optimizer keeps; those of DeepSeek-V3 (arXiv 2412.19437, section 3.3.3) where nothing is said.
@@ -110,6 +117,7 @@ pub fn inference_memory(model: &ModelSpec, plan: &Plan, precision: &PrecisionSpe
             weights: share.weights(precision),
             kv_cache: precision.kv_cache.bytes(cached),
             activations: layer + logits,
+            reserve: load.reserve.beside(layer + logits),
             ..MemoryUse::default()
         }
     }))
@@ -146,10 +154,12 @@ fn training_rank(
     // Keys and values of whole sequences, and gradients of them, while a layer computes.
     let others = tokens * u64::from(plan.cp() - 1);
     let gathered = precision.activations.bytes(2 * others * attended_values(model, plan.tp()));
+    let activations = kept + logits + gathered;
     MemoryUse {
         weights: share.weights(precision),
         kv_cache: Bytes::new(0),
-        activations: kept + logits + gathered,
+        activations,
+        reserve: load.reserve.beside(activations),
         gradients: load.optimizer.gradients.bytes(share.parameters()),
         optimizer: share.optimizer(plan, load.copies, &load.optimizer),
     }
@@ -299,7 +309,7 @@ impl MemoryUse {
         Err(Invalid::at("", message).help(format!("{name} take most: {remedy}")))
     }
 
-    fn parts(&self) -> [(&'static str, Bytes, &'static str); 5] {
+    fn parts(&self) -> [(&'static str, Bytes, &'static str); 6] {
         // Inference has no pipelines, and more replicas of it do not relieve a GPU of what its own requests need.
         let trains = self.gradients + self.optimizer > Bytes::ZERO;
         let (weights, activations) = if trains {
@@ -321,6 +331,7 @@ impl MemoryUse {
             ("activations", self.activations, activations),
             ("gradients", self.gradients, "raise `ep`, `tp` or `pp`"),
             ("optimizer states", self.optimizer, "raise `dp`, `ep`, `tp` or `pp`"),
+            ("reserve", self.reserve, "`[memory.reserve]` says of what it is made"),
         ]
     }
 }
@@ -339,6 +350,7 @@ mod tests {
         form: AttentionForm::Absorbed,
         mtp: false,
         experts_on_cpu: false,
+        reserve: Reserve::NONE,
     };
     /// DualPipe with 16 ranks: each holds two stages and keeps 17 micro-batches, 9 of one and 8 of the other, or the reverse.
     fn pretraining() -> TrainingLoad {
@@ -351,6 +363,7 @@ mod tests {
             recompute: RecomputeSpec::Selective,
             mtp: true,
             optimizer: OptimizerSpec::default(),
+            reserve: Reserve::NONE,
         }
     }
 

@@ -6,6 +6,7 @@ mod activations;
 mod memory;
 mod placement;
 mod plan;
+mod reserve;
 
 pub use activations::RecomputeSpec;
 pub use memory::{
@@ -14,3 +15,6 @@ pub use memory::{
 };
 pub use placement::Coordinates;
 pub use plan::{ExpertPlacement, Plan, PlanSpec};
+pub use reserve::{
+    MemoryBudgetSpec, Reserve, ReserveSpec, communicator_buffers, domain_buffers, low_latency_buffers, normal_buffers,
+};

@@ -33,6 +33,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
             "activations_bytes": used.activations.get(),
             "gradients_bytes": used.gradients.get(),
             "optimizer_bytes": used.optimizer.get(),
+            "reserve_bytes": used.reserve.get(),
             "total_bytes": used.total().get(),
             "capacity_bytes": memory.capacity.get(),
         })

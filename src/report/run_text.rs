@@ -268,14 +268,14 @@ fn memory(outcome: &Outcome) -> Option<String> {
     let used = &memory.used;
     if used.gradients > Bytes::ZERO {
         return Some(format!(
-            "Memory of the fullest GPU: {:.1} weights + {:.1} activations + {:.1} gradients + {:.1} optimizer = {total:.1} of \
-             {:.1}; {free:.1} free",
-            used.weights, used.activations, used.gradients, used.optimizer, memory.capacity,
+            "Memory of the fullest GPU: {:.1} weights + {:.1} activations + {:.1} gradients + {:.1} optimizer + {:.1} reserve = \
+             {total:.1} of {:.1}; {free:.1} free",
+            used.weights, used.activations, used.gradients, used.optimizer, used.reserve, memory.capacity,
         ));
     }
     Some(format!(
-        "Memory per GPU: {:.1} weights + {:.1} KV cache + {:.1} activations = {total:.1} of {:.1}; {free:.1} free",
-        used.weights, used.kv_cache, used.activations, memory.capacity,
+        "Memory per GPU: {:.1} weights + {:.1} KV cache + {:.1} activations + {:.1} reserve = {total:.1} of {:.1}; {free:.1} free",
+        used.weights, used.kv_cache, used.activations, used.reserve, memory.capacity,
     ))
 }
 

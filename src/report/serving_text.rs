@@ -2,6 +2,7 @@
 
 use super::table::{Align, Table};
 use crate::metrics::{ServingMetrics, Spread};
+use crate::units::Time;
 
 /// The answer, before where the time of a full decode step goes.
 pub(super) fn serving_summary(m: &ServingMetrics) -> String {
@@ -34,6 +35,20 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
         row("KV transfer", transfer, "from the end of prefill until keys and values are there");
     }
     row("whole", &m.whole, "from arrival to the last token");
+    let (steps, error) = m.facts.steps;
+    format!(
+        "{} requests in {:.1}\n{}\n{}\n{steps} steps were simulated; times between them are off by at most {:.1}% where most are taken\n\nA full decode step, {:.2}:",
+        m.requests,
+        m.span,
+        users.headed(),
+        pools(m),
+        100.0 * error,
+        m.step,
+    )
+}
+
+/// What the pools do, and what it costs.
+fn pools(m: &ServingMetrics) -> String {
     let mut pools = Table::new(&[("", Align::Left), ("", Align::Right), ("", Align::Left)]);
     let mut line =
         |name: &str, value: String, meaning: &str| pools.row(vec![name.to_owned(), value, meaning.to_owned()]);
@@ -41,16 +56,20 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
     let per_node = |rate: f64, gpus: u64| rate / gpus as f64 * facts.gpus_per_node as f64;
     let rate = |tokens: f64| format!("{tokens:.0} tokens/s");
     line("per user", format!("{:.1} tokens/s", m.tokens_per_sec_per_user), "1 / mean TPOT");
-    line("output", rate(m.output_per_sec), "all GPUs, while the middle three fifths are answered");
+    line("output", rate(m.output_per_sec), &window(m));
+    if let Some(offered) = m.offered_output_per_sec {
+        line("offered", rate(offered), "output tokens of all requests over the time in which they arrived");
+    }
+    line("output, whole run", rate(m.run_output_per_sec), "filling and draining included");
     line("output per node", rate(per_node(m.output_per_sec, facts.decode_gpus)), "nodes that decode");
-    line("decode in steps", format!("{:.1}%", 100.0 * m.decode_utilisation), "part of the time");
+    line("decode in steps", format!("{:.1}%", 100.0 * m.decode_utilisation), "part of the window");
     if facts.prefill_gpus > 0 {
         line(
             "input per node",
             rate(per_node(m.input_per_sec, facts.prefill_gpus)),
             "nodes that compute prompts, hits included",
         );
-        line("prefill in steps", format!("{:.1}%", 100.0 * m.prefill_utilisation), "part of the time");
+        line("prefill in steps", format!("{:.1}%", 100.0 * m.prefill_utilisation), "part of the window");
     } else {
         line("input", rate(m.input_per_sec), "all GPUs, hits included");
     }
@@ -68,14 +87,18 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
         );
         line("energy", format!("{energy:.3} kWh"), &meaning);
     }
-    let (steps, error) = facts.steps;
-    format!(
-        "{} requests in {:.1}\n{}\n{}\n{steps} steps were simulated; times between them are off by at most {:.1}% where most are taken\n\nA full decode step, {:.2}:",
-        m.requests,
-        m.span,
-        users.headed(),
-        pools.plain(),
-        100.0 * error,
-        m.step,
-    )
+    pools.plain()
+}
+
+/// The time over which rates are taken, and whether load was steady in it.
+fn window(m: &ServingMetrics) -> String {
+    let window = &m.window;
+    let secs = |time: Time| (time - Time::ZERO).as_secs();
+    let (from, until) = (secs(window.from), secs(window.until));
+    let halves = match window.drift() {
+        None => "too few tokens to see whether load is steady".to_owned(),
+        Some(drift) if window.is_steady() => format!("steady: the second half emits {:+.1}%", 100.0 * drift),
+        Some(drift) => format!("NOT STEADY: the second half emits {:+.1}%", 100.0 * drift),
+    };
+    format!("all GPUs, from {from:.1} s to the last arrival at {until:.1} s; {halves}")
 }

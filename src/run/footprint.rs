@@ -71,7 +71,7 @@ pub(super) fn run(
     };
     let mut network = build::network(scenario, cluster, watcher)?;
     let limits = Limits { room, expect: &expect };
-    let timeline = engine::run_within(workload, kernels, network.as_mut(), &cluster.topology, limits)?;
+    let timeline = engine::run_within(workload, kernels, network.as_mut(), &cluster.topology, limits);
     drop(network);
     Ok(watcher.ran(timeline))
 }

@@ -7,7 +7,7 @@ use super::exchange::no_mover;
 use super::lower::{CaseRun, Job};
 use super::representative::{Case, Representatives, representatives};
 use super::seen::with_parts;
-use super::{Known, build};
+use super::{Known, build, reserve};
 use crate::gpu::Taken;
 use crate::hardware::Lanes;
 use crate::invalid::Invalid;
@@ -30,8 +30,11 @@ use symmetry::{PeerOrder, peer_order};
 /// What decides a step beside the model, its plan and the cluster.
 #[derive(Clone, Debug)]
 pub(super) struct StepShape<'a> {
-    /// The batch of each micro-batch, of one tensor-parallel group.
+    /// The batch of each micro-batch, of the tensor-parallel group that has most.
     pub(super) batches: Vec<Batch>,
+    /// Tokens of all tensor-parallel groups, as a part of what they would be if each had as many as that one. Groups that have fewer, or none,
+    /// take part in the exchange and wait for it.
+    pub(super) filled: f64,
     /// Modules that draft.
     pub(super) drafted: u32,
     pub(super) schedule: ScheduleChoice,
@@ -189,7 +192,8 @@ impl<'a> Deployment<'a> {
             let (per_node, seed) = (self.cluster.gpus_per_node as usize, Seed(self.scenario.seed));
             let exchange =
                 Exchange { moe, plan: &self.plan, spec: shape.experts, per_node, folded, draws: &known.gates, seed };
-            Some(expert_traffic(exchange, tokens(batch), micro_batch))
+            let all = (tokens(batch) as f64 * shape.filled).ceil() as u64;
+            Some(expert_traffic(exchange, all.max(1), micro_batch))
         };
         shape.batches.iter().enumerate().map(of).collect()
     }
@@ -318,7 +322,7 @@ impl<'a> Deployment<'a> {
     /// The memory of each GPU, checked against what there is.
     pub(super) fn memory(&self, load: &InferenceLoad, place: &str) -> Result<Memory, Invalid> {
         let used = inference_memory(self.model, &self.plan, &self.precision, load);
-        let capacity = self.scenario.hardware.gpu.memory.capacity;
+        let capacity = reserve::budget(self.scenario);
         let place = if used.kv_cache > used.weights { place } else { "parallelism" };
         used.fits(capacity).map_err(|invalid| invalid.under(place))?;
         Ok(Memory { used, capacity })
@@ -397,7 +401,7 @@ pub(super) fn prefill(
 /// The decode step that `spec` asks for.
 pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
     // A tensor-parallel group serves the requests of all its GPUs.
-    let (tp, context) = (u64::from(deployment.plan.tp()), spec.context.wide());
+    let tp = u64::from(deployment.plan.tp());
     let requests = spec.requests_of_group(tp)?;
     let (dealt, of) = match spec.requests_per_gpu {
         Some(each) => (each.wide(), "GPU"),
@@ -408,9 +412,11 @@ pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>)
         let invalid = Invalid::at("workload.decode.micro_batches", message);
         return Err(invalid.help("a micro-batch holds at least one request"));
     }
-    let batch = |requests: u64| Batch::decoding(requests, spec.queries(), context);
+    let contexts = spec.contexts().map_err(|invalid| invalid.under("workload.decode.context"))?;
+    let batch = |requests: u64| Batch::decoding(requests, spec.queries(), contexts);
     let shape = StepShape {
         batches: spec.dealt(tp)?.into_iter().map(batch).collect(),
+        filled: 1.0,
         drafted: spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get()),
         schedule: spec.schedule,
         launch: spec.launch,
@@ -419,11 +425,12 @@ pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>)
     };
     let load = InferenceLoad {
         requests,
-        context,
+        context: contexts.mean(),
         step_tokens: requests * spec.queries(),
         form: AttentionForm::Absorbed,
         mtp: spec.mtp.is_some(),
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
+        reserve: reserve::of_step(deployment, &shape),
     };
     let by_gpu = spec.requests_per_gpu.is_some();
     let place = if by_gpu { "workload.decode.requests_per_gpu" } else { "workload.decode.requests_per_group" };
@@ -444,6 +451,7 @@ pub(super) fn prefill_step<'a>(spec: &'a PrefillSpec, deployment: &Deployment<'_
     let batch = |prompts: u64| Batch::prompts(prompts, prompt, cached);
     let shape = StepShape {
         batches: parts(prompts, spec.micro_batches.wide()).into_iter().map(batch).collect(),
+        filled: 1.0,
         drafted: 0,
         schedule: spec.schedule,
         launch: spec.launch,
@@ -457,6 +465,7 @@ pub(super) fn prefill_step<'a>(spec: &'a PrefillSpec, deployment: &Deployment<'_
         form: AttentionForm::Expanded,
         mtp: false,
         experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
+        reserve: reserve::of_step(deployment, &shape),
     };
     Ok(Asked { shape, load, place: "workload.prefill.tokens_per_gpu" })
 }

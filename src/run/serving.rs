@@ -10,19 +10,21 @@ use super::power::NodePower;
 use super::watch::Watcher;
 use super::{Known, build, slowest};
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, Served, ServingFacts, Symmetry, breakdown, serving_metrics};
+use crate::metrics::{
+    Folding, Memory, Metrics, Outcome, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics,
+};
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Decoding, ExpertsSpec, GatherSpec, LaunchChoice,
-    MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, ExpertsSpec,
+    GatherSpec, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
 };
 use fleet::{Fleet, NicRates, Transfer, Which, serve};
 use instance::{Ability, Gather, Instance};
-use times::{Load, StepTimes};
+use times::{FULL, Load, StepTimes};
 
 /// Serves the requests of the scenario.
 pub(super) fn simulate(
@@ -78,6 +80,7 @@ pub(super) fn simulate(
         watts_per_gpu: watts_per_gpu(scenario),
         steps: (of_decode.runs() + of_prefill.runs(), error),
         cache_positions: ability.positions_max,
+        period: period(spec),
     };
     decode.outcome(spec, &served, facts, watcher)
 }
@@ -117,6 +120,14 @@ fn check(scenario: &Scenario, spec: &ServingSpec) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// After which the load repeats, where it does.
+fn period(spec: &ServingSpec) -> Option<Duration> {
+    match &spec.arrivals {
+        ArrivalsChoice::Curve { step, load, .. } => Some(*step * load.len() as u64),
+        _ => None,
+    }
+}
+
 /// What a GPU costs per hour: capital and energy where it is owned, else its rent.
 pub(super) fn gpu_hour(scenario: &Scenario, spec: &ServingSpec) -> Option<UsdPerHour> {
     let Some(capital) = spec.capital else { return scenario.hardware.gpu.rent };
@@ -130,6 +141,28 @@ fn watts_per_gpu(scenario: &Scenario) -> f64 {
     NodePower::of(scenario).total().as_f64() / f64::from(scenario.hardware.gpus.get())
 }
 
+/// What is said of a run whose load is not steady before the last arrival, or of which more is asked than it serves.
+fn unsteady(metrics: &ServingMetrics) -> Option<String> {
+    let window = &metrics.window;
+    let [first, second] = window.halves;
+    if window.drift().is_none() {
+        return Some("too few requests for rates, utilisation and cost; raise workload.serving.requests".to_owned());
+    }
+    if !window.is_steady() {
+        return Some(format!(
+            "load was not steady before the last arrival ({first:.0} output tokens/s in the first half of the window, {second:.0} in the \
+             second), so that rates, utilisation, cost and energy depend on the number of requests; raise workload.serving.requests"
+        ));
+    }
+    let (offered, served) = (metrics.offered_output_per_sec?, metrics.output_per_sec);
+    (served < SERVED_LEAST * offered).then(|| {
+        format!("{offered:.0} output tokens/s are asked for and {served:.0} served: requests queue up, and wait longer the more there are")
+    })
+}
+
+/// Part of the offered load below which a pool is taken to be overloaded: chance in lengths and arrivals explains no more.
+const SERVED_LEAST: f64 = 0.9;
+
 /// One kind of instance.
 struct Pool<'a> {
     deployment: Deployment<'a>,
@@ -141,6 +174,8 @@ struct Pool<'a> {
     mtp: Option<&'a MtpSpec>,
     /// Decoding requests per GPU, at most.
     requests: u64,
+    /// How cached positions are spread over decoding requests, whatever their mean.
+    contexts: Contexts,
     /// Positions of prompts per GPU, at most.
     tokens: u64,
     colocation: Option<ColocationSpec>,
@@ -165,6 +200,10 @@ impl<'a> Pool<'a> {
             launch: decode.launch,
             mtp: decode.mtp.as_ref(),
             requests: decode.requests_per_gpu.wide(),
+            contexts: match decode.contexts {
+                ContextsChoice::Equal => Contexts::Equal(1),
+                ContextsChoice::FromLengths => Contexts::of_lengths(&spec.lengths),
+            },
             tokens: spec.colocation.map_or(0, |colocation| colocation.tokens_per_gpu.wide()),
             colocation: spec.colocation,
             cache: decode.cache,
@@ -188,6 +227,7 @@ impl<'a> Pool<'a> {
             launch: prefill.launch,
             mtp: None,
             requests: 0,
+            contexts: Contexts::default(),
             tokens: prefill.tokens_per_gpu.wide(),
             colocation: None,
             // What is sent is what the decoding pool keeps; nothing else of it is described here.
@@ -222,6 +262,8 @@ impl<'a> Pool<'a> {
             queries: self.queries(),
             tokens_per_step: MtpSpec::tokens_per_step(self.mtp),
             overhead: spec.step_overhead,
+            // Only experts see what other groups have.
+            counts_groups: self.deployment.model.moe.is_some(),
         })
     }
 
@@ -244,11 +286,11 @@ impl<'a> Pool<'a> {
             return Ok(Duration::ZERO);
         }
         watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
-        Ok(self.run(batches, watcher)?.0.end() - Time::ZERO)
+        Ok(self.run(batches, load[4] / FULL, watcher)?.0.end() - Time::ZERO)
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
-    fn batches(&self, [requests, context, tokens, cached]: Load, prompt: u64) -> Vec<Batch> {
+    fn batches(&self, [requests, context, tokens, cached, _]: Load, prompt: u64) -> Vec<Batch> {
         let (requests, tokens) = (requests.round() as u64, tokens.round() as u64);
         let many = self.micro_batches.min((requests + tokens).max(1));
         let queries = self.queries();
@@ -256,7 +298,7 @@ impl<'a> Pool<'a> {
             let prompts = if tokens == 0 { 0 } else { (tokens / prompt).max(1) };
             let each = tokens.checked_div(prompts).unwrap_or(0);
             Batch {
-                decoding: Decoding { requests, queries, context: (context as u64).max(1) },
+                decoding: Decoding { requests, queries, contexts: self.contexts.scaled_to((context as u64).max(1)) },
                 prompts: Prompts { requests: prompts, tokens: each, cached: cached as u64 },
             }
         };
@@ -264,10 +306,16 @@ impl<'a> Pool<'a> {
         dealt.map(batch).filter(|batch| batch.tokens() > 0).collect()
     }
 
-    fn run(&self, batches: Vec<Batch>, watcher: &mut Watcher<'_>) -> Result<(Timeline, Folding, Symmetry), Invalid> {
+    fn run(
+        &self,
+        batches: Vec<Batch>,
+        filled: f64,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<(Timeline, Folding, Symmetry), Invalid> {
         let deployment = &self.deployment;
         let shape = StepShape {
             batches,
+            filled,
             drafted: self.mtp.map_or(0, |mtp| mtp.drafted.get()),
             schedule: self.schedule,
             launch: self.launch,
@@ -312,24 +360,16 @@ impl<'a> Pool<'a> {
     ) -> Result<Outcome, Invalid> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
-        let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0], 1);
-        let (timeline, folding, symmetry) = self.run(full, watcher)?;
+        let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0, FULL], 1);
+        let (timeline, folding, symmetry) = self.run(full, 1.0, watcher)?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
         let used = self.used(requests.min(fitting), context as u64);
         let memory = Memory { used, capacity: self.capacity() };
         let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
+        let notes = unsteady(&metrics).into_iter().collect();
         let metrics = Metrics::Serving(Box::new(metrics));
         let cluster = self.deployment.cluster.clone();
-        Ok(Outcome {
-            cluster,
-            timeline,
-            metrics,
-            memory: Some(memory),
-            symmetry,
-            folding,
-            parts: Vec::new(),
-            notes: Vec::new(),
-        })
+        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), symmetry, folding, parts: Vec::new(), notes })
     }
 }

@@ -4,12 +4,11 @@
 mod chunks;
 mod update;
 
-use super::build;
 use super::exchange::no_mover;
-use super::footprint;
 use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::{Observer, Watcher};
+use super::{build, footprint, reserve};
 use crate::id::Rank;
 use crate::invalid::Invalid;
 use crate::metrics::{
@@ -52,7 +51,7 @@ pub(super) fn simulate(
         return Err(Invalid::at("fault", message).help("use faults with a collective or an exchange"));
     }
     let job = Job::new(scenario, spec, &cluster)?;
-    let memory = job.memory()?;
+    let memory = job.memory(cluster.gpus_per_node)?;
     let mut chunks = Chunks::new(&job, &cluster)?;
     let times: Vec<Vec<Duration>> =
         (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
@@ -219,7 +218,7 @@ impl<'a> Job<'a> {
     }
 
     /// The memory of the fullest GPU, checked against what there is.
-    fn memory(&self) -> Result<Memory, Invalid> {
+    fn memory(&self, per_node: u32) -> Result<Memory, Invalid> {
         let rank = |rank| RankLoad { stages: self.stages(rank), kept: self.schedule.kept(rank) };
         let load = TrainingLoad {
             micro_batch_tokens: self.spec.micro_batch.wide() * self.spec.sequence.wide() / u64::from(self.plan.cp()),
@@ -229,10 +228,11 @@ impl<'a> Job<'a> {
             recompute: self.spec.recompute,
             mtp: self.spec.mtp,
             optimizer: self.spec.optimizer,
+            reserve: reserve::of_training(self.scenario, self.spec, &self.plan, per_node),
         };
         let precision = self.scenario.precision.unwrap_or_default();
         let used = training_memory(self.model, &self.plan, &precision, &load);
-        let capacity = self.scenario.hardware.gpu.memory.capacity;
+        let capacity = reserve::budget(self.scenario);
         used.fits(capacity).map_err(|invalid| invalid.under("parallelism"))?;
         Ok(Memory { used, capacity })
     }

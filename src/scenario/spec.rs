@@ -3,7 +3,7 @@
 use crate::hardware::{Libraries, LibrariesSpec, NodeSpec};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::{FaultSpec, PacketSpec};
-use crate::parallelism::PlanSpec;
+use crate::parallelism::{MemoryBudgetSpec, PlanSpec};
 use crate::routing::RoutingSpec;
 use crate::topology::TopologySpec;
 use crate::units::{Bytes, Count};
@@ -37,6 +37,9 @@ pub struct Scenario {
     /// How the model is spread over GPUs.
     #[serde(default)]
     pub parallelism: PlanSpec,
+    /// What of a GPU's memory a plan may use, for workloads that run a model.
+    #[serde(default)]
+    pub memory: MemoryBudgetSpec,
     /// Number formats, for workloads that run a model.
     pub precision: Option<PrecisionSpec>,
     /// What is to be done.

@@ -8,9 +8,14 @@ use super::spec::GoalSpec;
 use crate::invalid::Invalid;
 use crate::metrics::run_metrics;
 use crate::run::{Forecast, Known, forecast};
-use crate::scenario::{Library, Loaded, Scenario, UserError, load_with};
+use crate::scenario::{Library, Loaded, Overlay, Scenario, UserError, WorkloadSpec, load_with};
 use crate::sweep::{Answer, Kept, Ledger, Plan, Point, Record, Unfinished, record_of};
 use rayon::prelude::*;
+use std::path::PathBuf;
+
+/// How contexts are spread where a goal says nothing.
+pub(super) const SPREAD_KEY: &str = "workload.decode.context_spread";
+pub(super) const SPREAD: f64 = 0.5;
 
 /// Points of a round.
 const ROUND: usize = 8;
@@ -106,6 +111,7 @@ pub fn makes_sense(goal: &GoalSpec) -> Result<(), Invalid> {
 pub fn search(goal: &GoalSpec, plan: &Plan, manner: Manner<'_>) -> Result<Found, Failure> {
     let aims = Aims::new(goal)?;
     let library = Library::default();
+    let plan = &spread(goal, plan, &library);
     let threads = rayon::ThreadPoolBuilder::new().num_threads(manner.jobs).build().expect("threads can be started");
     threads.install(|| {
         let looked: Vec<Result<Candidate, Box<Seen>>> =
@@ -123,6 +129,23 @@ pub fn search(goal: &GoalSpec, plan: &Plan, manner: Manner<'_>) -> Result<Found,
         search.rounds(waiting)?;
         Ok(search.found())
     })
+}
+
+/// The plan with contexts that differ between the requests of a batch, where its scenarios decode: with equal ones the kernel of attention
+/// has a last wave that grows and shrinks by steps with the number of requests, and a search would pick their edges.
+fn spread(goal: &GoalSpec, plan: &Plan, library: &Library) -> Plan {
+    let mut plan = plan.clone();
+    let decodes = plan.points.first().is_some_and(|point| {
+        let loaded: Result<Loaded<Scenario>, UserError> = load_with(&plan.base, &point.overlays, library);
+        loaded.is_ok_and(|loaded| matches!(loaded.value.workload, WorkloadSpec::Decode(_)))
+    });
+    if decodes && !goal.set.contains_key(SPREAD_KEY) {
+        let folder = plan.base.parent().map_or_else(PathBuf::new, PathBuf::from);
+        let text = format!("{SPREAD_KEY} = {SPREAD}");
+        let overlay = Overlay { name: "search".to_owned(), text, folder };
+        plan.points.iter_mut().for_each(|point| point.overlays.insert(0, overlay.clone()));
+    }
+    plan
 }
 
 /// What can be said of a point before it is simulated.

@@ -1,7 +1,7 @@
 //! What a search found, for people: the answer, what was left out and why, the Pareto front.
 
 use super::aim::{Aims, of};
-use super::explore::{Fate, Found, Seen};
+use super::explore::{Fate, Found, SPREAD, SPREAD_KEY, Seen};
 use super::spec::{GoalSpec, ObjectiveSpec};
 use crate::report::chart::{Series, Trade};
 use crate::report::table::{Align, Table, number};
@@ -45,6 +45,14 @@ pub fn found_text(goal: &GoalSpec, plan: &Plan, found: &Found) -> String {
     line("");
     line(&format!("{} points over {}", found.seen.len(), plan.axes.join(", ")));
     line(&fates(found));
+    let spread = format!("{SPREAD_KEY} = {SPREAD}");
+    if found.seen.iter().any(|seen| seen.record.set.contains(&spread)) {
+        line(&format!(
+            "with {spread}: requests have from {:.1} to {:.1} of `context` cached",
+            1.0 - SPREAD,
+            1.0 + SPREAD
+        ));
+    }
     if !found.front.is_empty() {
         line("");
         line("Pareto front: what no other point that meets the targets beats on all sides");

@@ -9,7 +9,7 @@ use crate::id::DeviceId;
 use crate::metrics::Outcome;
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::PacketSpec;
-use crate::parallelism::PlanSpec;
+use crate::parallelism::{MemoryBudgetSpec, PlanSpec};
 use crate::routing::RoutingSpec;
 use crate::run::{Known, gpu_kernels, simulate_among};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
@@ -143,6 +143,7 @@ impl<'a> Context<'a> {
             topology: if nodes > 1 || over_nics { system.fabric.clone() } else { None },
             model: None,
             parallelism: PlanSpec::default(),
+            memory: MemoryBudgetSpec::default(),
             precision: None,
             workload,
             kernel: self.kernel,

@@ -3,6 +3,7 @@
 //! Work counts a multiply-add as two operations. Traffic is the least that must cross the memory interface: every operand
 //! once, every result once. This module must not know any processor and computes no durations.
 
+use super::inference::Contexts;
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Flops};
 use std::fmt;
@@ -149,8 +150,8 @@ pub struct DecodeAttention {
     pub requests: u64,
     /// Query positions per request: one, or more when drafted tokens are verified.
     pub queries: u64,
-    /// Cached positions per request.
-    pub context: u64,
+    /// Cached positions of the requests.
+    pub contexts: Contexts,
     /// Query heads on this GPU.
     pub heads: u64,
     /// Values per query-key product (576 for the latent of DeepSeek-V3).
@@ -219,6 +220,13 @@ impl PrefillAttention {
     }
 }
 
+impl DecodeAttention {
+    /// Cached positions of all requests together.
+    pub fn positions(&self) -> u64 {
+        self.contexts.total(self.requests)
+    }
+}
+
 impl Kernel {
     /// Floating-point work.
     pub fn flops(&self) -> Flops {
@@ -228,7 +236,7 @@ impl Kernel {
             }
             Kernel::GroupedGemm(g) => Flops::new(2 * u128::from(g.rows) * u128::from(g.n) * u128::from(g.k)),
             Kernel::DecodeAttention(a) => {
-                let products = u128::from(a.requests * a.queries) * u128::from(a.context * a.heads);
+                let products = u128::from(a.positions()) * u128::from(a.queries * a.heads);
                 Flops::new(2 * products * u128::from(a.key_dim + a.value_dim))
             }
             Kernel::PrefillAttention(a) => {
@@ -254,7 +262,7 @@ impl Kernel {
             }
             Kernel::DecodeAttention(a) => {
                 let rows = a.requests * a.queries * a.heads;
-                let cache = values(a.requests * a.context, a.cached_values, a.cache);
+                let cache = values(a.positions(), a.cached_values, a.cache);
                 cache + values(rows, a.key_dim, Dtype::Bf16) + values(rows, a.value_dim, Dtype::Bf16)
             }
             Kernel::PrefillAttention(a) => {
@@ -276,7 +284,7 @@ impl Kernel {
         match self {
             Kernel::Gemm(g) => values(g.groups * g.n, g.k, g.weights),
             Kernel::GroupedGemm(g) => values(g.touched * g.n, g.k, g.weights),
-            Kernel::DecodeAttention(a) => values(a.requests * a.context, a.cached_values, a.cache),
+            Kernel::DecodeAttention(a) => values(a.positions(), a.cached_values, a.cache),
             Kernel::WeightGradient(_) | Kernel::PrefillAttention(_) | Kernel::Rows(_) | Kernel::Elementwise { .. } => {
                 Bytes::ZERO
             }
@@ -311,7 +319,11 @@ impl fmt::Display for Kernel {
                 write!(f, "grouped gemm {}x[{}x{}] of {} uneven rows {}", g.touched, g.n, g.k, g.rows, g.operands)
             }
             Kernel::DecodeAttention(a) => {
-                write!(f, "attention {}x{} queries, {} cached, {} heads", a.requests, a.queries, a.context, a.heads)
+                let (cached, spread) = match a.contexts {
+                    Contexts::Equal(context) => (context, ""),
+                    spread => (spread.total(a.requests) / a.requests.max(1), " on average"),
+                };
+                write!(f, "attention {}x{} queries, {cached} cached{spread}, {} heads", a.requests, a.queries, a.heads)
             }
             Kernel::PrefillAttention(a) => {
                 let name = if a.pass == Pass::Backward { "attention gradient" } else { "attention" };
@@ -339,7 +351,7 @@ mod tests {
         let kernel = Kernel::DecodeAttention(DecodeAttention {
             requests: 4,
             queries: 1,
-            context: 1000,
+            contexts: Contexts::Equal(1000),
             heads: 128,
             key_dim: 576,
             value_dim: 512,

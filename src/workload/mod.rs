@@ -18,16 +18,16 @@ pub use collective::{
 };
 pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
-    BalanceChoice, Batch, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec, InferenceStep,
-    InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn, ScheduleChoice,
-    SharedOn, expert_traffic, parts,
+    BalanceChoice, Batch, ContextSpec, Contexts, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec,
+    InferenceStep, InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn,
+    ScheduleChoice, SharedOn, expert_traffic, parts,
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
-    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,
-    PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,
+    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, GatherSpec,
+    LengthsChoice, PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,

@@ -4,7 +4,7 @@ use octoplane::dtype::Dtype;
 use octoplane::gpu::tile::Attention;
 use octoplane::hardware::{FlashPhaseSpec, GpuSpec, MlaLibrary};
 use octoplane::scenario::load;
-use octoplane::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
+use octoplane::workload::{Contexts, DecodeAttention, Kernel, Pass, PrefillAttention};
 use std::path::Path;
 
 fn gpu(name: &str) -> GpuSpec {
@@ -18,7 +18,8 @@ fn attention(name: &str) -> Attention {
 
 /// Attention of DeepSeek-V3 over its latent in a decode step.
 fn mla(requests: u64, context: u64, heads: u64, cache: Dtype) -> DecodeAttention {
-    DecodeAttention { requests, queries: 1, context, heads, key_dim: 576, value_dim: 512, cached_values: 576, cache }
+    let contexts = Contexts::Equal(context);
+    DecodeAttention { requests, queries: 1, contexts, heads, key_dim: 576, value_dim: 512, cached_values: 576, cache }
 }
 
 /// Attention of DeepSeek-V3 with keys and values of their own per head.
@@ -407,4 +408,47 @@ fn fewer_sms_are_never_faster() {
         let ratio = time(sms * 112 / 132) / time(sms);
         assert!((1.12..1.22).contains(&ratio), "{name}: {ratio:.3}");
     }
+}
+
+#[test]
+fn a_spread_of_contexts_does_the_work_of_its_mean_and_smooths_the_edge_of_a_wave() {
+    // One key-value head of Qwen3-32B under TP8, 25,000 positions on average; requests of a node.
+    let gqa = |requests, contexts| DecodeAttention {
+        requests,
+        contexts,
+        key_dim: 128,
+        value_dim: 128,
+        cached_values: 2 * 128,
+        ..mla(1, 1, 8, Dtype::Bf16)
+    };
+    let mean = 25_000;
+    let spread = Contexts::Between { least: 5000, mean, most: 45_000 };
+    let mut found = Vec::new();
+    for name in ["h100_sxm", "h200_sxm"] {
+        let gpu = attention(name);
+        let time = |requests, contexts| gpu.decode(&gqa(requests, contexts)).time.as_secs();
+        let (mut worst_equal, mut worst_spread) = (0.0_f64, 0.0_f64);
+        for requests in 24..=160 {
+            let equal = Contexts::Equal(u64::from(mean));
+            assert_eq!(gqa(requests, spread).positions(), gqa(requests, equal).positions());
+            // The same work, in blocks of other lengths: never faster than memory allows, and not far from equal ones.
+            let (unequal, alike) = (time(requests, spread), time(requests, equal));
+            let bytes = Kernel::DecodeAttention(gqa(requests, spread)).bytes().get() as f64;
+            assert!(unequal > bytes / gpu_memory(name), "{name}, {requests} requests");
+            assert!(unequal / alike < 1.6 && unequal / alike > 0.6, "{name}, {requests} requests: {unequal} {alike}");
+            let growth = |contexts| time(requests + 1, contexts) / time(requests, contexts) - 1.0;
+            worst_equal = worst_equal.max(growth(equal));
+            worst_spread = worst_spread.max(growth(spread));
+        }
+        found.push((name, worst_spread, worst_equal));
+    }
+    for (name, spread, equal) in &found {
+        assert!(*spread < 0.3, "{name}: one request more costs {spread}, {equal} with equal contexts: {found:?}");
+        assert!(spread < equal || *equal < 0.05, "{name}: {spread} {equal}: {found:?}");
+    }
+}
+
+/// Bytes per second of a GPU's memory.
+fn gpu_memory(name: &str) -> f64 {
+    gpu(name).memory.bandwidth.get() as f64
 }

@@ -5,7 +5,7 @@ use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, WorkloadSpec, load};
 use octoplane::timeline::{Place, Span, critical_path};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
-use octoplane::workload::Phase;
+use octoplane::workload::{ContextSpec, Phase};
 use std::path::Path;
 
 fn run(scenario: &str, sets: &[&str]) -> Outcome {
@@ -262,6 +262,84 @@ fn weights_part(whole: Duration, parts: u64) -> Duration {
     Duration::from_ps(whole.as_ps() / parts)
 }
 
+/// What a decode step is refused with.
+fn refused(sets: &[&str]) -> String {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h800_ep128_decode.toml");
+    let loaded = load::<Scenario>(&path, &sets).unwrap_or_else(|error| panic!("{error}"));
+    format!("{}", loaded.error(&simulate(&loaded.value).expect_err("it does not fit")))
+}
+
+#[test]
+fn memory_keeps_room_for_the_runtime_and_for_communication() {
+    let outcome = run("h800_ep128_decode.toml", &[]);
+    let used = outcome.memory.expect("a model is in memory").used;
+    // A context and graphs, 1 GB each as assumed; low-latency buffers for 64 tokens of a micro-batch to each of 256 experts, rows of 14 KiB sent
+    // and received, twice; a tenth of the activations.
+    let expected = 2e9 + 4.0 * 256.0 * 64.0 * 14_336.0 + 0.1 * used.activations.get() as f64;
+    assert!((used.reserve.get() as f64 / expected - 1.0).abs() < 0.01, "{} against {expected}", used.reserve);
+    // What weights, caches and activations fill to the last byte leaves no room for it.
+    let full = "workload.decode.requests_per_gpu=212";
+    let message = refused(&[full]);
+    assert!(message.contains("reserve"), "{message}");
+    let none = ["memory.reserve={ context = '0 B', graphs = '0 B', communication = '0 B', fragmentation = 0 }", full];
+    let outcome = run("h800_ep128_decode.toml", &none);
+    assert_eq!(outcome.memory.expect("a model is in memory").used.reserve, Bytes::ZERO);
+    // Of less memory less can be used.
+    let message = refused(&[none[0], full, "memory.gpu_memory_utilization=0.9"]);
+    assert!(message.contains("KV caches take most"), "{message}");
+}
+
+#[test]
+fn contexts_are_equal_or_spread_around_their_mean() {
+    let with = |context: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h800_ep128_decode.toml");
+        let mut scenario = load::<Scenario>(&path, &["model.layers=5".to_owned()]).unwrap().value;
+        let WorkloadSpec::Decode(spec) = &mut scenario.workload else { panic!("a decode step was described") };
+        let table: toml::Table = toml::from_str(&format!("context = {context}")).unwrap();
+        spec.context = table["context"].clone().try_into().unwrap();
+        scenario
+    };
+    let step = |context: &str| {
+        let outcome = simulate(&with(context)).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+        (decode(&outcome).step.as_secs(), outcome.memory.expect("a model is in memory").used.kv_cache)
+    };
+    let (equal, cached) = step("4096");
+    for spread in ["{ mean = 4096, least = 4096, most = 4096 }", "{ mean = 4096, least = 100, most = 12000 }"] {
+        let (unequal, same) = step(spread);
+        assert_eq!(same, cached, "{spread}");
+        assert!(unequal / equal > 0.9 && unequal / equal < 1.5, "{spread}: {unequal} {equal}");
+    }
+    // Prompts of 3,072 positions and half of an answer of 2,048, on average.
+    let (_, same) = step("{ from_lengths = { fixed = { input = 3072, output = 2048 } } }");
+    assert!((same.get() as f64 / cached.get() as f64 - 1.0).abs() < 0.001, "{same} {cached}");
+    let found = simulate(&with("{ mean = 4096, least = 5000, most = 9000 }")).expect_err("no such spread");
+    assert_eq!(found.place, ["workload", "decode", "context"]);
+    for senseless in
+        ["{ mean = 4096, least = 5 }", "{ mean = 7, from_lengths = { fixed = { input = 1, output = 1 } } }"]
+    {
+        let table: toml::Table = toml::from_str(&format!("context = {senseless}")).unwrap();
+        assert!(table["context"].clone().try_into::<ContextSpec>().is_err(), "{senseless}");
+    }
+}
+
+#[test]
+fn one_more_request_costs_little_where_contexts_differ() {
+    // Attention with few key-value heads: with equal contexts a wave of blocks more or less decides.
+    let tpot = |requests: u32, spread: &str| {
+        let requests = format!("workload.decode.requests_per_gpu={requests}");
+        let outcome =
+            run("qwen72b_h800_decode.toml", &["model.layers=4", "workload.decode.context=12000", &requests, spread]);
+        decode(&outcome).tpot.as_secs()
+    };
+    let growth = |spread: &str| {
+        let times: Vec<f64> = (2..=12).map(|requests| tpot(requests, spread)).collect();
+        times.windows(2).map(|pair| pair[1] / pair[0] - 1.0).fold(0.0, f64::max)
+    };
+    let (equal, spread) = (growth("workload.decode.context_spread=0"), growth("workload.decode.context_spread=0.5"));
+    assert!(spread < equal.max(0.2), "one request more costs {spread}, with equal contexts {equal}");
+    assert!(spread < 0.35, "{spread}");
+}
 /// A model of eight layers on a node whose GPUs share its experts, with a decode step as `text` describes it.
 fn on_a_node(text: &str) -> Result<Outcome, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h200_node_decode.toml");

@@ -8,7 +8,9 @@ use octoplane::gpu::{Conditions, Taken};
 use octoplane::hardware::GpuSpec;
 use octoplane::scenario::load;
 use octoplane::units::{Bytes, BytesPerSec};
-use octoplane::workload::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
+use octoplane::workload::{
+    Contexts, DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows,
+};
 
 /// A GPU of `hardware/gpus` with `changes` to its file.
 fn gpu(name: &str, changes: &[String]) -> GpuSpec {
@@ -73,7 +75,7 @@ fn kernels() -> Vec<Kernel> {
             let mla = DecodeAttention {
                 requests,
                 queries: 1,
-                context,
+                contexts: Contexts::Equal(context),
                 heads: 128,
                 key_dim: 576,
                 value_dim: 512,

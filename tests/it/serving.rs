@@ -3,8 +3,8 @@
 use octoplane::metrics::{Folding, Metrics, Outcome, PrefillMetrics, ServingMetrics};
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, WorkloadSpec, load};
-use octoplane::units::Duration;
-use octoplane::workload::{ArrivalsChoice, Phase};
+use octoplane::units::{Count, Duration, Fraction, Time};
+use octoplane::workload::{ArrivalsChoice, LengthsChoice, MtpSpec, Phase, ServingSpec, TraceRow};
 use std::path::Path;
 
 fn run(scenario: &str, sets: &[&str]) -> Outcome {
@@ -140,6 +140,94 @@ fn users_times_rate_is_time_in_the_system() {
     let in_system = m.requests as f64 / m.span.as_secs() * m.whole.mean.as_secs();
     assert!((in_system / users - 1.0).abs() < 0.06, "{in_system}");
     assert!(m.ttft.median <= m.ttft.p90 && m.ttft.p90 <= m.ttft.p99);
+}
+
+/// One node that serves a few users, with something else asked of it.
+fn asked(requests: u32, change: impl Fn(&mut ServingSpec)) -> (ServingMetrics, Vec<String>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/qwen72b_h800_serving.toml");
+    let mut scenario = load::<Scenario>(&path, &[format!("workload.serving.requests={requests}")]).unwrap().value;
+    let WorkloadSpec::Serving(spec) = &mut scenario.workload else { panic!("serving was described") };
+    change(spec);
+    let outcome = simulate(&scenario).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+    let Metrics::Serving(metrics) = outcome.metrics else { panic!("serving was asked for") };
+    (*metrics, outcome.notes)
+}
+
+/// Random arrivals of exponential lengths, on average as long as those of the shipped scenario.
+fn open_loop(requests: u32, milliseconds: u64) -> (ServingMetrics, Vec<String>) {
+    let [input, output] = [2048, 256].map(|tokens| Count::new(tokens).unwrap());
+    asked(requests, |spec| {
+        spec.arrivals = ArrivalsChoice::Poisson { every: Duration::from_ns(milliseconds * 1_000_000) };
+        spec.lengths = LengthsChoice::Exponential { input, output };
+    })
+}
+
+#[test]
+fn served_load_is_offered_load_however_many_requests_are_simulated() {
+    let runs = [10_000, 30_000, 100_000].map(|requests| open_loop(requests, 400).0);
+    for m in &runs {
+        assert!(m.window.is_steady(), "{:?}", m.window);
+        let offered = 256.0 / 0.4;
+        assert!((m.output_per_sec / offered - 1.0).abs() < 0.03, "{} of {offered}", m.output_per_sec);
+        assert!((m.input_per_sec / (2048.0 / 0.4) - 1.0).abs() < 0.03, "{}", m.input_per_sec);
+        assert!(m.offered_output_per_sec.is_some_and(|found| (found / offered - 1.0).abs() < 0.03));
+    }
+    let ratio = |of: fn(&ServingMetrics) -> f64| of(&runs[0]) / of(&runs[2]);
+    for (name, ratio) in [
+        ("cost", ratio(|m| m.usd_per_million_output.unwrap())),
+        ("energy", ratio(|m| m.kwh_per_million_output.unwrap())),
+        ("utilisation", ratio(|m| m.decode_utilisation)),
+    ] {
+        assert!((ratio - 1.0).abs() < 0.03, "{name}: {ratio}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_before_its_pools_have_filled_says_so() {
+    // An answer takes three quarters of a minute on average, and 2,000 requests arrive within 12 seconds.
+    let few = ["workload.serving.requests=2000", FEW_LAYERS, "workload.serving.step_overhead=35 ms"];
+    let outcome = run("h800_serving.toml", &few);
+    assert!(outcome.notes.iter().any(|note| note.contains("not steady")), "{:?}", outcome.notes);
+    // A tenth of what is asked for is too much.
+    let (light, quiet) = open_loop(2000, 400);
+    let (heavy, notes) = open_loop(2000, 40);
+    assert!(!quiet.iter().any(|note| note.contains("queue up")), "{quiet:?}");
+    assert!(notes.iter().any(|note| note.contains("queue up") || note.contains("not steady")), "{notes:?}");
+    assert!(heavy.decode_utilisation >= light.decode_utilisation && heavy.decode_utilisation <= 1.0);
+}
+
+#[test]
+fn rates_over_the_window_obey_littles_law_in_a_closed_loop() {
+    for users in [4_u32, 16, 32] {
+        let (sets, requests) = (format!("workload.serving.arrivals.closed.users={users}"), 40 * users);
+        let m = colocated(&[&format!("workload.serving.requests={requests}"), &sets]);
+        // Answers are evenly between 0.8 of 256 tokens and 256.
+        let in_system = m.output_per_sec / 230.4 * m.whole.mean.as_secs();
+        assert!((in_system / f64::from(users) - 1.0).abs() < 0.03, "{users}: {in_system}");
+    }
+}
+
+#[test]
+fn every_token_is_emitted_once() {
+    // One request every ten seconds, which is a sixtieth of all: the load is the same from the start on. The last one only ends the window.
+    let row = |index: u64, output| TraceRow {
+        arrival: Duration::from_ns(index * 10_000_000_000),
+        input: Count::new(900).unwrap(),
+        output: Count::new(output).unwrap(),
+    };
+    let rows: Vec<TraceRow> = (0..60).map(|index| row(index, 77)).chain([row(60, 1)]).collect();
+    for acceptance in [None, Some(0.85)] {
+        let (m, _) = asked(61, |spec| {
+            spec.arrivals = ArrivalsChoice::Rows(rows.clone());
+            let acceptance = acceptance.map(|acceptance| Fraction::new(acceptance).unwrap());
+            spec.decode.mtp = acceptance.map(|acceptance| MtpSpec { drafted: Count::ONE, acceptance });
+        });
+        assert_eq!(m.window.from, Time::ZERO);
+        let seconds = m.window.length().as_secs();
+        let tokens = m.output_per_sec * seconds;
+        assert!((tokens - 60.0 * 77.0).abs() < 1e-6, "{tokens}");
+        assert!((m.input_per_sec * seconds - 60.0 * 900.0).abs() < 1e-6);
+    }
 }
 
 #[test]
@@ -321,4 +409,42 @@ fn too_few_answers_for_a_rate_have_no_cost_and_no_energy() {
 fn the_same_seed_serves_the_same() {
     let runs = [colocated(&["workload.serving.requests=100"]), colocated(&["workload.serving.requests=100"])];
     assert_eq!(runs[0], runs[1]);
+}
+
+/// Experts of a few layers spread over 32 GPUs that serve `users` users, prompts by a pool of their own or beside decoding.
+fn spread_experts(users: u32, apart: bool) -> ServingMetrics {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h800_serving.toml");
+    let few = [FEW_LAYERS, "nodes=4", "parallelism.ep=32", "workload.serving.prefix_hits=0"].map(str::to_owned);
+    let requests = [format!("workload.serving.requests={}", 3 * users)];
+    let mut scenario = load::<Scenario>(&path, &[&few[..], &requests].concat()).unwrap().value;
+    let WorkloadSpec::Serving(spec) = &mut scenario.workload else { panic!("serving was described") };
+    spec.arrivals = ArrivalsChoice::Closed { users: Count::new(users).unwrap() };
+    let [input, output] = [4000, 60].map(|tokens| Count::new(tokens).unwrap());
+    spec.lengths = LengthsChoice::Fixed { input, output };
+    match &mut spec.prefill {
+        Some(prefill) if apart => prefill.instances = Count::ONE,
+        _ => {
+            spec.prefill = None;
+            spec.colocation = Some(toml::from_str("tokens_per_gpu = 16384\nprompts_first = true").unwrap());
+        }
+    }
+    served(&scenario)
+}
+
+#[test]
+fn a_step_costs_what_its_ranks_hold() {
+    for apart in [true, false] {
+        let [one, some, all] = [1, 8, 32].map(|users| spread_experts(users, apart));
+        let prompt =
+            |m: &ServingMetrics| m.prefilled.map_or(m.ttft_admitted.median, |prefilled| prefilled.median).as_secs();
+        // One prompt is a thirty-second of the rows that experts see when every GPU has one; its own GPU does the same for it.
+        let (alone, crowded) = (prompt(&one), prompt(&all));
+        assert!(
+            alone < 0.97 * crowded,
+            "apart {apart}: a prompt takes {alone} s alone, {crowded} s where each GPU has one"
+        );
+        // Decoding wakes few experts for one request.
+        let tpot = [&one, &some, &all].map(|m| m.tpot.median.as_secs());
+        assert!(tpot[0] < tpot[1] && tpot[1] < tpot[2], "apart {apart}: {tpot:?}");
+    }
 }

@@ -37,6 +37,7 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("gb200_nvl72_alltoall", 0.030, 0.086),
     ("megatron_pretrain", 0.042, 0.119),
     ("serving_silicon", 0.098, 0.331),
+    ("deployments", 0.301, 0.476),
 ];
 
 #[test]

@@ -82,6 +82,8 @@ pub(super) struct MemoryRow {
     pub gradients_bytes: u64,
     #[serde(default)]
     pub optimizer_bytes: u64,
+    #[serde(default)]
+    pub reserve_bytes: u64,
     pub capacity_bytes: u64,
 }
 

@@ -5,7 +5,7 @@ use super::html::{Body, Cell, columns, folded, table, tile};
 use super::read::{Kept, MemoryRow, RunSummary};
 use crate::report::chart::{Bar, bars};
 use crate::report::inside::Inside;
-use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
+use crate::report::sheet::{AMBER, BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::{duration_beside, number};
 use crate::timeline::Bound;
 use serde_json::Value;
@@ -172,7 +172,8 @@ fn memory_figure(body: &mut Body, memory: &MemoryRow) {
         + memory.kv_cache_bytes
         + memory.activations_bytes
         + memory.gradients_bytes
-        + memory.optimizer_bytes;
+        + memory.optimizer_bytes
+        + memory.reserve_bytes;
     let bar = |name: &str, bytes: u64, color| {
         let share = 100.0 * bytes as f64 / memory.capacity_bytes as f64;
         let label = format!("{} GiB   {share:.1}%", number(gib(bytes)));
@@ -184,6 +185,7 @@ fn memory_figure(body: &mut Body, memory: &MemoryRow) {
         bar("activations", memory.activations_bytes, GREEN),
         bar("gradients", memory.gradients_bytes, RED),
         bar("optimizer", memory.optimizer_bytes, INK),
+        bar("reserve", memory.reserve_bytes, AMBER),
         bar("free", memory.capacity_bytes.saturating_sub(used), VIOLET),
     ];
     rows.retain(|row| row.value > 0.0);

@@ -5,7 +5,8 @@
 use super::Pool;
 use crate::invalid::Invalid;
 use crate::model::AttentionForm;
-use crate::parallelism::{InferenceLoad, MemoryUse, inference_memory};
+use crate::parallelism::{InferenceLoad, MemoryUse, Reserve, inference_memory};
+use crate::run::reserve::{self, Exchanged};
 use crate::units::Bytes;
 use crate::workload::{ArrivalsChoice, CacheMemory, ServingSpec};
 
@@ -19,6 +20,7 @@ impl Pool<'_> {
             form: if self.tokens > 0 { AttentionForm::Expanded } else { AttentionForm::Absorbed },
             mtp: self.mtp.is_some(),
             experts_on_cpu: false,
+            reserve: self.reserve(),
         }
     }
 
@@ -30,9 +32,17 @@ impl Pool<'_> {
         inference_memory(self.deployment.model, &self.deployment.plan, &precision, &self.load(requests, context))
     }
 
-    /// Memory of a GPU.
+    /// Memory of a GPU that may be used.
     pub(super) fn capacity(&self) -> Bytes {
-        self.deployment.scenario.hardware.gpu.memory.capacity
+        reserve::budget(self.deployment.scenario)
+    }
+
+    /// What is kept for others than the model, in the largest step.
+    fn reserve(&self) -> Reserve {
+        let [decoding, prompts] =
+            [self.requests * self.queries(), self.tokens].map(|tokens| tokens.div_ceil(self.micro_batches));
+        let (tokens, prompts) = if decoding > 0 { (decoding, prompts) } else { (prompts, 0) };
+        reserve::of_inference(&self.deployment, (self.experts, self.launch), Exchanged { tokens, prompts })
     }
 
     /// Keys and values of a position on one GPU.
@@ -47,7 +57,11 @@ impl Pool<'_> {
         let free = (capacity - used.total()).get() as f64;
         let room = self.cache.map_or(free, |cache| match cache.of {
             CacheMemory::Free => free * cache.share.get(),
-            CacheMemory::Total => free.min(capacity.get() as f64 * cache.share.get() - used.weights.get() as f64),
+            // What that part leaves out is the engine's own reserve: the larger of the two counts.
+            CacheMemory::Total => {
+                let all = self.deployment.scenario.hardware.gpu.memory.capacity.get() as f64;
+                free.min(all * cache.share.get() - used.weights.get() as f64)
+            }
         });
         let positions = (room / self.per_position().get() as f64).max(0.0) as u64;
         if positions == 0 {

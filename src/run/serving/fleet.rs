@@ -3,7 +3,7 @@
 use super::instance::{Instance, Ticket};
 use super::times::Load;
 use crate::invalid::Invalid;
-use crate::metrics::Served;
+use crate::metrics::{Served, ServedStep};
 use crate::units::{Bytes, BytesPerSec, Duration, Time};
 use crate::workload::{Request, Requests};
 use std::cmp::Reverse;
@@ -134,9 +134,6 @@ pub(super) fn serve<'a>(
             Event::DecodeStep(instance) => run.decode_step(now, instance)?,
         }
     }
-    let busy = |instances: &[Instance]| instances.iter().map(|instance| instance.busy).sum();
-    run.served.decode_busy = busy(&run.fleet.decode);
-    run.served.prefill_busy = busy(&run.fleet.prefill);
     Ok(run.served)
 }
 
@@ -145,6 +142,7 @@ impl Run<'_> {
     fn draw(&mut self, now: Time) {
         if let Some(request) = self.source.next(now) {
             let index = self.known.len();
+            self.served.last_arrival = self.served.last_arrival.max(request.arrival);
             self.known.push(Known { request, admitted: Time::ZERO, first: None, goes_to: 0 });
             self.events.push(Reverse((request.arrival + self.front_end, Event::Arrival(index))));
         }
@@ -183,6 +181,10 @@ impl Run<'_> {
 
     fn prefill_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.prefill[instance].end(now);
+        let input = end.prompted.iter().map(|ticket| u64::from(ticket.input)).sum();
+        // Answers of one token are complete.
+        let output = end.prompted.iter().filter(|ticket| ticket.output == 1).count() as f64;
+        self.served.prefill_steps.push(ServedStep { start: end.start, end: now, output, input });
         for ticket in end.prompted {
             self.served.prefilled.push(now - self.known[ticket.request].request.arrival);
             if ticket.output == 1 {
@@ -210,6 +212,10 @@ impl Run<'_> {
 
     fn decode_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.decode[instance].end(now);
+        // What is computed again came in before.
+        let new = end.prompted.iter().filter(|ticket| self.known[ticket.request].first.is_none());
+        let input = new.map(|ticket| u64::from(ticket.input)).sum();
+        self.served.decode_steps.push(ServedStep { start: end.start, end: now, output: end.emitted, input });
         // A decoding instance sends out the first token of a request from another pool with the next one.
         end.prompted.iter().chain(&end.begun).for_each(|ticket| self.first_token(now, ticket));
         end.finished.iter().for_each(|ticket| self.finish(now, ticket));

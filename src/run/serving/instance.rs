@@ -1,6 +1,6 @@
 //! One copy of a deployment that takes step after step: chunks of prompts, decoding requests, or both.
 
-use super::times::Load;
+use super::times::{FULL, Load};
 use crate::invalid::Invalid;
 use crate::units::{Duration, Time};
 use std::cmp::Reverse;
@@ -35,6 +35,8 @@ pub(super) struct Ability {
     pub(super) tokens_per_step: f64,
     /// Time of the host between steps.
     pub(super) overhead: Duration,
+    /// Whether a step also depends on what the groups have together.
+    pub(super) counts_groups: bool,
 }
 
 /// How long the steps of an instance take.
@@ -83,6 +85,10 @@ pub(super) struct StepEnd {
     pub(super) begun: Vec<Ticket>,
     /// Decoding requests that gained tokens, and how long after their last ones.
     pub(super) gained: Option<(Duration, u64)>,
+    /// When the step started.
+    pub(super) start: Time,
+    /// Tokens that requests which decode here yield at its end.
+    pub(super) emitted: f64,
 }
 
 /// What of prompts is in a step.
@@ -100,6 +106,7 @@ struct Taken {
 
 #[derive(Debug)]
 struct Running {
+    start: Time,
     end: Time,
     prompted: Vec<Ticket>,
     begun: Vec<Ticket>,
@@ -138,8 +145,6 @@ pub(super) struct Instance {
     steps: u64,
     running: Option<Running>,
     last_gain: Option<Time>,
-    /// Time in steps.
-    pub(super) busy: Duration,
 }
 
 impl Instance {
@@ -164,7 +169,6 @@ impl Instance {
             steps: 0,
             running: None,
             last_gain: None,
-            busy: Duration::ZERO,
         }
     }
 
@@ -232,14 +236,17 @@ impl Instance {
         let cached = if tokens == 0 { 0.0 } else { before / tokens as f64 };
         // Work is spread evenly over groups, but a prompt stays on one; the group that has most decides.
         let prompts = (tokens as f64 / groups as f64).max(largest as f64);
-        let load = [decoding.div_ceil(groups) as f64, context, prompts, cached];
+        let requests = decoding.div_ceil(groups) as f64;
+        let queries = self.ability.queries as f64;
+        let (all, most) = (decoding as f64 * queries + tokens as f64, requests * queries + prompts);
+        let filled = if self.ability.counts_groups { all / (most * groups as f64) } else { 1.0 };
+        let load = [requests, context, prompts, cached, filled.min(1.0) * FULL];
         let time = steps(load)? + self.ability.overhead;
-        self.busy += time;
         // A step with prompts is followed by a look.
         self.unlooked = if tokens > 0 { self.ability.look_every } else { self.unlooked + 1 };
         self.waited += u64::from(self.prompts.len() > self.noticed);
         let begun = std::mem::take(&mut self.begun);
-        self.running = Some(Running { end: now + time, prompted, begun, decoding });
+        self.running = Some(Running { start: now, end: now + time, prompted, begun, decoding });
         Ok(Some(now + time))
     }
 
@@ -337,19 +344,27 @@ impl Instance {
     pub(super) fn end(&mut self, now: Time) -> StepEnd {
         let running = self.running.take().expect("a step ends once");
         assert_eq!(running.end, now, "a step ends when it was said to");
-        let mut end = StepEnd { prompted: running.prompted, begun: running.begun, ..StepEnd::default() };
+        let (prompted, begun) = (running.prompted, running.begun);
+        let mut end = StepEnd { prompted, begun, start: running.start, ..StepEnd::default() };
+        // Who came from another pool sends out its first token here.
+        end.emitted = end.begun.len() as f64;
         if running.decoding > 0 {
             end.gained = self.last_gain.map(|last| (now - last, running.decoding));
             self.last_gain = Some(now);
             self.steps += 1;
-            self.context += running.decoding as f64 * self.ability.tokens_per_step;
+            let gained = running.decoding as f64 * self.ability.tokens_per_step;
+            self.context += gained;
+            end.emitted += gained;
             while let Some(&Reverse((step, place))) = self.decoding.peek()
                 && step <= self.steps
             {
                 self.decoding.pop();
                 let ticket = self.tickets[place].take().expect("who decodes has a ticket");
                 self.free.push(place);
-                self.context -= f64::from(ticket.input) + self.steps_of(&ticket) as f64 * self.ability.tokens_per_step;
+                let yielded = self.steps_of(&ticket) as f64 * self.ability.tokens_per_step;
+                self.context -= f64::from(ticket.input) + yielded;
+                // The last step of a request may draft beyond its end.
+                end.emitted -= yielded - f64::from(ticket.output - 1);
                 self.release(&ticket);
                 end.finished.push(ticket);
             }
@@ -357,7 +372,7 @@ impl Instance {
         self.after_prompts(&mut end);
         let optimistic = self.ability.answers_kept < 1.0;
         while optimistic && self.context > self.ability.positions_max as f64 && self.decoding.len() > 1 {
-            self.retract();
+            end.emitted += self.retract();
         }
         end
     }
@@ -368,8 +383,8 @@ impl Instance {
     }
 
     /// Takes the place of the request that would hold it longest. What it has yielded is computed again with its prompt; where another
-    /// pool computes prompts, it is kept elsewhere meanwhile.
-    fn retract(&mut self) {
+    /// pool computes prompts, it is kept elsewhere meanwhile. Returns by how many tokens what it has yielded is rounded.
+    fn retract(&mut self) -> f64 {
         let mut decoding = std::mem::take(&mut self.decoding).into_sorted_vec();
         // Sorted by what ends first in reverse: the first one ends last.
         let Reverse((last, place)) = decoding.remove(0);
@@ -383,19 +398,25 @@ impl Instance {
         let output = ((left as f64 * self.ability.tokens_per_step).ceil() as u32).clamp(1, ticket.output - 1);
         let input = ticket.input + (ticket.output - output);
         let again = Ticket { input, computed: input, output, ..ticket };
+        let rounded = |output: u32| f64::from(ticket.output) - f64::from(output) - 1.0 - done;
         if self.ability.prompt_tokens_max == 0 {
-            self.waiting.push_front(Ticket { output: output.max(2), ..again });
-            return;
+            let output = output.max(2);
+            self.waiting.push_front(Ticket { output, ..again });
+            return rounded(output);
         }
         self.queued += u64::from(input);
         self.prompts.insert(self.admitted, (again, input));
         self.noticed += 1;
+        rounded(output)
     }
 
     /// Prompts go on to decode here, or leave.
     fn after_prompts(&mut self, end: &mut StepEnd) {
         for &ticket in &end.prompted {
             self.entering -= u64::from(ticket.input);
+            if self.ability.requests_max > 0 {
+                end.emitted += 1.0;
+            }
             if self.ability.requests_max == 0 {
                 self.release(&ticket);
             } else if ticket.output > 1 {

@@ -1,6 +1,6 @@
 //! How long a step takes, between loads at which one was simulated.
 //!
-//! A table over four quantities of a tensor-parallel group. Its points lie at fixed places and are simulated when a load between them is first asked for,
+//! A table over five quantities, four of them of the tensor-parallel group that has most. Its points lie at fixed places and are simulated when a load between them is first asked for,
 //! so that neither the cost nor the answer depends on loads that never occur. Between points the time is interpolated in each quantity in turn; how far
 //! that is off is found by simulating the middles of the cells that were used most.
 
@@ -9,12 +9,21 @@ use crate::units::Duration;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// What a step works on, per tensor-parallel group: decoding requests, their mean context, positions of prompts, and the mean number of
-/// positions before the piece of the prompt to which each of those belongs.
-pub(super) type Load = [f64; 4];
+/// What a step works on, in the tensor-parallel group that has most: decoding requests, their mean context, positions of prompts, and the
+/// mean number of positions before the piece of the prompt to which each of those belongs. Then what all groups have together, as a part
+/// of what they would have if each had as much, times `FULL`.
+pub(super) type Load = [f64; AXES];
+
+/// Quantities on which the time of a step depends.
+const AXES: usize = 5;
+
+/// All groups have as much as the one that has most.
+pub(super) const FULL: f64 = 65_536.0;
+/// Groups that together have more than this part count as full: experts have that much more to do at most.
+const NEARLY_FULL: f64 = 0.9;
 
 /// A point of the table.
-type Place = [u64; 4];
+type Place = [u64; AXES];
 
 /// Cells whose middles are simulated to find the error.
 const CHECKED: usize = 4;
@@ -101,8 +110,11 @@ fn middle(axis: usize, low: u64, high: u64) -> f64 {
 
 /// The points around a load.
 fn cell(load: Load) -> (Place, Place) {
-    let around: [(u64, u64); 4] =
-        std::array::from_fn(|axis| if axis.is_multiple_of(2) { many(load[axis]) } else { long(load[axis]) });
+    let around: [(u64, u64); AXES] = std::array::from_fn(|axis| match axis {
+        0 | 2 => many(load[axis]),
+        4 => filled(load[axis]),
+        _ => long(load[axis]),
+    });
     (around.map(|(low, _)| low), around.map(|(_, high)| high))
 }
 
@@ -128,6 +140,15 @@ fn many(value: f64) -> (u64, u64) {
     }
 }
 
+/// Points around what groups have together: all of it, a half, a quarter and so on.
+fn filled(value: f64) -> (u64, u64) {
+    if value >= NEARLY_FULL * FULL {
+        return (FULL as u64, FULL as u64);
+    }
+    let low = 1_u64 << (value.max(1.0) as u64).ilog2();
+    if value <= low as f64 { (low, low) } else { (low, 2 * low) }
+}
+
 /// Points around a number of positions that are attended to, in which steps are nearly linear: none, 1024, and four times as many each.
 fn long(value: f64) -> (u64, u64) {
     let (mut low, mut high) = (0, 1024);
@@ -149,8 +170,13 @@ mod tests {
     fn what_is_linear_in_every_quantity_is_found_exactly_from_the_points_around_it() {
         let time = |load: Load| ns(1000.0 + 3.0 * load[0] * load[1] + 5.0 * load[2]);
         let mut table = StepTimes::default();
-        for load in [[128.0, 5120.0, 0.0, 0.0], [5.0, 2048.0, 100.0, 0.0], [0.0, 0.0, 1.0, 512.0], [1.0, 0.0, 7.0, 0.0]]
-        {
+        let loads = [
+            [128.0, 5120.0, 0.0, 0.0, FULL],
+            [5.0, 2048.0, 100.0, 0.0, FULL],
+            [0.0, 0.0, 1.0, 512.0, FULL],
+            [1.0, 0.0, 7.0, 0.0, FULL],
+        ];
+        for load in loads {
             assert_eq!(table.at(load, time).expect("a time"), time(load).expect("a time"), "{load:?}");
         }
         assert_eq!(table.runs(), 2 + 8 + 2 + 2);
@@ -164,7 +190,7 @@ mod tests {
         let time = |load: Load| ns(1e6 * (10.0 + 30.0 * load[2] / (load[2] + 30.0) + load[2] / 45.0));
         let mut table = StepTimes::default();
         for tokens in [5.0, 11.0, 23.0, 90.0, 928.0, 3640.0] {
-            let load = [0.0, 0.0, tokens, 0.0];
+            let load = [0.0, 0.0, tokens, 0.0, FULL];
             let ratio = table.at(load, time).expect("a time") / time(load).expect("a time");
             assert!((ratio - 1.0).abs() < 0.03, "{tokens}: {ratio}");
         }
@@ -174,7 +200,7 @@ mod tests {
     fn what_bends_between_points_shows_as_an_error() {
         let time = |load: Load| ns(load[1] * load[1]);
         let mut table = StepTimes::default();
-        table.at([1.0, 2000.0, 0.0, 0.0], time).expect("a time");
+        table.at([1.0, 2000.0, 0.0, 0.0, FULL], time).expect("a time");
         // Between 1024 and 4096, at 2560: (1024 + 4096) * 2560 - 1024 * 4096 for 2560 squared.
         let expected = (5120.0 * 2560.0 - 1024.0 * 4096.0) / (2560.0 * 2560.0) - 1.0;
         let found = table.error(time).expect("an error");
@@ -189,6 +215,13 @@ mod tests {
             let (low, high) = many(f64::from(value) + 0.5);
             assert!(low <= value as u64 && (value as u64) < high && high <= 2 * low, "{value}.5: {low} {high}");
         }
+        for part in 1..1000 {
+            let value = f64::from(part) / 1000.0 * FULL;
+            let (low, high) = filled(value);
+            let full = value >= NEARLY_FULL * FULL;
+            assert!(full && low == FULL as u64 || low as f64 <= value && value <= high as f64 && high <= 2 * low);
+        }
+        assert_eq!((filled(FULL), filled(FULL / 32.0)), ((1 << 16, 1 << 16), (1 << 11, 1 << 11)));
         assert_eq!((many(0.0), many(0.3)), ((0, 0), (1, 1)));
         assert_eq!((long(0.0), long(1024.0), long(5000.0)), ((0, 0), (1024, 1024), (4096, 16384)));
     }

@@ -17,7 +17,7 @@ use crate::hardware::{LibrariesSpec, MlaLibrary};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::validate::systems::System;
-use crate::workload::{DecodeAttention, Gemm, Kernel, Pass, PrefillAttention};
+use crate::workload::{Contexts, DecodeAttention, Gemm, Kernel, Pass, PrefillAttention};
 use serde::Deserialize;
 
 /// Dimensions of DeepSeek-V3 (arXiv 2412.19437 section 4.2).
@@ -122,7 +122,7 @@ impl Row {
         Kernel::DecodeAttention(DecodeAttention {
             requests: self.batch_size,
             queries: 1,
-            context: cached,
+            contexts: Contexts::Equal(cached),
             heads: self.num_heads,
             key_dim: LATENT + ROPE,
             value_dim: LATENT,

@@ -4,6 +4,7 @@ mod deepep_ll_sweep;
 mod deepep_normal_sweep;
 mod deepep_published;
 mod deepgemm;
+mod deployments;
 mod exchange;
 mod gb200_nvl72_alltoall;
 mod gemm;
@@ -35,6 +36,7 @@ pub(super) fn all() -> Vec<Set> {
         Set::of::<gb200_nvl72_alltoall::Row>(),
         Set::of::<megatron_pretrain::Row>(),
         Set::of::<serving_silicon::Row>(),
+        Set::of::<deployments::Row>(),
     ]
 }
 

@@ -21,8 +21,8 @@ use crate::report::validation::Key;
 use crate::scenario::WorkloadSpec;
 use crate::units::{Count, Fraction};
 use crate::workload::{
-    ArrivalsChoice, ColocationSpec, DecodePoolSpec, ExchangeKernels, ExpertsSpec, LaunchChoice, LengthsChoice,
-    PrefillPoolSpec, ReachChoice, ScheduleChoice, ServingSpec,
+    ArrivalsChoice, ColocationSpec, ContextsChoice, DecodePoolSpec, ExchangeKernels, ExpertsSpec, LaunchChoice,
+    LengthsChoice, PrefillPoolSpec, ReachChoice, ScheduleChoice, ServingSpec,
 };
 use serde::Deserialize;
 
@@ -209,6 +209,7 @@ impl Row {
         Ok(DecodePoolSpec {
             instances,
             requests_per_gpu: count(at_once.div_ceil(cut.gpus()), "requests")?,
+            contexts: ContextsChoice::Equal,
             micro_batches: Count::ONE,
             schedule: ScheduleChoice::default(),
             launch: LaunchChoice::default(),

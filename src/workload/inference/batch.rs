@@ -1,5 +1,7 @@
 //! What passes through the model together.
 
+use super::Contexts;
+
 /// The batch of one micro-batch on one tensor-parallel group: requests that decode, prompts, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Batch {
@@ -16,8 +18,8 @@ pub struct Decoding {
     pub requests: u64,
     /// Positions per request that pass through the model: one, or more when drafted tokens are verified.
     pub queries: u64,
-    /// Cached positions per request.
-    pub context: u64,
+    /// Cached positions of each.
+    pub contexts: Contexts,
 }
 
 /// Prompts that are computed.
@@ -33,8 +35,8 @@ pub struct Prompts {
 
 impl Batch {
     /// Requests that decode, and nothing else.
-    pub fn decoding(requests: u64, queries: u64, context: u64) -> Batch {
-        Batch { decoding: Decoding { requests, queries, context }, prompts: Prompts::default() }
+    pub fn decoding(requests: u64, queries: u64, contexts: Contexts) -> Batch {
+        Batch { decoding: Decoding { requests, queries, contexts }, prompts: Prompts::default() }
     }
 
     /// Prompts, and nothing else.

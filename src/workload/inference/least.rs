@@ -76,7 +76,7 @@ impl LeastStep<'_> {
         if self.experts.run_on == RunOn::Gpu {
             // All GPUs together see every visit of every token, so that the busiest one sees the mean at least. A token visits an
             // expert once, so that no expert has more rows than there are tokens.
-            let rows = tokens * moe.experts_per_token.wide();
+            let rows = batch.tokens() * moe.experts_per_token.wide() / shapes.tp;
             let experts = moe.experts_per_token.wide().div_ceil(u64::from(self.plan.ep()));
             let layout = if batch.prompts.requests > 0 { RowLayout::Contiguous } else { RowLayout::Masked };
             times(shapes.experts(layout, &super::parts(rows, experts), moe.intermediate.wide()), sparse);

@@ -180,7 +180,7 @@ impl<'a> Lowering<'a> {
         let width = moe.intermediate.wide();
         let kernels = |&gpu: &usize| {
             let gpu = gpu % step.plan.ep() as usize;
-            let (rows, received) = (traffic.rows_of(gpu, tokens, whole), traffic.received(gpu, tokens));
+            let (rows, received) = (traffic.rows_of(gpu, tokens, whole), traffic.received(gpu, tokens, whole));
             let mut kernels = self.experts_of(layout, &rows, received, width);
             if layout == RowLayout::Contiguous {
                 kernels.push(self.shapes.sum_of_experts(rows.iter().sum(), received));

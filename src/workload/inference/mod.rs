@@ -6,6 +6,7 @@
 //! anything takes.
 
 mod batch;
+mod contexts;
 mod exchange;
 pub(super) mod kernels;
 mod least;
@@ -15,10 +16,11 @@ mod spec;
 mod traffic;
 
 pub use batch::{Batch, Decoding, Prompts};
+pub use contexts::Contexts;
 pub use least::LeastStep;
 pub use spec::{
-    BalanceChoice, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice, RunOn,
-    ScheduleChoice, SharedOn, parts,
+    BalanceChoice, ContextSpec, CopyPer, DecodeSpec, ExpertsSpec, LaunchChoice, MtpSpec, PrefillSpec, ReachChoice,
+    RunOn, ScheduleChoice, SharedOn, parts,
 };
 pub use traffic::{Exchange, ExpertTraffic, expert_traffic};
 

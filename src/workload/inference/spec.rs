@@ -1,11 +1,16 @@
 //! Steps of inference as a scenario describes them.
 
+use super::Contexts;
 use crate::invalid::Invalid;
 use crate::units::{Count, Duration, Fraction};
 use crate::workload::gate::GateChoice;
 use crate::workload::moe::{ExchangeKernels, MoeExchangeSpec};
+use crate::workload::serving::LengthsChoice;
 use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One decode step of a deployment: every request gets its next token (or tokens).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,8 +20,13 @@ pub struct DecodeSpec {
     pub requests_per_gpu: Option<Count>,
     /// Requests in flight per tensor-parallel group, in place of `requests_per_gpu`: with 1, one request runs on all GPUs of the group.
     pub requests_per_group: Option<Count>,
-    /// Cached positions per request.
-    pub context: Count,
+    /// Cached positions per request: a number, where all are alike; `mean`, `least` and `most` of a spread; or `from_lengths`, the lengths
+    /// of requests whose contexts while they decode are meant.
+    pub context: ContextSpec,
+    /// Part of `context` by which those of requests lie evenly below and above it, where it is one number; with 0 they are equal. A search
+    /// takes 0.5 where its goal sets nothing.
+    #[serde(default = "none")]
+    pub context_spread: Fraction,
     /// Parts of the batch whose computation and communication overlap; they are equal but for a remainder.
     #[serde(default = "one")]
     pub micro_batches: Count,
@@ -31,6 +41,101 @@ pub struct DecodeSpec {
     pub experts: ExpertsSpec,
     /// Multi-token prediction, where it is used.
     pub mtp: Option<MtpSpec>,
+}
+
+/// How many positions requests have cached.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ContextSpec {
+    /// All alike.
+    Equal(Count),
+    /// Evenly between the least and the mean, and evenly between the mean and the most.
+    Spread(ContextSpread),
+    /// As of requests of these lengths while they decode.
+    FromLengths(ContextsFromLengths),
+}
+
+/// A spread of cached positions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ContextSpread {
+    /// Their mean.
+    pub mean: Count,
+    /// The shortest.
+    pub least: Count,
+    /// The longest.
+    pub most: Count,
+}
+
+/// Cached positions that follow from the lengths of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ContextsFromLengths {
+    /// Prompts and answers, as those of `[workload.serving]`.
+    pub from_lengths: LengthsChoice,
+}
+
+/// A table of `context`, before it is clear which.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContextTable {
+    mean: Option<Count>,
+    least: Option<Count>,
+    most: Option<Count>,
+    from_lengths: Option<LengthsChoice>,
+}
+
+impl<'de> Deserialize<'de> for ContextSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ContextSpec, D::Error> {
+        struct Both;
+        impl<'de> Visitor<'de> for Both {
+            type Value = ContextSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a whole number of at least 1, or a table of `mean`, `least` and `most`, or of `from_lengths`",
+                )
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<ContextSpec, E> {
+                Count::deserialize(value.into_deserializer()).map(ContextSpec::Equal)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ContextSpec, A::Error> {
+                let table = ContextTable::deserialize(MapAccessDeserializer::new(map))?;
+                match table {
+                    ContextTable { mean: Some(mean), least: Some(least), most: Some(most), from_lengths: None } => {
+                        Ok(ContextSpec::Spread(ContextSpread { mean, least, most }))
+                    }
+                    ContextTable { mean: None, least: None, most: None, from_lengths: Some(from_lengths) } => {
+                        Ok(ContextSpec::FromLengths(ContextsFromLengths { from_lengths }))
+                    }
+                    _ => Err(A::Error::custom("a context is `mean` with `least` and `most`, or `from_lengths` alone")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Both)
+    }
+}
+
+impl ContextSpec {
+    /// The contexts of a batch.
+    ///
+    /// # Errors
+    /// Where a spread's mean is not between its ends.
+    pub fn contexts(&self) -> Result<Contexts, Invalid> {
+        match self {
+            ContextSpec::Equal(context) => Ok(Contexts::Equal(context.wide())),
+            ContextSpec::FromLengths(of) => Ok(Contexts::of_lengths(&of.from_lengths)),
+            ContextSpec::Spread(ContextSpread { mean, least, most }) => {
+                if mean < least || mean > most {
+                    let message = format!("a mean of {mean} positions between {least} and {most}");
+                    return Err(Invalid::at("", message).help("`least` is at most `mean`, and `mean` at most `most`"));
+                }
+                Ok(Contexts::Between { least: least.get(), mean: mean.get(), most: most.get() })
+            }
+        }
+    }
 }
 
 /// One prefill step of a deployment: prompts, or equal chunks of them, pass through the model once.
@@ -197,6 +302,21 @@ pub struct MtpSpec {
 }
 
 impl DecodeSpec {
+    /// Cached positions of the requests of a batch.
+    ///
+    /// # Errors
+    /// Where a spread's mean is not between its ends.
+    pub fn contexts(&self) -> Result<Contexts, Invalid> {
+        let spread = self.context_spread.get();
+        match self.context {
+            ContextSpec::Equal(mean) if spread > 0.0 => {
+                let part = |part: f64| (f64::from(mean.get()) * part).round() as u32;
+                Ok(Contexts::Between { least: part(1.0 - spread), mean: mean.get(), most: part(1.0 + spread) })
+            }
+            context => context.contexts(),
+        }
+    }
+
     /// Positions per request that pass through the model in one step.
     pub fn queries(&self) -> u64 {
         1 + self.mtp.as_ref().map_or(0, |mtp| mtp.drafted.wide())
@@ -251,6 +371,10 @@ pub fn parts(all: u64, parts: u64) -> Vec<u64> {
 
 const fn one() -> Count {
     Count::ONE
+}
+
+const fn none() -> Fraction {
+    Fraction::ZERO
 }
 
 const fn twenty() -> u32 {

@@ -24,6 +24,8 @@ pub struct ExpertTraffic {
     pub copies: Copies,
     /// For each GPU, the rows of each of its experts that sees any.
     pub rows: Vec<Vec<u64>>,
+    /// Tokens of the whole group.
+    pub tokens: u64,
 }
 
 /// Who exchanges tokens with whom.
@@ -51,9 +53,10 @@ impl ExpertTraffic {
         self.rows.iter().map(|rows| rows.iter().sum()).max().unwrap_or(0)
     }
 
-    /// Tokens that a GPU receives, its own included, when each has `tokens`.
-    pub fn received(&self, gpu: usize, tokens: u64) -> u64 {
-        (self.copies.to_gpu[gpu] * (tokens * self.copies.to_gpu.len() as u64) as f64).ceil() as u64
+    /// Tokens that a GPU receives, its own included, when only `part` of `whole` tokens pass.
+    pub fn received(&self, gpu: usize, part: u64, whole: u64) -> u64 {
+        let passed = self.tokens as f64 * part as f64 / whole as f64;
+        (self.copies.to_gpu[gpu] * passed).ceil() as u64
     }
 
     /// The rows of the experts of a GPU when only `part` of `whole` tokens pass.
@@ -78,11 +81,10 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
             (0..visits.min(gpus as u64)).map(|visit| missed(visit) / (gpus as f64 - visit as f64)).product();
         let to_node = vec![1.0 - never; nodes];
         let copies = Copies { to_gpu: vec![each; gpus], to_experts: vec![each; gpus], to_node };
-        return ExpertTraffic { copies_per_token: visits as f64, copies, rows };
+        return ExpertTraffic { copies_per_token: visits as f64, copies, rows, tokens };
     }
     let shape = GateShape::of(moe);
-    let all = tokens as usize;
-    let size = all.clamp(1, SAMPLE_MAX);
+    let size = (tokens as usize).clamp(1, SAMPLE_MAX);
     let drawn = |name: &str, tokens: usize| exchange.draws.sample((exchange.seed, name), shape, &spec.gate, tokens);
     let sample = drawn(&format!("micro-batch {micro_batch}"), size);
     // Loads are what was seen before, on other tokens of the same gate; and means of a small sample are taken over a larger one.
@@ -93,7 +95,7 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
     let now = count.of(sample.tokens().take(size));
     let larger = small.then(|| count.of(before.tokens().take(looked_at)));
     let means = larger.as_ref().unwrap_or(&now);
-    let rows = if all <= SAMPLE_MAX || !spec.gate.is_even() {
+    let rows = if tokens <= SAMPLE_MAX as u64 || !spec.gate.is_even() {
         now.rows(tokens, size as u64, exchange.folded || spec.gate.is_even())
     } else {
         even_rows(plan, moe, (tokens * visits).div_ceil(gpus as u64))
@@ -106,7 +108,7 @@ pub fn expert_traffic(exchange: Exchange<'_>, tokens: u64, micro_batch: usize) -
         to_experts: per_token(&means.to_experts, per, alike),
         to_node: per_token(&means.to_node, per, alike),
     };
-    ExpertTraffic { copies_per_token: means.leaving as f64 / per, copies, rows }
+    ExpertTraffic { copies_per_token: means.leaving as f64 / per, copies, rows, tokens }
 }
 
 /// Where so many tokens pass that chance evens out: every place sees the same.

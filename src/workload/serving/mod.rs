@@ -7,6 +7,6 @@ mod spec;
 
 pub use requests::{Request, Requests};
 pub use spec::{
-    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,
-    PrefillPoolSpec, ServingSpec, TraceRow,
+    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, GatherSpec,
+    LengthsChoice, PrefillPoolSpec, ServingSpec, TraceRow,
 };

@@ -117,6 +117,9 @@ pub struct DecodePoolSpec {
     pub instances: Count,
     /// Requests in flight per GPU, at most; the cache may allow fewer.
     pub requests_per_gpu: Count,
+    /// How the cached positions of a step are spread over its requests.
+    #[serde(default)]
+    pub contexts: ContextsChoice,
     /// Parts of the batch whose computation and communication overlap.
     #[serde(default = "one")]
     pub micro_batches: Count,
@@ -133,6 +136,17 @@ pub struct DecodePoolSpec {
     pub mtp: Option<MtpSpec>,
     /// How the cache of keys and values is laid out; without it, it takes all memory that is left.
     pub cache: Option<CacheSpec>,
+}
+
+/// How cached positions are spread over the requests of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContextsChoice {
+    /// Every request has the mean.
+    #[default]
+    Equal,
+    /// As of requests of the scenario's `lengths` while they decode.
+    FromLengths,
 }
 
 /// How an engine lays out its cache of keys and values.
@@ -157,9 +171,9 @@ pub struct CacheSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheMemory {
-    /// All memory of the GPU; weights are in that part too.
+    /// All memory of the GPU; weights are in that part too, and the reserve of `[memory]` in the rest or beside it, not in both.
     Total,
-    /// What weights and activations leave free.
+    /// What weights, activations and the reserve of `[memory]` leave free.
     #[default]
     Free,
 }

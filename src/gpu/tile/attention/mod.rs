@@ -24,7 +24,7 @@ use crate::timeline::Bound;
 use crate::units::Duration;
 use crate::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
 use machine::{Machine, Run, duration};
-use shape::{Backward, Shape};
+use shape::{Backward, Lengths, Shape};
 
 /// The attention kernels of one GPU.
 #[derive(Clone, Debug)]
@@ -105,13 +105,15 @@ impl Attention {
     fn decode_course(&self, kernel: &DecodeAttention) -> Course {
         let machine = &self.machine;
         let wide = kernel.key_dim.max(kernel.value_dim) > 256;
-        let cached = kernel.requests * kernel.context * kernel.cached_values;
+        let cached = kernel.positions() * kernel.cached_values;
         let Operands { multiplied, loaded, cast } = self.operands(kernel.cache, wide, cached);
         let shape = Shape { stored: loaded, ..Shape::decode(kernel, multiplied) };
+        // FlashAttention-3 sorts them (`varlen_sort_batches` in `hopper/flash_api.cpp` of github.com/Dao-AILab/flash-attention).
+        let lengths = Lengths::of(kernel, machine.spec.accumulators == Accumulators::Registers);
         let (grid, splits) = match machine.spec.accumulators {
-            Accumulators::Registers => registers::decode(machine, &shape),
-            Accumulators::TensorMemory => tensor_memory::decode(machine, &shape),
-            Accumulators::Warps => warps::decode(machine, &shape),
+            Accumulators::Registers => registers::decode(machine, &shape, &lengths),
+            Accumulators::TensorMemory => tensor_memory::decode(machine, &shape, &lengths),
+            Accumulators::Warps => warps::decode(machine, &shape, &lengths),
         };
         let combine = self.combine(splits, kernel.requests * kernel.queries * kernel.heads * kernel.value_dim);
         let fixed = machine.spec.decode.call.as_secs();
@@ -128,7 +130,7 @@ impl Attention {
                     Accumulators::TensorMemory => tensor_memory::backward(machine, &shape),
                     Accumulators::Warps => warps::backward(machine, &shape),
                 };
-                ((grid, 1), self.launch.as_secs(), 0.0)
+                ((grid, 1.0), self.launch.as_secs(), 0.0)
             }
             Pass::Forward => (self.forward(kernel, kernel.operands, false), self.launch.as_secs(), 0.0),
             Pass::Serving => {
@@ -158,26 +160,27 @@ impl Attention {
 
     /// The grid of a forward pass over keys and values that come in the format `stored`, and the number of parts that the keys of a
     /// request are split into, where they may be.
-    fn forward(&self, kernel: &PrefillAttention, stored: Dtype, split: bool) -> (grid::Grid, u64) {
+    fn forward(&self, kernel: &PrefillAttention, stored: Dtype, split: bool) -> (grid::Grid, f64) {
         let rows = match self.machine.spec.accumulators {
             Accumulators::Registers => registers::block_rows(kernel),
             Accumulators::TensorMemory => tensor_memory::BLOCK_ROWS,
             Accumulators::Warps => warps::BLOCK_ROWS,
         };
         let shape = Shape { stored, ..Shape::prefill(kernel, kernel.operands, rows) };
-        match self.machine.spec.accumulators {
+        let (grid, splits) = match self.machine.spec.accumulators {
             Accumulators::Registers => registers::prefill(&self.machine, &shape, split),
             Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape, split),
             Accumulators::Warps => warps::prefill(&self.machine, &shape, split),
-        }
+        };
+        (grid, splits as f64)
     }
 
-    /// Seconds of joining `splits` parts of `values` results: in FP32, written by the block of each, they are read again.
-    fn combine(&self, splits: u64, values: u64) -> f64 {
-        if splits == 1 {
+    /// Seconds of joining `splits` parts of `values` results, on average: in FP32, written by the block of each, they are read again.
+    fn combine(&self, splits: f64, values: u64) -> f64 {
+        if splits <= 1.0 {
             return 0.0;
         }
-        self.machine.spec.combine.as_secs() + splits as f64 * values as f64 * 4.0 / self.machine.hbm
+        self.machine.spec.combine.as_secs() + splits * values as f64 * 4.0 / self.machine.hbm
     }
 
     /// The operands that a serving engine multiplies when it asks for FP8, and the seconds of converting them.

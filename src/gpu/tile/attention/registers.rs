@@ -5,9 +5,9 @@
 //! therefore takes `max(groups x T, T + S)` cycles: T of matrix products and S of softmax of one warp group. The latent of
 //! MLA (512 values per row) leaves room for one warp group's rows, whose softmax nothing hides: `T + S`.
 
-use super::grid::{Grid, Group, Step};
+use super::grid::{Grid, Step};
 use super::machine::Machine;
-use super::shape::{Backward, Shape, filling_splits};
+use super::shape::{Backward, Lengths, Shape, filling_splits};
 use crate::dtype::Dtype;
 use crate::workload::PrefillAttention;
 
@@ -74,7 +74,13 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u
     let tiling = tiling(shape);
     let rows = tiling.groups * ROWS;
     let tiles = shape.keys.div_ceil(tiling.keys);
-    let splits = if split { splits(machine.sms, shape, shape.rows.div_ceil(rows), tiles) } else { 1 };
+    let splits = if split {
+        let lengths = Lengths { groups: vec![(shape.requests, shape.keys)] };
+        let alone = shape.key_heads * shape.rows.div_ceil(rows);
+        SplitPlan::new(machine.sms, alone, &lengths, tiling.keys).splits(tiles)
+    } else {
+        1
+    };
     let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
     let groups = shape.causal_groups(rows, tiling.keys, splits);
     let (cycles, waiting) = tile_cycles(machine, shape, &tiling);
@@ -102,25 +108,20 @@ fn ends(seconds: f64, shape: &Shape, rows: u64, result: Dtype) -> Step {
 }
 
 /// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number
-/// of splits.
-pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
+/// of splits of a request, on average.
+pub(super) fn decode(machine: &Machine, shape: &Shape, lengths: &Lengths) -> (Grid, f64) {
     let tiling = tiling(shape);
     let rows = tiling.groups * ROWS;
     let row_blocks = shape.rows.div_ceil(rows);
-    let tiles = shape.keys.div_ceil(tiling.keys);
-    let splits = splits(machine.sms, shape, row_blocks, tiles);
-    let per_split = tiles.div_ceil(splits);
-    let splits = tiles.div_ceil(per_split);
-    let blocks = shape.requests * shape.key_heads * row_blocks;
+    let plan = SplitPlan::new(machine.sms, shape.key_heads * row_blocks, lengths, tiling.keys);
+    let each = shape.key_heads * row_blocks;
+    let (groups, splits) = lengths.split(tiling.keys, each, |tiles| tiles.div_ceil(plan.splits(tiles)));
     // Results of a split are kept in FP32 until they are combined.
-    let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
-    let load = shape.mean_tile_bytes(tiles);
+    let result = if splits > 1.0 { Dtype::Fp32 } else { Dtype::Bf16 };
+    let load = lengths.mean_tile_bytes(shape, tiling.keys);
     let (cycles, waiting) = tile_cycles(machine, shape, &tiling);
     let grid = Grid {
-        groups: vec![
-            Group { blocks: blocks * (splits - 1), tiles: per_split },
-            Group { blocks, tiles: tiles - (splits - 1) * per_split },
-        ],
+        groups,
         ends: ends(machine.spec.decode.block.as_secs(), shape, rows, result),
         tile: Step {
             seconds: machine.seconds(cycles),
@@ -136,15 +137,26 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
 
 /// Splits per request, as FlashAttention-3 plans them on the GPU (`hopper/flash_prepare_scheduler.cu`): as many tiles per
 /// block as give every SM one block with 10 % to spare, but no more splits than fill the SMs to 85 % of the best filling
-/// for one request (`hopper/heuristics.h`), and none for four tiles or fewer.
-fn splits(sms: u64, shape: &Shape, row_blocks: u64, tiles: u64) -> u64 {
-    let alone = shape.key_heads * row_blocks;
-    if tiles <= 4 {
-        return 1;
+/// for one request (`hopper/heuristics.h`), and none where the longest has four tiles or fewer.
+struct SplitPlan {
+    tiles_per_block: u64,
+    most: u64,
+}
+
+impl SplitPlan {
+    /// For requests of `alone` blocks each without splits, and tiles of `keys` keys.
+    fn new(sms: u64, alone: u64, lengths: &Lengths, keys: u64) -> SplitPlan {
+        let longest = lengths.most_tiles(keys);
+        SplitPlan {
+            tiles_per_block: (alone * lengths.tiles(keys) * 11).div_ceil(sms * 10).max(1),
+            most: if longest <= 4 { 1 } else { filling_splits(sms, alone, longest) },
+        }
     }
-    let enough = filling_splits(sms, alone, tiles);
-    let tiles_per_block = (shape.requests * alone * tiles * 11).div_ceil(sms * 10);
-    tiles.div_ceil(tiles_per_block).min(enough).max(1)
+
+    /// Splits of a request with so many tiles.
+    fn splits(&self, tiles: u64) -> u64 {
+        tiles.div_ceil(self.tiles_per_block).min(self.most).max(1)
+    }
 }
 
 /// The gradient of attention: one block per head and 128 keys, over the queries that see them; scores are computed again,

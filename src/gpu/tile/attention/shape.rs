@@ -14,7 +14,7 @@ pub(super) struct Shape {
     pub(super) rows: u64,
     /// Rows of the same position.
     pub(super) rows_per_position: u64,
-    /// Keys that the last row sees.
+    /// Keys that the last row sees; of requests of unequal lengths, their mean.
     pub(super) keys: u64,
     /// Values per query-key product.
     pub(super) key_dim: u64,
@@ -40,7 +40,7 @@ impl Shape {
             key_heads,
             rows: kernel.queries * group,
             rows_per_position: group,
-            keys: kernel.context,
+            keys: kernel.positions().div_ceil(kernel.requests.max(1)),
             key_dim: kernel.key_dim,
             value_dim: kernel.value_dim,
             loaded: per_head,
@@ -70,11 +70,6 @@ impl Shape {
         }
     }
 
-    /// Bytes per tile of keys with their values, when all keys are cut into `tiles` tiles: the last may be short.
-    pub(super) fn mean_tile_bytes(&self, tiles: u64) -> f64 {
-        self.tile_bytes(self.keys) / tiles as f64
-    }
-
     /// Bytes of a tile of `keys` keys with their values.
     pub(super) fn tile_bytes(&self, keys: u64) -> f64 {
         (keys * self.loaded * self.stored.bits()) as f64 / 8.0
@@ -100,6 +95,70 @@ impl Shape {
             }
         }
         groups
+    }
+}
+
+/// The requests of a decode step by the length of their caches, in the order in which their blocks start.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lengths {
+    /// Requests, and cached positions of each.
+    pub(super) groups: Vec<(u64, u64)>,
+}
+
+/// Groups of requests of different lengths: more make no difference that shows.
+const LENGTHS_MAX: u64 = 64;
+
+impl Lengths {
+    /// The lengths of the requests of `kernel`, the longest first where the kernel sorts them; else long and short ones take turns.
+    pub(super) fn of(kernel: &DecodeAttention, by_length: bool) -> Lengths {
+        let sorted = kernel.contexts.groups(kernel.requests, LENGTHS_MAX);
+        if by_length {
+            return Lengths { groups: sorted.into_iter().rev().collect() };
+        }
+        let n = sorted.len();
+        // Steps of about the golden section of all that meet every place once spread neighbours far apart.
+        let coprime =
+            |step: &usize| (2..=*step).all(|divisor| !(step.is_multiple_of(divisor) && n.is_multiple_of(divisor)));
+        let step = (n * 5 / 8..n).find(coprime).unwrap_or(1).max(1);
+        Lengths { groups: (0..n).map(|place| sorted[(place + 1) * step % n]).collect() }
+    }
+
+    /// Tiles of `keys` keys of all requests together.
+    pub(super) fn tiles(&self, keys: u64) -> u64 {
+        self.groups.iter().map(|(requests, length)| requests * length.div_ceil(keys)).sum()
+    }
+
+    /// Tiles of the longest.
+    pub(super) fn most_tiles(&self, keys: u64) -> u64 {
+        self.groups.iter().map(|(_, length)| length.div_ceil(keys)).max().unwrap_or(0)
+    }
+
+    /// Positions of all requests together.
+    fn positions(&self) -> u64 {
+        self.groups.iter().map(|(requests, length)| requests * length).sum()
+    }
+
+    /// Bytes per tile of `keys` keys with their values: the last one of a request may be short.
+    pub(super) fn mean_tile_bytes(&self, shape: &Shape, keys: u64) -> f64 {
+        if let [(_, length)] = self.groups[..] {
+            return shape.tile_bytes(length) / length.div_ceil(keys) as f64;
+        }
+        shape.tile_bytes(self.positions()) / self.tiles(keys) as f64
+    }
+
+    /// Blocks where `per_block` says how many tiles one takes of a request with so many, each of which is worked on by `each` blocks; and the
+    /// parts that a request is split into, on average.
+    pub(super) fn split(&self, keys: u64, each: u64, per_block: impl Fn(u64) -> u64) -> (Vec<Group>, f64) {
+        let (mut groups, mut parts, mut all) = (Vec::new(), 0, 0);
+        for &(requests, length) in &self.groups {
+            let tiles = length.div_ceil(keys);
+            let per_split = per_block(tiles).max(1);
+            let splits = tiles.div_ceil(per_split).max(1);
+            groups.push(Group { blocks: requests * each * (splits - 1), tiles: per_split });
+            groups.push(Group { blocks: requests * each, tiles: tiles - (splits - 1) * per_split });
+            (parts, all) = (parts + requests * splits, all + requests);
+        }
+        (groups, parts as f64 / all.max(1) as f64)
     }
 }
 

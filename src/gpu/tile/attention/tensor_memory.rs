@@ -8,10 +8,10 @@
 //! Few heads, or little work per SM, use blocks of 16 rows instead, which several SMs run beside each other on the same
 //! keys through L2: low latency, more traffic.
 
-use super::grid::{Grid, Group, Step};
+use super::grid::{Grid, Step};
 use super::machine::Machine;
 use super::registers;
-use super::shape::{Backward, Shape};
+use super::shape::{Backward, Lengths, Shape};
 
 /// Rows of one matrix instruction (PTX ISA, tcgen05.mma), and keys of a tile.
 const ROWS: u64 = 128;
@@ -52,9 +52,9 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u
     (grid, splits)
 }
 
-/// Few queries per request. The grid, and the number of splits.
-pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
-    let tiles = shape.keys.div_ceil(KEYS);
+/// Few queries per request. The grid, and the number of splits of a request, on average. All requests are split into as many parts as the
+/// longest (`multiCtasKv` of TensorRT-LLM).
+pub(super) fn decode(machine: &Machine, shape: &Shape, lengths: &Lengths) -> (Grid, f64) {
     let few = shape.rows.div_ceil(FEW_ROWS);
     // TensorRT-LLM prefers blocks of few rows where they fit on the GPU at once with at most 1024 keys each.
     let all_few = shape.requests * shape.key_heads * few;
@@ -77,21 +77,19 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
         (scores.max(softmax) + values, (softmax - scores).max(0.0))
     };
     let teams = shape.requests * shape.key_heads;
-    let per_split = tiles.div_ceil((machine.sms / (teams * team)).clamp(1, tiles));
-    let splits = tiles.div_ceil(per_split);
-    let load = shape.mean_tile_bytes(tiles);
+    let longest = lengths.most_tiles(KEYS);
+    let parts = (machine.sms / (teams * team)).clamp(1, longest.max(1));
+    let (groups, splits) = lengths.split(KEYS, shape.key_heads * team, |tiles| tiles.div_ceil(parts));
+    let load = lengths.mean_tile_bytes(shape, KEYS);
     // The two SMs of a pair receive each other's half of a tile; row blocks of 16 each fetch their own.
     let port = if low_latency { load } else { load * columns as f64 / shape.value_dim as f64 };
     let query_bits = shape.key_dim * shape.operands.bits();
     // Results of a split are kept in FP32 until they are combined.
-    let result_bits = if splits > 1 { 32 } else { 16 };
+    let result_bits = if splits > 1.0 { 32 } else { 16 };
     let unique = shape.rows * (query_bits + shape.value_dim * result_bits);
     let own = rows.min(shape.rows) * (query_bits + columns * result_bits);
     let grid = Grid {
-        groups: vec![
-            Group { blocks: teams * team * (splits - 1), tiles: per_split },
-            Group { blocks: teams * team, tiles: tiles - (splits - 1) * per_split },
-        ],
+        groups,
         ends: Step {
             seconds: machine.spec.decode.block.as_secs(),
             waiting: 0.0,

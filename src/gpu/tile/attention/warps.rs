@@ -8,7 +8,7 @@
 
 use super::grid::{Grid, Group, Step};
 use super::machine::Machine;
-use super::shape::{Backward, Shape, filling_splits};
+use super::shape::{Backward, Lengths, Shape, filling_splits};
 use crate::dtype::Dtype;
 
 /// Rows of a block of prefill, and of one of decoding.
@@ -88,7 +88,8 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u
     let tiling = choose(machine, shape, !few);
     let blocks = shape.requests * shape.key_heads * shape.rows.div_ceil(tiling.rows);
     let tiles = shape.keys.div_ceil(tiling.keys);
-    let splits = if split && few { tiles.div_ceil(per_split(machine, shape, tiling, blocks)) } else { 1 };
+    let limit = SplitLimit::new(machine, shape, tiling, blocks, tiles);
+    let splits = if split && few { tiles.div_ceil(limit.per_split(tiles)) } else { 1 };
     let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
     let groups = shape.causal_groups(tiling.rows, tiling.keys, splits);
     let ends = ends(machine.spec.prefill.block.as_secs(), shape, tiling.rows, result);
@@ -96,34 +97,47 @@ pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u
     (grid(machine, shape, tiling, groups, ends, [0.0, shape.tile_bytes(tiling.keys)]), splits)
 }
 
-/// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number of splits.
-pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
+/// Few queries per request: the cache of a request is split over SMs that would idle otherwise. The grid, and the number of splits of a
+/// request, on average.
+pub(super) fn decode(machine: &Machine, shape: &Shape, lengths: &Lengths) -> (Grid, f64) {
     let tiling = choose(machine, shape, false);
     let row_blocks = shape.rows.div_ceil(tiling.rows);
-    let tiles = shape.keys.div_ceil(tiling.keys);
     let blocks = shape.requests * shape.key_heads * row_blocks;
-    let per_split = per_split(machine, shape, tiling, blocks);
-    let splits = tiles.div_ceil(per_split);
+    let limit = SplitLimit::new(machine, shape, tiling, blocks, lengths.most_tiles(tiling.keys));
+    let (groups, splits) = lengths.split(tiling.keys, shape.key_heads * row_blocks, |tiles| limit.per_split(tiles));
     // Results of a split are kept in FP32 until they are combined.
-    let result = if splits > 1 { Dtype::Fp32 } else { Dtype::Bf16 };
-    let groups = vec![
-        Group { blocks: blocks * (splits - 1), tiles: per_split },
-        Group { blocks, tiles: tiles - (splits - 1) * per_split },
-    ];
+    let result = if splits > 1.0 { Dtype::Fp32 } else { Dtype::Bf16 };
     let ends = ends(machine.spec.decode.block.as_secs(), shape, tiling.rows, result);
-    let load = shape.mean_tile_bytes(tiles);
+    let load = lengths.mean_tile_bytes(shape, tiling.keys);
     // Blocks of the same keys run side by side: one of them fetches a tile into L2 for all.
     (grid(machine, shape, tiling, groups, ends, [load / row_blocks as f64, load]), splits)
 }
 
-/// Tiles of keys that a block takes at most, where there would be `blocks` of them without splits: the latent is split by the rule of
-/// FlashInfer, all else by that of FlashAttention-2.
-fn per_split(machine: &Machine, shape: &Shape, tiling: Tiling, blocks: u64) -> u64 {
-    let tiles = shape.keys.div_ceil(tiling.keys);
-    if shape.loaded == shape.key_dim {
-        return chunk((blocks * shape.keys).div_ceil(machine.sms)).div_ceil(tiling.keys).min(tiles);
+/// How the keys of requests are split: the latent by the rule of FlashInfer, all else by that of FlashAttention-2.
+enum SplitLimit {
+    /// Tiles that a block takes at most.
+    Tiles(u64),
+    /// Parts of every request.
+    Parts(u64),
+}
+
+impl SplitLimit {
+    /// Where there would be `blocks` blocks without splits, and the longest request has `longest` tiles of keys.
+    fn new(machine: &Machine, shape: &Shape, tiling: Tiling, blocks: u64, longest: u64) -> SplitLimit {
+        if shape.loaded == shape.key_dim {
+            SplitLimit::Tiles(chunk((blocks * shape.keys).div_ceil(machine.sms)).div_ceil(tiling.keys))
+        } else {
+            SplitLimit::Parts(filling_splits(2 * machine.sms / tiling.teams, blocks, longest))
+        }
     }
-    tiles.div_ceil(filling_splits(2 * machine.sms / tiling.teams, blocks, tiles))
+
+    /// Tiles that a block takes of a request with so many.
+    fn per_split(&self, tiles: u64) -> u64 {
+        match self {
+            SplitLimit::Tiles(most) => tiles.min(*most),
+            SplitLimit::Parts(parts) => tiles.div_ceil(*parts),
+        }
+    }
 }
 
 /// Keys of the latent that a block takes at most, where an SM's part of all is `mean` (`MLAPlan` in `attention/scheduler.cuh` of FlashInfer).

@@ -51,7 +51,7 @@ impl Shapes<'_> {
             core.push(Kernel::DecodeAttention(DecodeAttention {
                 requests: decoding.requests,
                 queries: decoding.queries,
-                context: decoding.context,
+                contexts: decoding.contexts,
                 heads,
                 key_dim: latent + rope,
                 value_dim: latent,
@@ -98,7 +98,7 @@ impl Shapes<'_> {
             core.push(Kernel::DecodeAttention(DecodeAttention {
                 requests: decoding.requests,
                 queries: decoding.queries,
-                context: decoding.context,
+                contexts: decoding.contexts,
                 heads,
                 key_dim: dim,
                 value_dim: dim,
