@@ -47,7 +47,7 @@ fn exchange(deployment: &Deployment<'_>, experts: &ExpertsSpec, exchanged: Excha
     let Some(moe) = deployment.model.moe.as_ref().filter(|_| exchanges) else { return Bytes::ZERO };
     let (hidden, per_node) = (deployment.model.hidden.wide(), deployment.cluster.gpus_per_node);
     let (nodes, near) = (plan.ep().div_ceil(per_node), per_node.min(plan.ep()));
-    let normal = || normal_buffers(experts.sms.wide(), u64::from(nodes), u64::from(near), hidden);
+    let normal = || normal_buffers(u64::from(experts.sms), u64::from(nodes), u64::from(near), hidden);
     match experts.kernels {
         // Transfers that cost the wire alone have no library.
         None => Bytes::ZERO,
