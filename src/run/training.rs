@@ -10,7 +10,9 @@ use super::watch::Watcher;
 use crate::engine;
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{Folding, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics};
+use crate::metrics::{
+    Folding, Level, Memory, Metrics, Outcome, Symmetry, TrainingFacts, pipeline_metrics, training_metrics,
+};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
@@ -89,7 +91,7 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    let symmetry = Symmetry::all(cluster.gpus.len());
+    let symmetry = job.symmetry(&cluster, folding);
     Ok(Outcome { timeline, metrics, memory: Some(memory), symmetry, folding, cluster, part, notes: Vec::new() })
 }
 
@@ -188,6 +190,18 @@ impl<'a> Job<'a> {
         }
         let cut = plan.cut(model.layers, schedule.stages());
         Ok(Job { scenario, spec, model, plan, schedule, cut })
+    }
+
+    /// What is simulated: chunks of the first group of GPUs that share experts or sequences stand for those of all such groups.
+    fn symmetry(&self, cluster: &Cluster, folding: Folding) -> Symmetry {
+        let plan = &self.plan;
+        let (gpus, ranks) = (cluster.gpus.len(), plan.ep().max(plan.tp() * plan.cp()) as usize);
+        let level = if folding == Folding::None { Level::OneGroup } else { Level::OneRank };
+        let groups = (gpus / ranks) as u64;
+        match (level, groups) {
+            (Level::OneGroup, 1) => Symmetry::all(gpus),
+            _ => Symmetry { level, groups, simulated: 1, ranks: ranks as u64, because: None },
+        }
     }
 
     /// The stages that `rank` holds, by chunk.
