@@ -25,7 +25,7 @@ fn cluster(nodes: u32, fabric: &str, sets: &[&str]) -> Cluster {
 
 /// Every GPU sends to every other at once, as much as `bytes` says of the number of the flow.
 fn all_to_all(cluster: &Cluster, policy: RoutingChoice, bytes: impl Fn(u64) -> u64) -> Time {
-    let routing = RoutingSpec { policy, ..RoutingSpec::default() };
+    let routing = RoutingSpec { policy: Some(policy), ..RoutingSpec::default() };
     let routes = Routes::with(&cluster.topology, routing, 1, &[]);
     let mut network = FairShare::new(&cluster.topology, routes, FaultSchedule::default());
     let n = cluster.gpus.len();

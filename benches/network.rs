@@ -48,7 +48,7 @@ fn run(spec: &TopologySpec, topology: &Topology, policy: RoutingChoice, sends: &
     // MTU 4096 and the headers of InfiniBand.
     let wire = WireSpec { payload: Bytes::new(4096), header: Bytes::new(26) };
     let params = PacketParams::of_fabric(spec, wire).expect("the switch says what the model needs");
-    let routing = RoutingSpec { policy, ..RoutingSpec::default() };
+    let routing = RoutingSpec { policy: Some(policy), ..RoutingSpec::default() };
     let mut model = PacketModel::new(topology, params, routing, 1, FaultSchedule::default());
     let ends: Vec<DeviceId> = topology.devices_of(DeviceKind::Nic).collect();
     for (id, &(from, to, bytes)) in sends.iter().enumerate() {

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dtype;
 pub mod engine;
+pub mod fingerprint;
 pub mod fit;
 pub mod gpu;
 pub mod hardware;
@@ -27,3 +28,6 @@ pub mod topology;
 pub mod units;
 pub mod validate;
 pub mod workload;
+
+/// A name for the sources that this program was built from: two programs with one name give the same answers.
+pub const SOURCES: &str = env!("OCTOPLANE_SOURCES");

@@ -4,18 +4,24 @@
 
 mod bound;
 mod build;
+mod collisions;
 mod exchange;
+mod facts;
 mod inference;
 mod lower;
 mod notes;
+mod power;
 mod representative;
 mod seen;
 mod serving;
 mod training;
+mod unread;
 mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::gpu_kernels;
+pub use facts::facts;
+pub use unread::READ_BY;
 pub use watch::{Observer, Progress};
 
 use crate::engine;
@@ -79,7 +85,8 @@ fn too_large(beyond: OutOfRange) -> Invalid {
 pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
     let simulated = within_range(|| {
         let outcome = simulate_whole(scenario, known, &mut Watcher::new(observer))?;
-        Ok(Outcome { notes: notes::of(scenario), ..outcome })
+        let notes = notes::of(scenario, &outcome)?.into_iter().chain(outcome.notes.clone()).collect();
+        Ok(Outcome { notes, ..outcome })
     });
     simulated.unwrap_or_else(|beyond| Err(too_large(beyond)))
 }
@@ -96,9 +103,10 @@ fn simulate_whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>)
     }
     let job = lower::job(scenario, &cluster, known)?;
     let (timeline, folding) = slowest(scenario, &cluster, job.cases, job.taken, watcher)?;
+    let notes = notes::of_kernels(&timeline, &mut kernels_beside(scenario, &cluster, job.taken)?);
     let metrics = measure(scenario, &cluster, &timeline, job.exchange.as_ref());
     let (memory, symmetry) = (job.memory, job.symmetry);
-    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, part: None, notes: Vec::new() })
+    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, part: None, notes })
 }
 
 /// Runs what is simulated by itself, and keeps what ends last: a run that cannot end is slower than all others.
@@ -129,10 +137,14 @@ fn timed(
     taken: Taken,
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
-    let kernels = build::kernels(scenario, cluster)?;
-    let mut kernels = Beside { kernels, taken, library: build::library(scenario.matrix_kernels), gap: Duration::ZERO };
+    let mut kernels = kernels_beside(scenario, cluster, taken)?;
     let mut network = build::network(scenario, cluster, watcher)?;
     Ok(engine::run(workload, &mut kernels, network.as_mut(), &cluster.topology))
+}
+
+/// The kernels of the scenario beside communication that takes `taken`.
+fn kernels_beside(scenario: &Scenario, cluster: &Cluster, taken: Taken) -> Result<Beside, Invalid> {
+    Ok(Beside { kernels: build::kernels(scenario, cluster)?, taken, gap: Duration::ZERO })
 }
 
 fn measure(

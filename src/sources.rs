@@ -1,13 +1,13 @@
 //! Where the figures of a description come from.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The origin of each figure of one file: a datasheet, a section of a paper, or `calibrated: <file of measurements>`.
 ///
 /// Keys are dotted paths such as `"memory.bandwidth"`; a key covers its value and everything below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Sources(BTreeMap<String, String>);
 

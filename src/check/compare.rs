@@ -1,7 +1,7 @@
 //! What a file is against what it was.
 
 use super::baseline::{BaselineSpec, FileSpec};
-use super::inspect::Inspected;
+use super::inspect::{Inspected, STRANDED};
 use crate::metrics::{Better, Metric};
 use crate::report::verdict::{Change, Judgement, LineChange, Problem, Verdict, Verdicts};
 use std::collections::BTreeMap;
@@ -45,6 +45,9 @@ fn verdict(now: &Inspected, baseline: Option<&BaselineSpec>) -> Verdict {
         lines: Vec::new(),
         notes: Vec::new(),
     };
+    let expected = baseline.and_then(|baseline| baseline.file.get(&now.path));
+    let expected = expected.is_some_and(|before| before.metrics.contains_key(STRANDED.name));
+    verdict.problems.extend(now.unended.clone().filter(|_| !expected));
     let Some(baseline) = baseline else { return verdict };
     let Some(before) = baseline.file.get(&now.path) else {
         if now.problems.is_empty() {
@@ -148,6 +151,7 @@ mod tests {
             kind: "scenario",
             readable: true,
             problems: Vec::new(),
+            unended: None,
             details: Vec::new(),
             metrics: vec![metric("tpot", tpot), metric("tokens_per_s_per_gpu", rate), metric("gpus_per_token", 0.5)],
             config: vec![("nodes".to_owned(), "4".to_owned(), "a.toml:3".to_owned())],
@@ -159,6 +163,21 @@ mod tests {
         baseline.tolerance.insert("tpot".to_owned(), 0.05);
         let verdicts = compare(&[inspected(tpot, rate)], Some(&baseline), true);
         verdicts.files[0].changes.iter().map(|change| (change.metric.clone(), change.judgement)).collect()
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_fails_unless_the_baseline_says_so() {
+        let stuck = |transfers: f64| Inspected {
+            unended: Some(Problem { message: "the run did not end".to_owned(), origin: None }),
+            metrics: vec![Metric { def: &STRANDED, value: transfers }],
+            ..inspected(1.0, 1.0)
+        };
+        let known = |inspected: Inspected| BaselineSpec::default().updated(&[inspected], true);
+        assert!(compare(&[stuck(16.0)], None, true).fails());
+        assert!(compare(&[stuck(16.0)], Some(&known(inspected(1.0, 1.0))), true).fails());
+        assert!(!compare(&[stuck(16.0)], Some(&known(stuck(16.0))), true).fails());
+        assert!(compare(&[stuck(17.0)], Some(&known(stuck(16.0))), true).fails());
+        assert!(compare(&[inspected(1.0, 1.0)], Some(&known(stuck(16.0))), true).fails());
     }
 
     #[test]

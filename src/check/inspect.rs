@@ -2,7 +2,7 @@
 
 use super::find::{Found, Kind};
 use super::{deadlock, fabric};
-use crate::metrics::{FabricMetrics, Metric, named_fabric};
+use crate::metrics::{Better, FabricMetrics, Metric, MetricDef, named_fabric};
 use crate::report::verdict::Problem;
 use crate::run::simulate;
 use crate::scenario::{Library, Loaded, Mistake, Scenario, UserError, load_with};
@@ -10,6 +10,18 @@ use crate::topology::{TopologySpec, build_fabric, measure_spec, odd_switches};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+
+/// The figure of a run that did not end.
+pub static STRANDED: MetricDef = MetricDef {
+    name: "stranded_transfers",
+    of: "",
+    unit: "",
+    better: Better::Lower,
+    definition: "Transfers that have no way left when nothing else can happen.",
+    formula: "count",
+    source: "this program's own; from the timeline of a run",
+    hint: "A run that has any did not end, and has no other figures.",
+};
 
 /// What a file is worth.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +34,8 @@ pub struct Inspected {
     pub readable: bool,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
+    /// What is wrong with it unless the baseline says so as well: a run that does not end.
+    pub unended: Option<Problem>,
     /// What is worth saying when a figure has changed.
     pub details: Vec<String>,
     /// Its figures.
@@ -71,6 +85,7 @@ fn inspect(found: &Found, root: &Path, library: &Library) -> (Inspected, Option<
         kind,
         readable: false,
         problems: Vec::new(),
+        unended: None,
         details: Vec::new(),
         metrics: Vec::new(),
         config: Vec::new(),
@@ -136,6 +151,12 @@ fn topology(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -
 fn scenario(path: &Path, root: &Path, library: &Library, into: &mut Inspected) -> Result<(), UserError> {
     let loaded: Loaded<Scenario> = open(path, root, library, into)?;
     let outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
+    if let Some(message) = outcome.unended() {
+        // Nothing else can be said of it.
+        into.metrics = vec![Metric { def: &STRANDED, value: outcome.timeline.stranded.len() as f64 }];
+        into.unended = Some(Problem { message, origin: None });
+        return Ok(());
+    }
     into.metrics = outcome.metrics.named().into_iter().filter(|metric| metric.value.is_finite()).collect();
     Ok(())
 }

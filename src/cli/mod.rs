@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod report;
 mod reproduce;
+mod results;
 mod run;
 mod schema;
 mod search;
@@ -116,7 +117,7 @@ pub(crate) fn main() -> ExitCode {
     let root = cli.root.unwrap_or_else(find_root);
     let ending = match cli.command {
         None => say(INTRODUCTION).map(|()| Done::Answered),
-        Some(Command::Run(args)) => run::main(&args),
+        Some(Command::Run(args)) => run::main(&args, &root),
         Some(Command::Sweep(args)) => sweep::main(&args),
         Some(Command::Search(args)) => search::main(&args),
         Some(Command::Reproduce(args)) => reproduce::main(&args, &root),

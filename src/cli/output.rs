@@ -3,7 +3,7 @@
 use octoplane::report::files;
 use octoplane::scenario::UserError;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Prints data. A reader that has seen enough (`| head`) is no error.
 pub(super) fn say(text: &str) -> Result<(), UserError> {
@@ -40,12 +40,6 @@ pub(super) fn inside_repository(path: &Path) -> Result<(), UserError> {
 /// Writes a result.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), UserError> {
     files::write(path, content).map_err(|error| UserError::plain(error.to_string()))
-}
-
-/// Where a command keeps the results of `input`: the folder that was asked for, else one named like the command and the file.
-pub(super) fn results(asked: Option<&PathBuf>, command: &str, input: &Path) -> PathBuf {
-    let usual = || Path::new("results").join(command).join(input.file_stem().unwrap_or_default());
-    asked.cloned().unwrap_or_else(usual)
 }
 
 /// How many points are simulated at the same time: as many as asked for, else one for each processor.

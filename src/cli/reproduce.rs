@@ -2,6 +2,7 @@
 
 use super::output::{inside_repository, note, say, say_json, write};
 use super::progress::Bar;
+use super::results::{Owner, Use, allowed, keep};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::figures::{figures_json, figures_text};
@@ -17,8 +18,7 @@ const PAPER: &str = "validation/paper_2505_09343.toml";
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit code 1 says that a status is no longer true: a figure that was reproduced is not, or one that was \
-    open now is.\nExamples:\n  octoplane reproduce\n  octoplane reproduce table3 sec2.3.2 --json"
+    after_help = "Exit code 1 says that a status is no longer true: a figure that was predicted is not met, or one that was open is.\nExamples:\n  octoplane reproduce\n  octoplane reproduce table3 sec2.3.2 --json"
 )]
 pub(super) struct ReproduceArgs {
     /// Figures whose id starts like this; all without it
@@ -26,6 +26,9 @@ pub(super) struct ReproduceArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    /// Replace what the folder holds even if it is of a scenario or study
+    #[arg(long)]
+    force: bool,
     /// Where to keep tables and pictures
     #[arg(long, value_name = "DIR", default_value = "results/reproduce")]
     out: PathBuf,
@@ -34,6 +37,9 @@ pub(super) struct ReproduceArgs {
 pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     inside_repository(&root.join(PAPER))?;
     let loaded: Loaded<PaperSpec> = load(&root.join(PAPER), &[])?;
+    let owner = Owner::new("reproduce", Path::new(PAPER), &[], loaded.fingerprint());
+    let usage = Use::of(false, args.force);
+    allowed(&args.out, &owner, usage)?;
     let bar = Bar::of(0, "figures");
     let evaluated = evaluate(&loaded.value, &args.ids, root, &|over, total| bar.set(over, total));
     bar.end();
@@ -47,8 +53,8 @@ pub(super) fn main(args: &ReproduceArgs, root: &Path) -> Ending {
     }
     let json = figures_json(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
     let text = figures_text(&evaluated.figures, &evaluated.assumptions, &evaluated.wishes);
-    write(&args.out.join("figures.json"), format!("{json:#}\n").as_bytes())?;
-    write(&args.out.join("figures.txt"), text.as_bytes())?;
+    let files = vec![("figures.txt", text.clone().into_bytes()), ("figures.json", format!("{json:#}\n").into_bytes())];
+    keep(&args.out, &owner, usage, files)?;
     pictures(args, root, &loaded.value, &evaluated)?;
     if args.json {
         say_json(&json)?

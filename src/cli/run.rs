@@ -1,18 +1,20 @@
 //! `octoplane run`: one experiment.
 
 use super::kinds::load_kind;
-use super::output::{note, results, say, say_json, write};
+use super::output::{note, say, say_json, write};
 use super::progress::Bar;
+use super::results::{Owner, Use, allowed, folder as folder_of, keep};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::invalid::Invalid;
-use octoplane::metrics::{Folding, Metrics, Outcome};
+use octoplane::metrics::{Facts, Folding, MeasuredError, Metrics, Outcome};
 use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::{Known, Progress, simulate, simulate_watched};
-use octoplane::scenario::{Loaded, Scenario, choice_name};
+use octoplane::run::{Known, Progress, facts, simulate, simulate_watched};
+use octoplane::scenario::{Loaded, Scenario, UserError, choice_name, load};
+use octoplane::validate::{ACCURACY, AccuracySpec, AnswerLine};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -33,49 +35,97 @@ pub(super) struct RunArgs {
     /// Print the answer as JSON instead of text
     #[arg(long)]
     json: bool,
-    /// Where to keep the answer and the resolved scenario [default: results/run/NAME, with a name of its own for overlays]
+    /// Where to keep the answer and the resolved scenario [default: results/run/ and the path below scenarios/, with a name of its
+    /// own for overlays]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace what the folder holds even if it is of another scenario or study
+    #[arg(long)]
+    force: bool,
     /// Also write a timeline for Perfetto
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
-pub(super) fn main(args: &RunArgs) -> Ending {
+pub(super) fn main(args: &RunArgs, root: &Path) -> Ending {
     let loaded: Loaded<Scenario> = load_kind(&args.scenario, &args.sets, "scenario")?;
     let scenario = &loaded.value;
-    let outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    let fingerprint = loaded.fingerprint();
+    let folder = folder_of(args.out.as_ref(), "run", &args.scenario, &args.sets, &fingerprint);
+    let owner = Owner::new("run", &args.scenario, &args.sets, fingerprint);
+    let usage = Use::of(false, args.force);
+    // Before an hour of simulation rather than after it.
+    allowed(&folder, &owner, usage)?;
+    let mut outcome = simulate_shown(scenario).map_err(|invalid| loaded.error(&invalid))?;
+    outcome.notes.extend(idle_overlays(args, &outcome));
     let heading = Heading { sets: args.sets.clone(), ..heading(scenario, &outcome) };
+    let facts = Facts { measured: measured(root, &heading.facts)?, ..heading.facts };
+    let heading = Heading { facts, ..heading };
     let json = run_json(&heading, scenario.seed, &outcome);
-    let text = run_text(&heading, &outcome, Detail::Full);
-    let folder = match (&args.out, args.sets.as_slice()) {
-        (None, [_, ..]) => varied(&args.scenario, &loaded.fingerprint()),
-        (out, _) => results(out.as_ref(), "run", &args.scenario),
-    };
-    write(&folder.join("scenario.resolved.toml"), loaded.resolved().as_bytes())?;
-    write(&folder.join("summary.json"), format!("{json:#}\n").as_bytes())?;
-    write(&folder.join("summary.txt"), text.as_bytes())?;
-    write(&folder.join("pictures.json"), Inside::new(&outcome).json().as_bytes())?;
-    if let Some(path) = &args.trace {
-        write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
-        note(&format!("timeline written to {}; open it at https://ui.perfetto.dev", path.display()));
-    }
+    // Said before it is kept: a disk that is full takes no answer away.
     if args.json {
         say_json(&json)?
     } else {
         let detail = if args.verbose { Detail::Full } else { Detail::Summary };
         say(&run_text(&heading, &outcome, detail))?
     }
+    let files = vec![
+        ("scenario.resolved.toml", loaded.completed().into_bytes()),
+        ("summary.txt", run_text(&heading, &outcome, Detail::Full).into_bytes()),
+        ("pictures.json", Inside::new(&outcome).json().into_bytes()),
+        ("summary.json", format!("{json:#}\n").into_bytes()),
+    ];
+    keep(&folder, &owner, usage, files)?;
+    if let Some(path) = &args.trace {
+        write(path, &perfetto_trace(&outcome.timeline, &outcome.cluster.topology))?;
+        note(&format!("timeline written to {}; open it at https://ui.perfetto.dev", path.display()));
+    }
     let hint = if args.verbose || args.json { "" } else { "; -v shows where the time goes" };
     note(&format!("answer and resolved scenario kept in {}{hint}", folder.display()));
+    if let Some(unended) = outcome.unended() {
+        note(&format!("error: {unended}"));
+        return Ok(Done::Failed);
+    }
     Ok(Done::Answered)
 }
 
-/// Where an answer with overlays is kept: beside that of the scenario as it stands, each in a folder of its own.
-fn varied(scenario: &Path, fingerprint: &str) -> PathBuf {
-    let base = results(None, "run", scenario);
-    let name = base.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    base.with_file_name(format!("{name}-{}", &fingerprint[..8]))
+/// A note on overlays of hardware that change no figure, with what decides instead. The scenario runs once more without them.
+fn idle_overlays(args: &RunArgs, outcome: &Outcome) -> Option<String> {
+    let (hardware, others): (Vec<String>, Vec<String>) =
+        args.sets.iter().cloned().partition(|set| set.trim_start().starts_with("hardware."));
+    if hardware.is_empty() {
+        return None;
+    }
+    let without: Loaded<Scenario> = load_kind(&args.scenario, &others, "scenario").ok()?;
+    let without = simulate(&without.value).ok()?;
+    let figures =
+        |outcome: &Outcome| -> Vec<f64> { outcome.metrics.named().iter().map(|metric| metric.value).collect() };
+    if figures(&without) != figures(outcome) {
+        return None;
+    }
+    let (breakdown, whole) = outcome.metrics.breakdown();
+    let held = breakdown.critical_path.first().map(|share| {
+        let percent = 100.0 * (share.time / whole);
+        format!("; what holds most is {} bound by {} ({percent:.0} %)", share.phase, share.bound.name())
+    });
+    Some(format!("{} changes no figure of this scenario{}", hardware.join(", "), held.unwrap_or_default()))
+}
+
+/// How far answers like this one were off, as far as the file of comparisons says.
+fn measured(root: &Path, facts: &Facts) -> Result<Option<Vec<MeasuredError>>, UserError> {
+    let file = root.join(ACCURACY);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let loaded: Loaded<AccuracySpec> = load(&file, &[])?;
+    // What exchanges tokens is a library of its own; other kinds of answers are compared over all libraries.
+    let library = facts.sizes["kernels"].as_str();
+    let error = |line: &AnswerLine| {
+        let AnswerLine { part, rows, median, p90, sign, .. } = line.clone();
+        MeasuredError { part, rows, median, p90, sign }
+    };
+    let lines = loaded.value.lines(&facts.workload, &facts.architecture, None, library);
+    Ok(Some(lines.map(error).collect()))
 }
 
 /// Runs the experiment, and shows a long one's progress to whoever watches.
@@ -110,6 +160,7 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
         description: scenario.description.clone(),
         setup: format!("{}{fabric}; simulated: {simulated}{alike}", gpus_in_nodes(scenario, outcome)),
         models: format!("kernels: {}, network: {}", choice_name(&scenario.kernel), choice_name(&scenario.network)),
+        facts: facts(scenario, outcome),
         sets: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use octoplane::scenario::{Scenario, UserError, schema_for};
 use octoplane::search::GoalSpec;
 use octoplane::sweep::StudySpec;
 use octoplane::topology::TopologySpec;
-use octoplane::validate::{EnginesSpec, ModelsSpec, SystemsSpec};
+use octoplane::validate::{AccuracySpec, EnginesSpec, ModelsSpec, SystemsSpec};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -64,6 +64,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("study", schema_for::<StudySpec>("Octoplane study")),
         ("goal", schema_for::<GoalSpec>("Octoplane goal")),
         ("baseline", schema_for::<BaselineSpec>("Octoplane baseline")),
+        ("accuracy", schema_for::<AccuracySpec>("Octoplane accuracy against measurements")),
         ("systems", schema_for::<SystemsSpec>("Octoplane names of systems in measurements")),
         ("models", schema_for::<ModelsSpec>("Octoplane names of models in measurements")),
         ("engines", schema_for::<EnginesSpec>("Octoplane serving engines of measurements")),

@@ -3,14 +3,14 @@
 use super::earlier::Earlier;
 use super::interrupt::{Interrupts, say_kept};
 use super::kinds::load_kind;
-use super::output::{jobs, note, results, say, say_json, write};
+use super::output::{jobs, note, say, say_json};
 use super::progress::Bar;
+use super::results::{Owner, Use, claim, folder as folder_of, unwritten};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::invalid::Invalid;
-use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError};
+use octoplane::scenario::{Library, Loaded, UserError};
 use octoplane::search::{
     Failure, Fate, Found, GoalSpec, Manner, Seen, found_text, front_chart, makes_sense, objective_name, search,
     shown_metrics, target_texts,
@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "A goal names a base scenario, what may be chosen (hardware, parallel plan, batch), targets and an objective. What \
     cannot be the answer, by bounds that the simulation cannot beat, is not simulated.\n\
-    Kept under the folder of results: points.jsonl (a record of each point, the moment it is over), found.json, table.csv, \
-    table.parquet, summary.txt, front.svg and the goal. Ctrl-C ends the points that have begun and keeps them; a search that was \
-    interrupted or killed goes on with --resume.\n\
+    Kept in the folder of results, all together once the last point is over: found.json, table.csv, table.parquet, summary.txt, \
+    front.svg, points.jsonl and the goal. Until then points.part.jsonl gets a record of each point the moment it is over; Ctrl-C ends \
+    the points that have begun, and a search that was interrupted or killed goes on with --resume, as long as no input and no source \
+    of the program has changed. A folder belongs to its goal: what another one left there is replaced with --force only.\n\
     Exit code 1: no point meets the targets.\n\
     Examples:\n  octoplane search scenarios/goals/cheapest_decode.toml\n  \
     octoplane search scenarios/goals/cheapest_decode.toml --set objective.minimise=tpot"
@@ -39,6 +40,9 @@ pub(super) struct SearchArgs {
     /// Go on with what an earlier run of this goal left
     #[arg(long)]
     resume: bool,
+    /// Replace what the folder of results holds, whatever it is
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
     /// Simulate every point that fits, whatever its bounds say
     #[arg(long)]
     everything: bool,
@@ -48,7 +52,7 @@ pub(super) struct SearchArgs {
     /// Print the answer as JSON instead of text
     #[arg(long)]
     json: bool,
-    /// Where to keep the results [default: results/search/NAME]
+    /// Where to keep the results [default: results/search/ and the path below scenarios/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -67,12 +71,15 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the goal's folder")));
     }
-    values_known(&plan).map_err(in_goal)?;
+    let library = Library::default();
+    values_known(&plan, &library).map_err(in_goal)?;
     makes_sense(goal).map_err(in_goal)?;
-    let out = results(args.out.as_ref(), "search", &args.goal);
-    let earlier = Earlier { out: &out, answer: "found.json", what: "search" };
-    let known = earlier.known(args.resume)?;
-    let log = Log::open(&earlier.log()).map_err(|error| UserError::plain(error.to_string()))?;
+    let owner = Owner::of_many("search", &args.goal, &args.sets, &loaded.resolved(), &library);
+    let out = folder_of(args.out.as_ref(), "search", &args.goal, &args.sets, &loaded.fingerprint());
+    let usage = Use::of(args.resume, args.force);
+    let earlier = Earlier { claim: claim(&out, &owner, usage)?, what: "search" };
+    let known = earlier.known(usage)?;
+    let log = earlier.open()?;
     let bar = Bar::of(plan.points.len(), "points");
     let interrupts = Interrupts::watch()?;
     let found = search(
@@ -96,16 +103,14 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
             }
             return Err(loaded.error(&invalid));
         }
-        Err(Failure::Unfinished(Unfinished::Unwritten(error))) => return Err(UserError::plain(error.to_string())),
+        Err(Failure::Unfinished(Unfinished::Unwritten(error))) => return Err(unwritten(error)),
         Err(Failure::Unfinished(Unfinished::Stopped)) => {
             say_kept(earlier.kept()?, plan.points.len(), &out);
             return Ok(Done::Interrupted);
         }
     };
-    earlier.sort()?;
     let json = found_json(goal, &plan, &found);
-    keep(goal, &plan, &found, &out, &loaded.resolved())?;
-    write(&out.join("found.json"), format!("{json:#}\n").as_bytes())?;
+    earlier.finish(earlier.sorted()?, kept(&loaded, &plan, &found, &json)?)?;
     match args.json {
         true => say_json(&json)?,
         false => say(&found_text(goal, &plan, &found))?,
@@ -114,16 +119,25 @@ pub(super) fn main(args: &SearchArgs) -> Ending {
     Ok(if found.best.is_some() { Done::Answered } else { Done::Failed })
 }
 
-fn keep(goal: &GoalSpec, plan: &Plan, found: &Found, out: &Path, resolved: &str) -> Result<(), UserError> {
+/// What is kept of a search; the last file says that the others are there.
+fn kept(
+    loaded: &Loaded<GoalSpec>,
+    plan: &Plan,
+    found: &Found,
+    json: &Value,
+) -> Result<Vec<(&'static str, Vec<u8>)>, UserError> {
+    let goal = &loaded.value;
     let records: Vec<_> = found.seen.iter().map(|seen| seen.record.clone()).collect();
     let frame = record_frame(plan, &records).map_err(UserError::plain)?;
-    write(&out.join("goal.resolved.toml"), resolved.as_bytes())?;
-    write(&out.join("summary.txt"), found_text(goal, plan, found).as_bytes())?;
-    write(&out.join("table.parquet"), &frame.to_parquet())?;
-    if let Some(chart) = front_chart(goal, found) {
-        write(&out.join("front.svg"), chart.picture().svg().as_bytes())?;
-    }
-    write(&out.join("table.csv"), &frame.to_csv())
+    let mut files = vec![
+        ("goal.resolved.toml", loaded.resolved().into_bytes()),
+        ("summary.txt", found_text(goal, plan, found).into_bytes()),
+        ("table.parquet", frame.to_parquet()),
+        ("table.csv", frame.to_csv()),
+    ];
+    files.extend(front_chart(goal, found).map(|chart| ("front.svg", chart.picture().svg().into_bytes())));
+    files.push(("found.json", format!("{json:#}\n").into_bytes()));
+    Ok(files)
 }
 
 fn found_json(goal: &GoalSpec, plan: &Plan, found: &Found) -> Value {

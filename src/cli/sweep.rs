@@ -1,16 +1,16 @@
 //! `octoplane sweep`: many experiments at once.
 
-use super::earlier::Earlier;
+use super::earlier::{Earlier, lines};
 use super::interrupt::{Interrupts, say_kept};
 use super::kinds::load_kind;
-use super::output::{jobs, note, results, say, say_json, write};
+use super::output::{jobs, note, say, say_json};
 use super::progress::Bar;
+use super::results::{Owner, Use, claim, folder as folder_of, unwritten};
 use super::{Done, Ending};
 use clap::Args;
 use octoplane::invalid::Invalid;
-use octoplane::report::files::Log;
 use octoplane::report::json::SCHEMA;
-use octoplane::scenario::{Loaded, UserError};
+use octoplane::scenario::{Library, Loaded, UserError};
 use octoplane::sweep::{
     Answer, Ledger, Plan, Progress, Record, StudySpec, Unfinished, metric_known, plan, record_frame, run, sweep_text,
     values_known,
@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Args)]
 #[command(
-    after_help = "Kept under the folder of results: points.jsonl (a record of each point, the moment it is over), table.csv, \
-    table.parquet, summary.txt and the study. Ctrl-C ends the points that have begun and keeps them; a sweep that was interrupted or killed goes on with --resume.\n\
+    after_help = "Kept in the folder of results, all together once the last point is over: table.csv, table.parquet, summary.txt, \
+    points.jsonl and the study. Until then points.part.jsonl gets a record of each point the moment it is over; Ctrl-C ends the points \
+    that have begun, and a sweep that was interrupted or killed goes on with --resume, as long as no input and no source of the \
+    program has changed. A folder belongs to its study: what another one left there is replaced with --force only.\n\
     Examples:\n  octoplane sweep scenarios/studies/scale_up_bandwidth.toml\n  \
     octoplane sweep scenarios/studies/batch_against_tpot.toml --jobs 8 --resume"
 )]
@@ -34,13 +36,16 @@ pub(super) struct SweepArgs {
     /// Go on with what an earlier run of this study left
     #[arg(long)]
     resume: bool,
+    /// Replace what the folder of results holds, whatever it is
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
     /// Overlay one value of the study, as in `--set base=other.toml`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Print the table as JSON instead of text
     #[arg(long)]
     json: bool,
-    /// Where to keep the results [default: results/sweep/NAME]
+    /// Where to keep the results [default: results/sweep/ and the path below scenarios/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -53,12 +58,14 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
         let invalid = Invalid::at("base", format!("there is no file {}", plan.base.display()));
         return Err(loaded.error(&invalid.help("the path of the base scenario starts at the study's folder")));
     }
-    known_beforehand(&plan).map_err(|invalid| loaded.error(&invalid))?;
-    let out = results(args.out.as_ref(), "sweep", &args.study);
-    let earlier = Earlier { out: &out, answer: "table.csv", what: "sweep" };
-    let known = earlier.known(args.resume)?;
-    write(&out.join("study.resolved.toml"), loaded.resolved().as_bytes())?;
-    let log = Log::open(&earlier.log()).map_err(|error| UserError::plain(error.to_string()))?;
+    let library = Library::default();
+    known_beforehand(&plan, &library).map_err(|invalid| loaded.error(&invalid))?;
+    let owner = Owner::of_many("sweep", &args.study, &args.sets, &loaded.resolved(), &library);
+    let out = folder_of(args.out.as_ref(), "sweep", &args.study, &args.sets, &loaded.fingerprint());
+    let usage = Use::of(args.resume, args.force);
+    let earlier = Earlier { claim: claim(&out, &owner, usage)?, what: "sweep" };
+    let known = earlier.known(usage)?;
+    let log = earlier.open()?;
     let ledger = Ledger { known: &known, log: Some(&log) };
     let meter = Meter::new(plan.points.len());
     let interrupts = Interrupts::watch()?;
@@ -70,29 +77,31 @@ pub(super) fn main(args: &SweepArgs) -> Ending {
             say_kept(earlier.kept()?, plan.points.len(), &out);
             return Ok(Done::Interrupted);
         }
-        Err(Unfinished::Unwritten(error)) => return Err(UserError::plain(error.to_string())),
+        Err(Unfinished::Unwritten(error)) => return Err(unwritten(error)),
     };
-    finish(args, &loaded.value, &plan, &records, &out)
+    finish(args, &loaded, &plan, &records, &earlier)
 }
 
 /// Checks what can be checked before the first point is simulated.
-fn known_beforehand(plan: &Plan) -> Result<(), Invalid> {
+fn known_beforehand(plan: &Plan, library: &Library) -> Result<(), Invalid> {
     for (at, metric) in plan.metrics.iter().enumerate() {
         metric_known(metric, &format!("metrics.{at}"))?;
     }
-    values_known(plan)
+    values_known(plan, library)
 }
 
-fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], out: &Path) -> Ending {
+fn finish(args: &SweepArgs, loaded: &Loaded<StudySpec>, plan: &Plan, records: &[Record], earlier: &Earlier) -> Ending {
+    let study = &loaded.value;
     let frame = record_frame(plan, records).map_err(UserError::plain)?;
     let text = sweep_text(&study.name, &study.description, plan, &frame);
     // The log in the order of the points, so that the same study leaves the same bytes.
-    let lines: String = records.iter().map(|record| record.line() + "\n").collect();
-    write(&out.join("points.jsonl"), lines.as_bytes())?;
-    write(&out.join("table.parquet"), &frame.to_parquet())?;
-    write(&out.join("summary.txt"), text.as_bytes())?;
-    // Last, because its presence says that the sweep is complete.
-    write(&out.join("table.csv"), &frame.to_csv())?;
+    let files = vec![
+        ("study.resolved.toml", loaded.resolved().into_bytes()),
+        ("table.parquet", frame.to_parquet()),
+        ("summary.txt", text.clone().into_bytes()),
+        ("table.csv", frame.to_csv()),
+    ];
+    earlier.finish(lines(records), files)?;
     if args.json {
         let points: Vec<serde_json::Value> =
             records.iter().map(|r| serde_json::from_str(&r.line()).expect("a record is JSON")).collect();
@@ -100,7 +109,7 @@ fn finish(args: &SweepArgs, study: &StudySpec, plan: &Plan, records: &[Record], 
     } else {
         say(&text)?;
     }
-    note(&format!("table, records and study kept in {}", out.display()));
+    note(&format!("table, records and study kept in {}", earlier.claim.folder().display()));
     let answered = records.iter().any(|record| matches!(record.answer, Answer::Metrics(_)));
     Ok(if answered { Done::Answered } else { Done::Failed })
 }

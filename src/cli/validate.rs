@@ -6,7 +6,7 @@ use super::{Done, Ending};
 use clap::Args;
 use octoplane::report::validation::{validation_csv, validation_json, validation_text};
 use octoplane::scenario::{KernelChoice, NetworkChoice, choice};
-use octoplane::validate::{Request, validate};
+use octoplane::validate::{ACCURACY, AccuracySpec, Request, validate};
 use std::path::{Path, PathBuf};
 
 /// The tables that come with the program, from the root.
@@ -28,6 +28,9 @@ pub(super) struct ValidateArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    /// Write error statistics of every set and every kind of answer into validation/accuracy.toml, from which answers quote them
+    #[arg(long, conflicts_with_all = ["sets", "kernel", "network"])]
+    write: bool,
     /// Write one line per measured value into this file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -57,6 +60,11 @@ pub(super) fn main(args: &ValidateArgs, root: &Path) -> Ending {
     let validated = validated?;
     if let Some(path) = &args.csv {
         write(path, validation_csv(&validated.report).as_bytes())?;
+    }
+    if args.write {
+        let path = root.join(ACCURACY);
+        write(&path, AccuracySpec::of(&validated.report).to_toml().as_bytes())?;
+        note(&format!("error statistics written to {}", path.display()));
     }
     for path in &validated.unread {
         note(&format!("no set reads {}", path.display()));

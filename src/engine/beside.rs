@@ -4,7 +4,7 @@
 //! settled, each gets its share anew (`gpu::share`), and the rest of its time is priced under that share. A kernel that is alone all
 //! the time is priced once, when it starts. This module must not know what the kernels belong to.
 
-use crate::gpu::{Contender, Course, KernelModel, Taken, share};
+use crate::gpu::{Conditions, Contender, Course, KernelModel, Taken, share};
 use crate::id::{DeviceId, OpId};
 use crate::timeline::Bound;
 use crate::units::{Duration, Time};
@@ -18,6 +18,8 @@ pub(super) struct Beside(Vec<Running>);
 pub(super) struct Running {
     pub(super) op: OpId,
     kernel: Kernel,
+    /// What caches held when it started.
+    conditions: Conditions,
     /// When its first block may start.
     from: Time,
     /// Until when its time is accounted for.
@@ -43,11 +45,18 @@ pub(super) struct Moved {
 
 impl Beside {
     /// Starts a kernel as if it were alone. Whether it is.
-    pub(super) fn start(&mut self, now: Time, op: OpId, kernel: Kernel, course: Course) -> bool {
+    pub(super) fn start(
+        &mut self,
+        now: Time,
+        op: OpId,
+        (kernel, conditions): (Kernel, Conditions),
+        course: Course,
+    ) -> bool {
         let end = now + course.cost.time;
         self.0.push(Running {
             op,
             kernel,
+            conditions,
             from: now + course.launch,
             since: now,
             done: 0.0,
@@ -78,7 +87,10 @@ impl Beside {
         // Blocks are placed in the order in which they could start.
         self.0.sort_by_key(|running| (running.from, running.op));
         let mut contending: Vec<&mut Running> = self.0.iter_mut().filter(|running| running.contends(now)).collect();
-        let contender = |running: &&mut Running| Contender { kernel: running.kernel, done: running.done };
+        let contender = |running: &&mut Running| {
+            let Running { kernel, conditions, done, .. } = **running;
+            Contender { kernel, conditions, done }
+        };
         let contenders: Vec<Contender> = contending.iter().map(contender).collect();
         let shares = share(kernels, device, &contenders);
         for (running, share) in contending.iter_mut().zip(shares) {

@@ -6,6 +6,8 @@
 
 mod beside;
 mod events;
+mod residency;
 mod run;
 
+pub use residency::{Mark, Residency};
 pub use run::run;

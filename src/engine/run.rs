@@ -2,14 +2,15 @@
 
 use super::beside::Beside;
 use super::events::Events;
-use crate::gpu::{Conditions, Cost, KernelModel};
+use super::residency::{Mark, Residency};
+use crate::gpu::{Cost, KernelModel};
 use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
 use crate::network::{Arrived, Flow, NetworkModel};
 use crate::timeline::{Bound, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 use crate::workload::{Kernel, Op, OpGraph, Work, Workload};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
 ///
@@ -34,6 +35,10 @@ pub fn run(
         ready: Vec::new(),
         devices: Vec::new(),
         changed: Vec::new(),
+        caches: Vec::new(),
+        begun: BTreeMap::new(),
+        written: BTreeMap::new(),
+        between_uses: None,
     };
     let mut arrived = Vec::new();
     let mut done = Vec::new();
@@ -85,6 +90,14 @@ struct Engine<'a> {
     devices: Vec<Beside>,
     /// Devices on which kernels get other shares now; kept for its memory.
     changed: Vec<DeviceId>,
+    /// What each device has touched.
+    caches: Vec<Residency>,
+    /// When kernels that run began, in what their device had touched.
+    begun: BTreeMap<OpId, Mark>,
+    /// For kernels that have not started: when the last one began that they waited for, on the same device.
+    written: BTreeMap<OpId, Mark>,
+    /// What a device touches between two uses of the same weights.
+    between_uses: Option<Bytes>,
 }
 
 #[derive(Default)]
@@ -105,6 +118,7 @@ impl Engine<'_> {
     /// Lets the workload add operations, then queues them and starts what can.
     fn ask(&mut self, workload: &mut dyn Workload, now: Time, done: &[OpId]) {
         workload.advance(now, done, &mut self.graph);
+        self.between_uses = workload.between_uses();
         self.queues.resize_with(self.graph.streams().len(), Queue::default);
         self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();
@@ -174,6 +188,11 @@ impl Engine<'_> {
     /// Notes that the kernel of `op` has ended on `device`, and what bounded it.
     fn finish_kernel(&mut self, now: Time, op: OpId, device: DeviceId) {
         let (running, others) = self.devices[device.index()].finish(op);
+        if let Some(mark) = self.begun.remove(&op) {
+            let readers =
+                self.graph.waiting_for(op).filter(|&reader| self.kernel(reader).is_some_and(|(on, _)| on == device));
+            self.written.extend(readers.collect::<Vec<_>>().into_iter().map(|reader| (reader, mark)));
+        }
         if others {
             self.changed.push(device);
         }
@@ -259,11 +278,15 @@ impl Engine<'_> {
     /// Starts the kernel of `op`. What it costs if it stays alone.
     fn start_kernel(&mut self, now: Time, op: OpId) -> Cost {
         let (device, kernel) = self.kernel(op).expect("a kernel is started");
-        let course = self.kernels.course_under(&Conditions::default(), device, &kernel);
         if self.devices.len() <= device.index() {
             self.devices.resize_with(device.index() + 1, Beside::default);
+            self.caches.resize(device.index() + 1, Residency::new(self.between_uses));
         }
-        if !self.devices[device.index()].start(now, op, kernel, course) {
+        let caches = &mut self.caches[device.index()];
+        let conditions = caches.conditions(self.written.remove(&op));
+        self.begun.insert(op, caches.begin(&kernel));
+        let course = self.kernels.course_under(&conditions, device, &kernel);
+        if !self.devices[device.index()].start(now, op, (kernel, conditions), course) {
             self.changed.push(device);
         }
         course.cost
@@ -319,7 +342,9 @@ impl Engine<'_> {
         }
         let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
         let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
-        Timeline { spans, streams: self.graph.streams().to_vec(), ports, stranded, links: self.network.link_use() }
+        let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
+        let collectives = self.graph.chosen().iter().map(|(chosen, count)| (*chosen, *count)).collect();
+        Timeline { spans, streams, ports, stranded, links, collectives }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {

@@ -75,6 +75,15 @@ pub(super) struct Part {
     pub bytes: f64,
 }
 
+/// Whether SMs without a block decide how long blocks take that run on `sms` SMs and `memory` bytes per second: spread evenly, the same work
+/// would end a quarter of the time earlier or more, with what it draws from memory.
+pub(super) fn tail_decides(rounds: &Part, last: &Part, sms: u64, memory: f64) -> bool {
+    const EARLIER: f64 = 0.25;
+    let evenly = (rounds.sm_seconds + last.sm_seconds) / sms as f64;
+    let traffic = (rounds.bytes + last.bytes) / memory;
+    evenly.max(traffic) <= (1.0 - EARLIER) * (rounds.seconds + last.seconds)
+}
+
 impl Part {
     /// The same work in `time`.
     pub(super) fn within(&self, time: Duration) -> Stretch {

@@ -39,18 +39,6 @@ pub struct Conditions {
     pub reused_after: Option<Bytes>,
     /// Data touched since the kernel's activations were written or read by the kernel before, where that is less.
     pub fresh_after: Option<Bytes>,
-    /// Which kernels the software has.
-    pub library: Library,
-}
-
-/// The generation of matrix kernels for FP8 with block scales on Hopper.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Library {
-    /// DeepGEMM and FlashInfer as of 2026: tiles that fit the shape.
-    #[default]
-    Current,
-    /// What DeepSeek-V3 was trained with: tiles of 128 x 128.
-    Early2025,
 }
 
 /// Runs kernels.
@@ -92,15 +80,13 @@ pub struct Beside {
     pub kernels: Box<dyn KernelModel>,
     /// What communication takes.
     pub taken: Taken,
-    /// Which kernels the software has.
-    pub library: Library,
     /// What the host leaves empty after every kernel.
     pub gap: Duration,
 }
 
 impl KernelModel for Beside {
     fn course_under(&mut self, conditions: &Conditions, device: DeviceId, kernel: &Kernel) -> Course {
-        let beside = Conditions { taken: conditions.taken + self.taken, library: self.library, ..*conditions };
+        let beside = Conditions { taken: conditions.taken + self.taken, ..*conditions };
         let course = self.kernels.course_under(&beside, device, kernel);
         // Nothing is occupied in the gap either.
         let cost = Cost { time: course.cost.time + self.gap, ..course.cost };

@@ -16,6 +16,8 @@ use crate::workload::Kernel;
 pub struct Contender {
     /// The kernel.
     pub kernel: Kernel,
+    /// What it met when it started, without the others.
+    pub conditions: Conditions,
     /// The part of its blocks' time that is over.
     pub done: f64,
 }
@@ -42,7 +44,7 @@ pub fn share(model: &mut dyn KernelModel, device: DeviceId, contenders: &[Conten
     for (((share, contender), wanted), granted) in shares.iter_mut().zip(contenders).zip(wanted).zip(granted) {
         let Some(share) = share.as_mut().filter(|_| granted < wanted) else { continue };
         share.beside.memory = BytesPerSec::new(capacity.memory.get() - granted);
-        share.course = under(model, device, share.beside, &contender.kernel);
+        share.course = under(model, device, share.beside, contender);
         share.memory = BytesPerSec::new(granted);
     }
     shares
@@ -62,7 +64,7 @@ fn place(
             return None;
         }
         let beside = Taken { sms: held, memory: BytesPerSec::default() };
-        let course = under(model, device, beside, &contender.kernel);
+        let course = under(model, device, beside, contender);
         let (now, _) = course.at(contender.done);
         let (sms, memory) = (now.sms.clamp(1, free), now.memory.min(capacity.memory));
         held += sms;
@@ -71,8 +73,8 @@ fn place(
     contenders.iter().map(&mut place).collect()
 }
 
-fn under(model: &mut dyn KernelModel, device: DeviceId, beside: Taken, kernel: &Kernel) -> Course {
-    model.course_under(&Conditions { beside, ..Conditions::default() }, device, kernel)
+fn under(model: &mut dyn KernelModel, device: DeviceId, beside: Taken, contender: &Contender) -> Course {
+    model.course_under(&Conditions { beside, ..contender.conditions }, device, &contender.kernel)
 }
 
 /// Max-min fair parts of `all` for those who want `wanted`, rounded down.
@@ -128,7 +130,7 @@ mod tests {
     fn shares(contenders: &[(u64, u64, f64)]) -> Vec<Option<(u64, u64)>> {
         let contender = |&(sms, memory, done)| {
             let kernel = Kernel::Elementwise { read: Bytes::new(sms), written: Bytes::new(memory) };
-            Contender { kernel, done }
+            Contender { kernel, conditions: Conditions::default(), done }
         };
         let contenders: Vec<Contender> = contenders.iter().map(contender).collect();
         let shares = share(&mut Ten, DeviceId::new(0), &contenders);

@@ -5,10 +5,10 @@
 
 use crate::units::{Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How flash-attention kernels (arXiv 2205.14135 and its successors) run on the GPUs of an architecture.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlashAttentionSpec {
     /// Where the matrix units leave their results, which decides how the kernels are built.
@@ -21,9 +21,10 @@ pub struct FlashAttentionSpec {
     pub score_operations: Count,
     /// Lane operations per accumulated value when a new maximum rescales it.
     pub rescale_operations: Count,
-    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention; where warps widen keys and values
-    /// themselves, per value and warp group.
+    /// Lane operations per value of a kernel that converts operands to or from FP8 before attention.
     pub cast_operations: Count,
+    /// Lane operations per FP8 value that the attention kernel itself widens to BF16.
+    pub widen_operations: Count,
     /// Bytes per cycle that one SM draws from L2.
     pub l2_bytes_per_cycle: Count,
     /// Kernels over many queries per request.
@@ -37,7 +38,7 @@ pub struct FlashAttentionSpec {
 }
 
 /// What does not depend on the shape.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlashPhaseSpec {
     /// Launches and the small kernels that go with every call in a serving engine: cache write, work plan.
@@ -47,7 +48,7 @@ pub struct FlashPhaseSpec {
 }
 
 /// Where matrix units accumulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Accumulators {
     /// In the registers of the warp groups that also do the softmax (Hopper).

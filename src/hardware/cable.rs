@@ -3,10 +3,10 @@
 use crate::sources::Sources;
 use crate::units::{Duration, Usd, Watts};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One cable, both directions, with what sits at its ends.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CableSpec {
     /// Kind: "active optical", "direct attach copper".

@@ -8,10 +8,10 @@
 use crate::sources::Sources;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, or_zero, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The communication software of a node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommunicationSpec {
     /// What it describes, for people.
@@ -26,7 +26,7 @@ pub struct CommunicationSpec {
 }
 
 /// What a library of collectives costs beside the wire.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectiveCosts {
     /// Launch of the kernel, first handshake and completion: once per collective.
@@ -50,7 +50,7 @@ pub struct CollectiveCosts {
 }
 
 /// A protocol of rings and trees.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProtocolSpec {
     /// Once per collective, beside the launch.
@@ -70,7 +70,7 @@ pub struct ProtocolSpec {
 }
 
 /// All-reduce inside a switch: each GPU reads its part reduced and writes it to all.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InSwitchSpec {
     /// Once per collective, beside the launch.
@@ -81,7 +81,7 @@ pub struct InSwitchSpec {
 }
 
 /// A kernel that writes to the memory of its peers in one scale-up domain: `launch`, the wire, then `bytes / copy_rate` for what has arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeerCosts {
     /// Launch from a recorded graph, first write and last poll.
@@ -94,7 +94,7 @@ pub struct PeerCosts {
 }
 
 /// A protocol of exchanges between all pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExchangeSpec {
     /// Once per collective, beside the launch.
@@ -114,7 +114,7 @@ pub struct ExchangeSpec {
 }
 
 /// What a hop over NICs adds.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkHopSpec {
     /// Time to post a transfer and to notice its end, beside the latency of the network.
@@ -131,7 +131,7 @@ pub struct NetworkHopSpec {
 }
 
 /// What the exchange of tokens with experts costs beside the wire.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertCosts {
     /// High-throughput kernels: one copy per node over the NIC, forwarded inside the node by SMs.
@@ -145,7 +145,7 @@ pub struct ExpertCosts {
 }
 
 /// High-throughput kernels. Half of their SMs send, the other half receive or forward.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NormalCosts {
     /// Dispatch: launch and everything else that no token changes.
@@ -205,7 +205,7 @@ impl NormalCosts {
 }
 
 /// Low-latency kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LowLatencyCosts {
     /// Launch, first write and polling.
@@ -225,7 +225,7 @@ pub struct LowLatencyCosts {
 }
 
 /// Kernels inside one scale-up domain.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleUpExchangeCosts {
     /// Counting and announcing tokens, where that is a kernel of its own.
@@ -239,7 +239,7 @@ pub struct ScaleUpExchangeCosts {
 }
 
 /// One kernel: `start + copies * per_copy`, then per token the larger of `token_min` and `token` plus the time on the link.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleUpPass {
     /// Once.

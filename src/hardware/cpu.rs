@@ -4,10 +4,10 @@ use super::MemorySpec;
 use crate::sources::Sources;
 use crate::units::{Count, FlopsPerSec, Usd, Watts};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One CPU socket with its memory.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuSpec {
     /// Product name or class.

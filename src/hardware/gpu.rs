@@ -1,16 +1,16 @@
 //! A GPU (or the accelerator part of a system-on-chip) as its datasheet describes it.
 
-use super::{FlashAttentionSpec, MemorySpec, SmSpec, WireSpec};
+use super::{FlashAttentionSpec, LibrariesSpec, MemorySpec, SmSpec, WireSpec};
 use crate::dtype::Dtype;
 use crate::sources::Sources;
 use crate::units::{
     Bytes, BytesPerSec, Count, Duration, FlopsPerSec, Fraction, Hertz, UsdPerHour, Watts, positive, some_power,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One GPU.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GpuSpec {
     /// Product name.
@@ -27,6 +27,9 @@ pub struct GpuSpec {
     pub attention: Option<FlashAttentionSpec>,
     /// What the cycle-level kernel model knows of each SM; without it only the roofline is to be had.
     pub sm: Option<SmSpec>,
+    /// The kernel libraries that people use on it; a scenario may name others.
+    #[serde(default)]
+    pub libraries: LibrariesSpec,
     /// Device memory.
     pub memory: MemorySpec,
     /// Last-level cache.
@@ -50,7 +53,7 @@ pub struct GpuSpec {
 }
 
 /// Matrix units: peak dense rates per number format, and the part of them that good kernels reach.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSpec {
     /// FP64 rate.
@@ -63,7 +66,8 @@ pub struct TensorSpec {
     pub fp8: Option<FlopsPerSec>,
     /// FP4 rate; without it FP4 operands are multiplied as FP8.
     pub fp4: Option<FlopsPerSec>,
-    /// INT8 rate.
+    /// INT8 rate, of weights and activations in INT8; without it INT8 operands are multiplied as BF16. Weights alone in INT8 or INT4 are
+    /// expanded to the format of the activations.
     pub int8: Option<FlopsPerSec>,
     /// The part of the peak that a large matrix multiplication reaches.
     #[serde(deserialize_with = "positive")]
@@ -76,6 +80,7 @@ impl TensorSpec {
         match dtype {
             Dtype::Fp4 if self.fp4.is_none() => self.runs_as(Dtype::Fp8),
             Dtype::Fp8 if self.fp8.is_none() => Dtype::Bf16,
+            Dtype::Int8 if self.int8.is_none() => Dtype::Bf16,
             other => other,
         }
     }
@@ -88,14 +93,15 @@ impl TensorSpec {
             Dtype::Bf16 => self.bf16,
             Dtype::Fp8 => self.fp8.unwrap_or(self.bf16),
             Dtype::Fp4 => self.fp4.unwrap_or(self.bf16),
-            // Weight-only integer formats are expanded to BF16 before they are multiplied.
-            Dtype::Int8 | Dtype::Int4 => self.bf16,
+            Dtype::Int8 => self.int8.unwrap_or(self.bf16),
+            // Weights in INT4 are expanded to BF16 before they are multiplied.
+            Dtype::Int4 => self.bf16,
         }
     }
 }
 
 /// A cache.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
     /// Capacity.
@@ -107,7 +113,7 @@ pub struct CacheSpec {
 }
 
 /// A port of a device into an interconnect.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortSpec {
     /// Kind, as people call it: "NVLink 4", "PCIe 5.0 x16".

@@ -2,10 +2,10 @@
 
 use crate::units::{Bytes, BytesPerSec, Fraction, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The memory that a processor works from: HBM, GDDR, LPDDR or DDR.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemorySpec {
     /// Kind, as people call it: "HBM3", "DDR5-4800".

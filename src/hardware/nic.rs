@@ -4,10 +4,10 @@ use super::NicPacketSpec;
 use crate::sources::Sources;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Usd, Watts, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One NIC.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NicSpec {
     /// Product name.

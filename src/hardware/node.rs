@@ -3,12 +3,12 @@
 use super::{CommunicationSpec, CpuSpec, GpuSpec, NicSpec};
 use crate::invalid::Invalid;
 use crate::sources::Sources;
-use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
+use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, Watts, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Product name or class.
@@ -27,13 +27,15 @@ pub struct NodeSpec {
     pub cpus: Option<Count>,
     /// The CPU of each socket.
     pub cpu: Option<CpuSpec>,
+    /// Most that a node draws beside GPUs, CPUs and NICs: scale-up switches, memory, drives, fans and the loss of the power supplies.
+    pub overhead: Option<Watts>,
     /// Where the figures come from.
     #[serde(default)]
     pub source: Sources,
 }
 
 /// A switched scale-up domain (NVLink and NVSwitch).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleUpSpec {
     /// Peak bandwidth of one GPU into the domain, per direction; without it, the GPU's own port decides.
@@ -50,7 +52,7 @@ pub struct ScaleUpSpec {
 }
 
 /// The NICs of a node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NicsSpec {
     /// How many; NIC `i` serves GPU `i`, and the GPUs share them in turn when there are fewer.

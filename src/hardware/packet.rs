@@ -4,10 +4,10 @@
 use crate::invalid::Invalid;
 use crate::units::{Bytes, BytesPerSec, Count, Duration, Fraction, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How data is cut on a wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WireSpec {
     /// The most data in one packet.
@@ -31,7 +31,7 @@ impl WireSpec {
 }
 
 /// How a NIC makes packets.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NicPacketSpec {
     /// Packets on the fabric: the MTU, and the headers of InfiniBand or RoCE.
@@ -52,7 +52,7 @@ pub struct NicPacketSpec {
 
 /// Congestion control of RoCE end points: DCQCN (Zhu et al., "Congestion Control for Large-Scale RDMA Deployments", SIGCOMM
 /// 2015; names in brackets are those of the paper).
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DcqcnSpec {
     /// The least time between two notifications to the same sender (N).
@@ -72,7 +72,7 @@ pub struct DcqcnSpec {
 }
 
 /// How a switch holds packets back.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchPacketSpec {
     /// Input buffer of each port and virtual lane, beyond what the cable holds.
@@ -105,7 +105,7 @@ impl SwitchPacketSpec {
 }
 
 /// What happens when an input buffer fills. Neither way loses packets.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowControl {
     /// The sender has credits for the free part of the buffer (InfiniBand).
@@ -126,7 +126,7 @@ impl FlowControl {
 }
 
 /// Thresholds of a switch with priority flow control and explicit congestion notification.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseSpec {
     /// Filling of an input buffer at which its sender is paused (XOFF).

@@ -3,10 +3,10 @@
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Count, Duration, Fraction, Joules, Watts, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One SM: what feeds it, what it computes with, and what a thread block costs beyond its work.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmSpec {
     /// Shared memory that one thread block can fill with operands.
@@ -51,7 +51,7 @@ pub struct SmSpec {
 }
 
 /// The tensor cores of an SM and how numbers with group scales pass through them.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MmaSpec {
     /// Rows of the smallest instruction; shorter tiles take as long.
@@ -59,7 +59,7 @@ pub struct MmaSpec {
     /// The part of the peak rate that the main loop reaches in BF16, while operands are in time.
     #[serde(deserialize_with = "positive")]
     pub bf16: Fraction,
-    /// The same in FP8.
+    /// The same in FP8 and INT8.
     #[serde(deserialize_with = "positive")]
     pub fp8: Fraction,
     /// The same in FP4.
@@ -87,7 +87,7 @@ pub struct MmaSpec {
 }
 
 /// Where the scale factors of groups of values are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupScaling {
     /// By the FP32 lanes, group by group, as on Hopper.
@@ -97,7 +97,7 @@ pub enum GroupScaling {
 }
 
 /// The format that products of FP8 values are added up in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Accumulator {
     /// 22 bits, of which 13 are fraction: too few for long sums (arXiv 2505.09343 section 3.1.1).
@@ -107,14 +107,14 @@ pub enum Accumulator {
 }
 
 /// What limits sustained arithmetic: the board's power.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnergySpec {
     /// Power that a busy GPU draws beside its tensor cores: leakage, clocks, memory.
     pub base: Watts,
     /// Energy of one BF16 operation (half a multiply-add), operands on chip included.
     pub bf16: Joules,
-    /// The same in FP8.
+    /// The same in FP8 and INT8.
     pub fp8: Joules,
     /// The same in FP4.
     pub fp4: Joules,
@@ -128,9 +128,9 @@ impl MmaSpec {
     /// The part of the peak rate that the main loop reaches.
     pub fn efficiency(&self, dtype: Dtype) -> Fraction {
         match dtype {
-            Dtype::Fp8 => self.fp8,
+            Dtype::Fp8 | Dtype::Int8 => self.fp8,
             Dtype::Fp4 => self.fp4,
-            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int4 => self.bf16,
         }
     }
 }
@@ -139,9 +139,9 @@ impl EnergySpec {
     /// Energy of one operation.
     pub fn per_operation(&self, dtype: Dtype) -> Joules {
         match dtype {
-            Dtype::Fp8 => self.fp8,
+            Dtype::Fp8 | Dtype::Int8 => self.fp8,
             Dtype::Fp4 => self.fp4,
-            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => self.bf16,
+            Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int4 => self.bf16,
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct DecodeMetrics {
 /// Measures a decode step.
 pub fn decode_metrics(timeline: &Timeline, facts: &DecodeFacts) -> DecodeMetrics {
     let step = timeline.end() - Time::ZERO;
-    let tpot = Duration::from_ps((step.as_ps() as f64 / facts.tokens_per_step) as u64);
+    let tpot = Duration::rounded_up(step.as_ps() as f64 / facts.tokens_per_step);
     let per_user = if tpot == Duration::ZERO { f64::INFINITY } else { PS_PER_SEC as f64 / tpot.as_ps() as f64 };
     let per_gpu = per_user * facts.requests_per_gpu;
     let usd = |rent: UsdPerHour| rent.as_f64() / 3600.0 / per_gpu * 1e6;

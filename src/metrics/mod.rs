@@ -7,8 +7,10 @@ mod better;
 mod busy;
 mod catalog;
 mod collective;
+mod convert;
 mod decode;
 mod fabric;
+mod facts;
 mod links;
 mod metric;
 mod moe;
@@ -25,8 +27,10 @@ pub use catalog::{
     named_prefill, named_serving, named_training, run_metrics,
 };
 pub use collective::{CollectiveMetrics, collective_metrics};
+pub use convert::unit_factor;
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use fabric::FabricMetrics;
+pub use facts::{Facts, Ideal, MeasuredError};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use metric::Metric;
 pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};

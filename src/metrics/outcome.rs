@@ -2,8 +2,8 @@
 
 use super::{
     Breakdown, CollectiveMetrics, DecodeMetrics, Metric, MoeExchangeMetrics, PipelineMetrics, PrefillMetrics,
-    ServingMetrics, TrainingMetrics, named_collective, named_decode, named_moe_exchange, named_pipeline, named_prefill,
-    named_serving, named_training,
+    ServingMetrics, TrainingMetrics, cut_off, named_collective, named_decode, named_moe_exchange, named_pipeline,
+    named_prefill, named_serving, named_training,
 };
 use crate::parallelism::MemoryUse;
 use crate::timeline::Timeline;
@@ -150,6 +150,18 @@ pub struct Memory {
 }
 
 impl Outcome {
+    /// Why the run did not end, if it did not: its metrics say nothing then.
+    pub fn unended(&self) -> Option<String> {
+        let transfers = self.timeline.stranded.len();
+        let first = cut_off(&self.timeline).into_iter().next()?;
+        let [from, to] = [first.from, first.to].map(|device| self.cluster.topology.name(device));
+        let (s, have) = if transfers == 1 { ("", "has") } else { ("s", "have") };
+        let since = first.since;
+        Some(format!(
+            "the run did not end: {transfers} transfer{s} {have} no way left, the first from {from} to {to} since {since:.2}"
+        ))
+    }
+
     /// GPUs of the deployment, all pools together.
     pub fn gpus(&self) -> u64 {
         match &self.metrics {

@@ -50,7 +50,7 @@ pub struct ServingFacts {
     pub gpus_per_node: u64,
     /// What a GPU costs per hour.
     pub gpu_hour: Option<UsdPerHour>,
-    /// Power of a GPU with its share of node and NICs, in watts.
+    /// Most that a GPU draws with its share of node and fabric, in watts.
     pub watts_per_gpu: f64,
     /// Steps that were simulated, and the largest error of times between them.
     pub steps: (usize, f64),

@@ -21,7 +21,7 @@ pub struct TrainingFacts {
     pub peak: FlopsPerSec,
     /// What a GPU costs.
     pub rent: Option<UsdPerHour>,
-    /// Most that GPUs and NICs of the cluster draw.
+    /// Most that the whole cluster draws: GPUs, CPUs, NICs, the rest of the nodes, switches and cables.
     pub power: Watts,
     /// Tokens of the whole training run, in billions.
     pub run_billion_tokens: Option<u64>,
@@ -97,7 +97,7 @@ pub struct TrainingMetrics {
     pub run_gpu_hours: Option<f64>,
     /// Dollars for the whole run, at the rent of the GPUs alone.
     pub run_usd: Option<f64>,
-    /// Energy of a step in kWh, if GPUs and NICs drew the most they may.
+    /// Energy of a step in kWh, if every part drew the most it may.
     pub kwh_per_step: f64,
     /// Where the time went.
     pub breakdown: Breakdown,

@@ -3,10 +3,10 @@
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Count};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The formats of a deployment; BF16 where nothing is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionSpec {
     /// Projections of attention and of dense feed-forward networks.
@@ -35,7 +35,7 @@ pub struct PrecisionSpec {
 }
 
 /// Who turns results into a narrow format for their way back from experts, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Coding {
     /// A NIC or the network (arXiv 2505.09343, section 3.2.2): nobody waits for it.

@@ -4,10 +4,10 @@ use crate::invalid::Invalid;
 use crate::sources::Sources;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One model.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// Name, as people call it.
@@ -36,7 +36,7 @@ pub struct ModelSpec {
 }
 
 /// How a layer attends.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttentionSpec {
     /// Multi-head latent attention.
@@ -46,7 +46,7 @@ pub enum AttentionSpec {
 }
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MlaSpec {
     /// Query heads.
@@ -64,7 +64,7 @@ pub struct MlaSpec {
 }
 
 /// Grouped-query attention.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GqaSpec {
     /// Query heads.
@@ -79,7 +79,7 @@ pub struct GqaSpec {
 }
 
 /// Mixture of experts (DeepSeekMoE).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoeSpec {
     /// Routed experts of a layer.

@@ -8,7 +8,7 @@ use crate::invalid::{Invalid, nearest};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{Duration, Fraction, Time, long, long_if_any, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Changes that a schedule may hold; far above any experiment, it bounds memory.
@@ -57,7 +57,7 @@ impl FaultSchedule {
 }
 
 /// One fault, as a scenario's `[[fault]]` describes it.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
     /// What breaks.
@@ -74,7 +74,7 @@ pub struct FaultSpec {
 }
 
 /// What breaks. Devices are called as `octoplane topo show` calls them: "node003/nic2", "plane1/pod00/leaf004".
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultTarget {
     /// All cables between two devices, in both directions.
@@ -90,7 +90,7 @@ pub enum FaultTarget {
 }
 
 /// All cables between two devices.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkTarget {
     /// The names of the two ends.
@@ -98,7 +98,7 @@ pub struct LinkTarget {
 }
 
 /// One cable at a device.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortTarget {
     /// The name of the device.
@@ -108,7 +108,7 @@ pub struct PortTarget {
 }
 
 /// How it breaks.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultEffect {
     /// Nothing passes.
@@ -120,7 +120,7 @@ pub enum FaultEffect {
 }
 
 /// A share of the healthy rate.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Degraded {
     /// The share that is left, between 0 and 1.
@@ -129,7 +129,7 @@ pub struct Degraded {
 }
 
 /// Each period begins with a time of failure and ends in health.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Flapping {
     /// From one failure to the next.

@@ -5,7 +5,7 @@
 //! register may be added to a sum in FP32 and cleared (arXiv 2412.19437, section 3.3.2), which is modelled without error.
 
 use super::e4m3::{E4M3, power_of_two};
-use crate::rng::Seed;
+use crate::rng::{RandomStream, Seed};
 
 /// Products that are added at once.
 const GROUP: usize = 32;
@@ -26,16 +26,22 @@ pub struct Accumulator {
 /// The dot product of `a` and `b` as the matrix unit works it out.
 pub fn dot(a: &[E4M3], b: &[E4M3], accumulator: Accumulator) -> f64 {
     assert_eq!(a.len(), b.len(), "a dot product takes equally many values from both sides");
+    let groups = a.chunks(GROUP).zip(b.chunks(GROUP)).map(|(a, b)| (aligned_sum(a, b), a.len()));
+    add_up(groups, accumulator) as f64 * power_of_two(LAST_BIT)
+}
+
+/// What sums of groups, each of so many products, come to in the register, in units of the last bit.
+fn add_up(groups: impl Iterator<Item = (i64, usize)>, accumulator: Accumulator) -> i64 {
     let (mut promoted, mut register, mut since) = (0_i64, 0_i64, 0);
-    for (a, b) in a.chunks(GROUP).zip(b.chunks(GROUP)) {
-        register = cut(register + aligned_sum(a, b), accumulator.mantissa_bits);
-        since += a.len();
+    for (sum, products) in groups {
+        register = cut(register + sum, accumulator.mantissa_bits);
+        since += products;
         if accumulator.promotion.is_some_and(|interval| since >= interval) {
             promoted += register;
             (register, since) = (0, 0);
         }
     }
-    (promoted + register) as f64 * power_of_two(LAST_BIT)
+    promoted + register
 }
 
 /// The sum of the products of a group, in units of the last bit.
@@ -68,30 +74,50 @@ fn cut(sum: i64, mantissa_bits: u32) -> i64 {
     sum.signum() * ((size >> lost) << lost) as i64
 }
 
-/// The largest error of `outputs` dot products of `k` normally distributed values, over the root mean square of the exact
-/// results. Errors of single results over the results themselves say nothing: some results are next to zero.
-pub fn worst_error(k: usize, outputs: usize, accumulator: Accumulator, seed: u64) -> f64 {
+/// Groups of which rows are made up.
+const POOL: usize = 1 << 16;
+
+/// The largest error of `rows` dot products of `k` normally distributed values, over the root mean square of the exact results.
+/// Errors of single results over the results themselves say nothing: some results are next to zero.
+///
+/// Matrix units add up products group by group, and groups of random values know nothing of each other. So that a million rows take
+/// less than a second, groups are worked out once, and each row is made up of groups that are drawn for it alone: unlike the
+/// results of one matrix product, no two rows share a row or a column of operands.
+pub fn worst_error(k: usize, rows: usize, accumulator: Accumulator, seed: u64) -> f64 {
     let mut rng = Seed(seed).stream("accumulation");
-    // Rows and columns of two matrices: all pairs of a few of each.
-    let side = (1..).find(|side| side * side >= outputs).expect("some square is large enough");
-    let mut matrix = || -> Vec<Vec<E4M3>> {
-        (0..side).map(|_| (0..k).map(|_| E4M3::nearest(normal(&mut || rng.unit()))).collect()).collect()
-    };
-    let (rows, columns) = (matrix(), matrix());
-    let (mut worst, mut squares) = (0.0_f64, 0.0);
-    for row in &rows {
-        for column in &columns {
-            let reference = exact_dot(row, column);
-            worst = worst.max((dot(row, column, accumulator) - reference).abs());
-            squares += reference * reference;
+    let pool: Vec<[i64; 2]> = (0..POOL).map(|_| random_group(&mut rng)).collect();
+    let groups = k.div_ceil(GROUP);
+    let (mut worst, mut squares) = (0_u64, 0.0);
+    let mut chosen = Vec::with_capacity(groups + 4);
+    for _ in 0..rows {
+        chosen.clear();
+        while chosen.len() < groups {
+            let bits = rng.bits();
+            chosen.extend([0, 16, 32, 48].map(|shift| pool[(bits >> shift) as usize % POOL]));
         }
+        chosen.truncate(groups);
+        let exact: i64 = chosen.iter().map(|group| group[1]).sum();
+        let sum = add_up(chosen.iter().map(|group| (group[0], GROUP)), accumulator);
+        worst = worst.max((sum - exact).unsigned_abs());
+        squares += exact as f64 * exact as f64;
     }
-    worst / (squares / (side * side) as f64).sqrt()
+    worst as f64 / (squares / rows as f64).sqrt()
 }
 
-fn exact_dot(a: &[E4M3], b: &[E4M3]) -> f64 {
-    // Products are whole multiples of 2^-18 and their sum stays far below 2^53 of them.
-    a.iter().zip(b).map(|(a, b)| a.value() * b.value()).sum()
+/// The sum of the products of a random group as the matrix unit works it out, and as it is; in units of the last bit.
+fn random_group(rng: &mut RandomStream) -> [i64; 2] {
+    let mut values = || -> Vec<E4M3> { (0..GROUP).map(|_| E4M3::nearest(normal(&mut || rng.unit()))).collect() };
+    let (a, b) = (values(), values());
+    [aligned_sum(&a, &b), exact_sum(&a, &b)]
+}
+
+/// The exact sum of the products, in units of the last bit.
+fn exact_sum(a: &[E4M3], b: &[E4M3]) -> i64 {
+    let one = |(a, b): (&E4M3, &E4M3)| {
+        let size = product(*a, *b) << (i32::from(a.exponent) + i32::from(b.exponent) - LAST_BIT);
+        if a.negative == b.negative { size } else { -size }
+    };
+    a.iter().zip(b).map(one).sum()
 }
 
 /// A nearly normal number: the sum of twelve uniform ones less its mean has variance 1 (Irwin-Hall).
@@ -137,10 +163,38 @@ mod tests {
 
     #[test]
     fn promotion_and_wider_registers_each_cut_the_error_by_far() {
-        let error = |mantissa_bits, promotion| worst_error(4096, 64, Accumulator { mantissa_bits, promotion }, 1);
+        let error = |mantissa_bits, promotion| worst_error(4096, 4096, Accumulator { mantissa_bits, promotion }, 1);
         let narrow = error(13, None);
         assert!(narrow > 10.0 * error(13, Some(128)), "{narrow}");
         assert!(narrow > 10.0 * error(23, None), "{narrow}");
         assert!(error(13, Some(512)) > error(13, Some(128)));
+    }
+
+    /// Rows that are made up of drawn groups err as rows whose every value is drawn do.
+    #[test]
+    fn drawn_groups_err_as_drawn_values_do() {
+        const ROWS: usize = 400;
+        let mut rng = Seed(3).stream("test");
+        let mut whole = Vec::new();
+        let mut squares = 0.0;
+        for _ in 0..ROWS {
+            let mut values = || -> Vec<E4M3> { (0..4096).map(|_| E4M3::nearest(normal(&mut || rng.unit()))).collect() };
+            let (a, b) = (values(), values());
+            let exact = exact_sum(&a, &b) as f64 * power_of_two(LAST_BIT);
+            whole.push((dot(&a, &b, HOPPER) - exact).abs());
+            squares += exact * exact;
+        }
+        let worst = whole.iter().fold(0.0, |worst: f64, error| worst.max(*error)) / (squares / ROWS as f64).sqrt();
+        let drawn: Vec<f64> = (0..8).map(|seed| worst_error(4096, ROWS, HOPPER, seed)).collect();
+        let (least, most) =
+            drawn.iter().fold((1.0_f64, 0.0_f64), |(least, most), &error| (least.min(error), most.max(error)));
+        assert!((0.7 * least..1.3 * most).contains(&worst), "{worst} is not among {drawn:?}");
+        assert!(most < 2.0 * least, "{drawn:?}");
+    }
+
+    #[test]
+    fn more_rows_err_farther() {
+        let error = |rows| worst_error(4096, rows, HOPPER, 1);
+        assert!(error(1 << 16) > error(1 << 8), "{} {}", error(1 << 16), error(1 << 8));
     }
 }

@@ -9,11 +9,11 @@
 use crate::model::{AttentionForm, AttentionSpec, ModelSpec, PrecisionSpec};
 use crate::units::Bytes;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Add;
 
 /// What the backward pass computes again instead of keeping it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecomputeSpec {
     /// Nothing.

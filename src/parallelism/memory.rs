@@ -13,7 +13,7 @@ use crate::invalid::Invalid;
 use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
 use crate::units::Bytes;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::{Add, Range};
 
 /// Memory of one GPU, by part.
@@ -77,7 +77,7 @@ pub struct TrainingLoad {
 }
 
 /// Formats of what the optimizer keeps; those of DeepSeek-V3 (arXiv 2412.19437, section 3.3.3) where nothing is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerSpec {
     /// Gradients; every GPU holds those of all its weights.

@@ -4,11 +4,11 @@ use crate::invalid::Invalid;
 use crate::model::{AttentionSpec, ModelSpec};
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A parallel plan: GPUs = tp x cp x pp x dp, and expert parallelism regroups the tp x cp x dp GPUs of each stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanSpec {
     /// Tensor parallelism: GPUs that share the heads and the dense feed-forward networks of a layer.
@@ -38,7 +38,7 @@ pub struct PlanSpec {
 }
 
 /// Where experts live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpertPlacement {
     /// Spread evenly over the GPUs of the expert-parallel group; what a token finds at home does not travel.

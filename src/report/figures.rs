@@ -9,20 +9,27 @@ use std::fmt::Write;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It follows from stated assumptions, within the printed precision.
-    Reproduced,
-    /// It follows under a convention or input that the source does not state and that was inferred.
-    Inferred,
-    /// It does not follow; the note says why.
+    /// It follows from inputs that are printed beside it, within the printed precision: counts, sums, closed forms.
+    Arithmetic,
+    /// A constant was fitted to it, or an input inferred from it; it is met within the printed precision or the stated tolerance.
+    Calibrated,
+    /// Nothing was fitted to it, and it is met within the printed precision; or, where inputs are not stated, it lies in the band of values
+    /// over their settings.
+    Predicted,
+    /// It is not met within the printed precision; the tolerance says how far off it is at most, and the note why.
     Open,
 }
 
 impl Status {
+    /// All there are.
+    pub const ALL: [Status; 4] = [Status::Arithmetic, Status::Calibrated, Status::Predicted, Status::Open];
+
     /// The name in reports and files.
     pub const fn name(self) -> &'static str {
         match self {
-            Status::Reproduced => "reproduced",
-            Status::Inferred => "inferred",
+            Status::Arithmetic => "arithmetic",
+            Status::Calibrated => "calibrated",
+            Status::Predicted => "predicted",
             Status::Open => "open",
         }
     }
@@ -56,10 +63,17 @@ pub struct FigureRow {
     pub printed: f64,
     /// The value of this program.
     pub simulated: f64,
+    /// How far from the truth the printed value may be, in `unit`: half a unit of its last digit, or what the source says of it.
+    pub precision: f64,
     /// `simulated / printed - 1`.
     pub deviation: f64,
-    /// Largest deviation that is taken for agreement.
-    pub tolerance: f64,
+    /// Largest deviation that is claimed, of figures that were fitted or are open.
+    pub tolerance: Option<f64>,
+    /// The least and the greatest value over seeds, and over settings of inputs that the source does not state.
+    pub band: Option<[f64; 2]>,
+    /// The value under each of those settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<SettingRow>,
     /// What is claimed.
     pub status: Status,
     /// Where the value comes from.
@@ -68,15 +82,54 @@ pub struct FigureRow {
     pub note: String,
 }
 
+/// A figure under one setting of inputs that the source does not state.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct SettingRow {
+    /// The setting.
+    pub setting: String,
+    /// The value under it.
+    pub value: f64,
+}
+
+/// Doubles that differ by less than this part are the same figure.
+const ROUNDING: f64 = 1e-9;
+
 impl FigureRow {
-    /// Whether the value agrees with the printed one.
+    /// Whether the value is the printed one, as far as that is printed.
     pub fn agrees(&self) -> bool {
-        self.deviation.abs() <= self.tolerance
+        (self.simulated - self.printed).abs() <= self.precision + ROUNDING * self.printed.abs()
     }
 
-    /// Whether the claim is true: agreement where it is claimed, and none where the figure is said to be open.
+    /// Whether the printed value lies in the band, as far as it is printed.
+    pub fn in_band(&self) -> bool {
+        let slack = self.precision + ROUNDING * self.printed.abs();
+        self.band.is_some_and(|[least, greatest]| least - slack <= self.printed && self.printed <= greatest + slack)
+    }
+
+    /// Whether the claim is true. An open figure that is met is as wrong as a predicted one that is not.
     pub fn holds(&self) -> bool {
-        self.agrees() != (self.status == Status::Open)
+        let within_tolerance = self.tolerance.is_some_and(|tolerance| self.deviation.abs() <= tolerance);
+        match self.status {
+            Status::Arithmetic => self.agrees(),
+            Status::Calibrated => self.agrees() || within_tolerance,
+            Status::Predicted => self.agrees() || self.in_band(),
+            Status::Open => within_tolerance && !self.agrees() && !self.in_band(),
+        }
+    }
+
+    /// The tolerance that the claim is held to: "0.005" in the figure's unit, "5%" of it.
+    pub fn tolerance_text(&self) -> String {
+        match self.tolerance {
+            Some(tolerance) if self.status == Status::Open || !self.agrees() => {
+                format!("{}%", number(100.0 * tolerance))
+            }
+            _ => number(self.precision),
+        }
+    }
+
+    /// The band, for people; empty where there is none.
+    pub(super) fn band_text(&self) -> String {
+        self.band.map_or(String::new(), |[least, greatest]| format!("{} to {}", number(least), number(greatest)))
     }
 }
 
@@ -114,8 +167,22 @@ pub struct WishRow {
     pub granted: f64,
     /// `granted / today - 1`.
     pub change: f64,
+    /// Both sides under each setting that software may choose, where there are several; the best of each side is compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sides: Vec<WishSide>,
     /// What a reader must know.
     pub note: String,
+}
+
+/// Both sides of a wish under one setting.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct WishSide {
+    /// The setting.
+    pub setting: String,
+    /// The value on today's hardware.
+    pub today: f64,
+    /// The value once the wish is granted.
+    pub granted: f64,
 }
 
 /// All figures, assumptions and wishes as JSON.
@@ -147,13 +214,14 @@ pub fn figures_text(figures: &[FigureRow], assumptions: &[AssumptionRow], wishes
 pub fn summary(figures: &[FigureRow]) -> String {
     let count = |status: Status| figures.iter().filter(|figure| figure.status == status).count();
     let broken: Vec<&str> = figures.iter().filter(|figure| !figure.holds()).map(|figure| figure.id.as_str()).collect();
-    let mut line = format!(
-        "{} figures: {} reproduced, {} inferred, {} open",
-        figures.len(),
-        count(Status::Reproduced),
-        count(Status::Inferred),
-        count(Status::Open)
-    );
+    let counts: Vec<String> =
+        Status::ALL.iter().map(|&status| format!("{} {}", count(status), status.name())).collect();
+    let banded = figures.iter().filter(|figure| figure.status == Status::Predicted && figure.band.is_some()).count();
+    let mut line = format!("{} figures: {}", figures.len(), counts.join(", "));
+    if banded > 0 {
+        write!(line, "; {banded} of the predicted ones as a band over what is not stated")
+            .expect("writing to a string");
+    }
     if broken.is_empty() {
         line.push_str("; every status holds\n");
     } else {
@@ -170,7 +238,9 @@ fn section(rows: &[&FigureRow]) -> String {
         ("simulated", Align::Right),
         ("unit", Align::Left),
         ("deviation", Align::Right),
+        ("within", Align::Right),
         ("status", Align::Left),
+        ("band", Align::Left),
     ]);
     for row in rows {
         let verdict =
@@ -182,10 +252,18 @@ fn section(rows: &[&FigureRow]) -> String {
             number(row.simulated),
             row.unit.clone(),
             format!("{:+.2}%", 100.0 * row.deviation + 0.0),
+            row.tolerance_text(),
             verdict,
+            row.band_text(),
         ]);
     }
     let mut text = table.headed();
+    for row in rows.iter().filter(|row| !row.settings.is_empty()) {
+        let settings: Vec<String> =
+            row.settings.iter().map(|setting| format!("{}: {}", setting.setting, number(setting.value))).collect();
+        writeln!(text, "  {}, as it stands {}; {}", row.id, number(row.simulated), settings.join("; "))
+            .expect("writing to a string");
+    }
     // Figures that share a note share its line.
     let mut notes: Vec<&str> = rows.iter().map(|row| row.note.as_str()).filter(|note| !note.is_empty()).collect();
     notes.sort_by_key(|note| rows.iter().position(|row| row.note == *note));
@@ -237,8 +315,58 @@ fn wish_table(rows: &[WishRow]) -> String {
         ]);
     }
     let mut text = table.headed();
+    for row in rows.iter().filter(|row| !row.sides.is_empty()) {
+        let side = |side: &WishSide| {
+            format!("{}: {} today, {} with it", side.setting, number(side.today), number(side.granted))
+        };
+        let sides: Vec<String> = row.sides.iter().map(side).collect();
+        writeln!(text, "  {} [{}]: {}; the best of each is compared", row.id, row.unit, sides.join("; "))
+            .expect("writing to a string");
+    }
     for row in rows.iter().filter(|row| !row.note.is_empty()) {
         writeln!(text, "  {} ({}):\n      {}", row.id, row.source, row.note).expect("writing to a string");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(status: Status, simulated: f64) -> FigureRow {
+        FigureRow {
+            id: String::new(),
+            source: String::new(),
+            quantity: String::new(),
+            along: String::new(),
+            unit: String::new(),
+            printed: 41.6,
+            simulated,
+            precision: 0.05,
+            deviation: simulated / 41.6 - 1.0,
+            tolerance: Some(0.1),
+            band: None,
+            settings: Vec::new(),
+            status,
+            how: How::Simulation,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_claim_is_held_to_what_is_printed() {
+        let holds = |status, simulated| row(status, simulated).holds();
+        for status in [Status::Arithmetic, Status::Predicted] {
+            assert!(holds(status, 41.65) && !holds(status, 41.66), "{status:?} is held to the printed digits");
+        }
+        assert!(holds(Status::Calibrated, 45.0) && !holds(Status::Calibrated, 46.0));
+        assert!(holds(Status::Open, 45.0) && !holds(Status::Open, 46.0) && !holds(Status::Open, 41.6));
+        let banded = |status, band| FigureRow { band: Some(band), ..row(status, 45.0) };
+        assert!(banded(Status::Predicted, [40.0, 45.0]).holds() && !banded(Status::Predicted, [42.0, 45.0]).holds());
+        assert!(!banded(Status::Open, [40.0, 45.0]).holds() && banded(Status::Open, [42.0, 45.0]).holds());
+        assert!(
+            !FigureRow { tolerance: None, ..row(Status::Open, 45.0) }.holds(),
+            "an open figure says how far off it is"
+        );
+    }
 }

@@ -24,18 +24,32 @@ impl std::error::Error for WriteError {}
 
 /// Writes `content` to `path`, with the folders above it. A reader never sees half of it.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    let written = write_part(path, content)
+        .and_then(|()| fs::rename(part_of(path), path).map_err(|error| WriteError { path: path.to_owned(), error }));
+    if written.is_err() {
+        // Half a file helps nobody; where it cannot be removed either, the first error is the one to know.
+        let _ = remove(&part_of(path));
+    }
+    written
+}
+
+/// The name under which a file is written before it has its own.
+pub(super) fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+/// Writes what `path` is to hold beside it, down to the disk.
+pub(super) fn write_part(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     let attempt = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder {
             fs::create_dir_all(folder)?;
         }
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let mut file = fs::File::create(&part)?;
+        let mut file = fs::File::create(part_of(path))?;
         file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
+        file.sync_all()
     };
     attempt().map_err(|error| WriteError { path: path.to_owned(), error })
 }
@@ -44,7 +58,8 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: Mutex<fs::File>,
+    /// None once a line could not be written whole: what came after it would be taken for its end.
+    file: Mutex<Option<fs::File>>,
 }
 
 impl Log {
@@ -57,15 +72,21 @@ impl Log {
             fs::OpenOptions::new().create(true).append(true).open(path)
         };
         let file = attempt().map_err(|error| WriteError { path: path.to_owned(), error })?;
-        Ok(Log { path: path.to_owned(), file: Mutex::new(file) })
+        Ok(Log { path: path.to_owned(), file: Mutex::new(Some(file)) })
     }
 
     /// Adds a line, which the system has when this returns.
     pub fn append(&self, line: &str) -> Result<(), WriteError> {
         assert!(!line.contains('\n'), "a record is one line: {line}");
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error| WriteError { path: self.path.clone(), error };
+        let open = file.as_mut().ok_or_else(|| failed(io::Error::other("an earlier line could not be written")))?;
         // In one piece, so that a killed process leaves half a line at the end at worst.
-        file.write_all(format!("{line}\n").as_bytes()).map_err(|error| WriteError { path: self.path.clone(), error })
+        let written = open.write_all(format!("{line}\n").as_bytes());
+        if written.is_err() {
+            *file = None;
+        }
+        written.map_err(failed)
     }
 }
 

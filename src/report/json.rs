@@ -21,7 +21,7 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         (name.to_owned(), json!({ "value": m.value, "unit": unit, "better": better.name(), "definition": definition }))
     };
     // What did not end has no answer, only what happened until then.
-    let ended = outcome.timeline.stranded.is_empty();
+    let ended = outcome.unended().is_none();
     let metrics: Option<serde_json::Map<String, Value>> =
         ended.then(|| outcome.metrics.named().into_iter().map(named).collect());
     let (breakdown, _) = outcome.metrics.breakdown();
@@ -42,12 +42,15 @@ pub fn run_json(heading: &Heading, seed: u64, outcome: &Outcome) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "scenario": heading.name,
         "models": heading.models,
+        "facts": heading.facts.json(),
         "with": heading.sets,
         "notes": outcome.notes,
         "seed": seed,
         "gpus": outcome.gpus(),
         "symmetry": symmetry(outcome),
         "folding": outcome.folding.name(),
+        "ended": ended,
+        "failure": outcome.unended(),
         "metrics": metrics,
         "phases": phases(breakdown),
         "critical_path": critical_path(breakdown),

@@ -3,8 +3,10 @@
 //! The only layer that writes files. It reads outcomes and must not know how they came about.
 
 pub mod chart;
+mod facts;
 pub mod figures;
 pub mod files;
+pub mod folder;
 pub mod frame;
 pub mod inside;
 pub mod json;

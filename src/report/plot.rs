@@ -24,8 +24,8 @@ pub fn deviations(figures: &[FigureRow]) -> Picture {
             let y = TITLE + ROW * row + ROW;
             let color = match (figure.holds(), figure.status) {
                 (false, _) => RED,
-                (true, Status::Reproduced) => BLUE,
-                (true, Status::Inferred) => ORANGE,
+                (true, Status::Arithmetic | Status::Predicted) => BLUE,
+                (true, Status::Calibrated) => ORANGE,
                 (true, Status::Open) => INK,
             };
             sheet.text((left - 12, y), 13, INK, Side::Right, &figure.id);

@@ -1,11 +1,13 @@
 //! The answer to one scenario as text for people: the answer first, then why.
 
+use super::facts::facts_text;
 use super::kernels_text::kernels;
 use super::serving_text::serving_summary;
 use super::table::{Align, Table};
 use super::training_text::{pipeline_details, pipeline_text, training_details, training_text};
 use crate::metrics::{
-    Breakdown, DecodeMetrics, Metrics, MoeExchangeMetrics, Outcome, PathShare, PrefillMetrics, cut_off, link_loads,
+    Breakdown, DecodeMetrics, Facts, Metrics, MoeExchangeMetrics, Outcome, PathShare, PrefillMetrics, cut_off,
+    link_loads,
 };
 use crate::units::{Bytes, Duration};
 use std::fmt::Write;
@@ -23,7 +25,7 @@ const LINK_ROWS_MAX: usize = 5;
 const CUT_OFF_ROWS_MAX: usize = 16;
 
 /// What a report says of the experiment before it says anything of its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Heading {
     /// Name of the scenario.
     pub name: String,
@@ -33,7 +35,9 @@ pub struct Heading {
     pub setup: String,
     /// With which models: "kernels: tile, network: analytic".
     pub models: String,
-    /// Overlays on the scenario, as they were given.
+    /// What was simulated.
+    pub facts: Facts,
+    /// Overlays on the scenario, as they were given. Its name and description speak of the scenario without them.
     pub sets: Vec<String>,
 }
 
@@ -50,18 +54,16 @@ pub enum Detail {
 pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
-    line(heading.name.clone());
-    if !heading.description.trim().is_empty() {
-        line(heading.description.trim().to_owned());
-    }
+    described(heading).into_iter().for_each(&mut line);
     line(String::new());
     line(heading.setup.clone());
+    facts_text(&heading.facts).into_iter().for_each(&mut line);
     line(heading.models.clone());
     heading.sets.iter().for_each(|set| line(format!("with {set}")));
     outcome.notes.iter().for_each(|note| line(format!("note: {note}")));
     line(String::new());
     line(match &outcome.metrics {
-        _ if !outcome.timeline.stranded.is_empty() => stranded(outcome),
+        _ if outcome.unended().is_some() => stranded(outcome),
         Metrics::Decode(metrics) => decode_summary(metrics),
         Metrics::Prefill(metrics) => prefill_summary(metrics),
         Metrics::Serving(metrics) => serving_summary(metrics),
@@ -103,6 +105,17 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
         line(memory);
     }
     text
+}
+
+/// What the author says of the scenario; of one with overlays, that it is not of them.
+fn described(heading: &Heading) -> Vec<String> {
+    let description = Some(heading.description.trim().to_owned()).filter(|text| !text.is_empty());
+    if heading.sets.is_empty() {
+        return [heading.name.clone()].into_iter().chain(description).collect();
+    }
+    let before = "as described, before --set";
+    let name = format!("{} ({before})", heading.name);
+    [name].into_iter().chain(description.map(|text| format!("{text} ({before})"))).collect()
 }
 
 fn exchange_summary(m: &MoeExchangeMetrics) -> String {

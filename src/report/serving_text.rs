@@ -62,8 +62,10 @@ pub(super) fn serving_summary(m: &ServingMetrics) -> String {
         line("cost of output", format!("{usd:.4} USD"), &meaning);
     }
     if let Some(energy) = m.kwh_per_million_output {
-        let meaning =
-            format!("per million output tokens, {:.0} W per GPU with its share of the node", facts.watts_per_gpu);
+        let meaning = format!(
+            "per million output tokens, {:.0} W per GPU with its share of node and fabric, at most",
+            facts.watts_per_gpu
+        );
         line("energy", format!("{energy:.3} kWh"), &meaning);
     }
     let (steps, error) = facts.steps;

@@ -21,6 +21,9 @@ pub fn fabric_text(measures: &FabricMeasures) -> String {
     if !measures.tiers.is_empty() {
         text.push_str(&tiers(measures));
     }
+    for note in &measures.notes {
+        writeln!(text, "\nnote: {note}.").expect("writing to a string");
+    }
     text
 }
 
@@ -140,6 +143,7 @@ pub fn fabric_json(m: &FabricMeasures) -> Value {
     json!({
         "schema": super::json::SCHEMA,
         "name": m.name,
+        "notes": m.notes,
         "counted_on": match m.origin { CountOrigin::Graph => "graph", CountOrigin::Formula => "formula" },
         "endpoints": m.endpoints,
         "endpoint_cables": m.endpoint_cables,

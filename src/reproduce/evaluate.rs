@@ -1,26 +1,11 @@
 //! Works out every figure of a list.
 
-use super::spec::{
-    FigureSpec, From, GroupSpec, ModelQuantity, NodeDays, PaperSpec, RunMetric, TokenRevenue, TopologyQuantity,
-    WishSpec,
-};
-use crate::dtype::Dtype;
-use crate::hardware::GpuSpec;
-use crate::metrics::Outcome;
-use crate::model::{FlopConvention, ModelSpec, Parameters};
-use crate::numerics::{Accumulator, worst_error};
-use crate::report::figures::{AssumptionRow, FigureRow, How, WishRow};
-use crate::run::simulate;
-use crate::scenario::{Loaded, Scenario, UserError, load};
-use crate::topology::{FabricMeasures, TopologySpec, measure_spec};
-use crate::units::Count;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Sequence length of arXiv 2505.09343, table 2.
-const SEQUENCE: u32 = 4096;
-/// Seed of the random numbers that are added up.
-const ACCUMULATION_SEED: u64 = 1;
+use super::evaluator::{Evaluator, Value, range};
+use super::spec::{FigureSpec, From, GroupSpec, PaperSpec, SettingSpec, WishSpec};
+use crate::metrics::{Better, unit_factor};
+use crate::report::figures::{AssumptionRow, FigureRow, How, SettingRow, WishRow, WishSide};
+use crate::scenario::UserError;
+use std::path::Path;
 
 /// A list of figures, worked out.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,13 +20,16 @@ pub struct Evaluated {
 
 /// Works out the figures and wishes of `paper` whose id starts with one of `wanted` (all, if nothing is wanted). Files are looked up
 /// from `root`. `watch` is told how much is over, of how much.
+///
+/// # Errors
+/// When a file or a run that a figure names makes no sense, or a unit is not one of what is worked out.
 pub fn evaluate(
     paper: &PaperSpec,
     wanted: &[String],
     root: &Path,
     watch: &dyn Fn(usize, usize),
 ) -> Result<Evaluated, UserError> {
-    let mut desk = Desk { root: root.to_owned(), runs: BTreeMap::new(), fabrics: BTreeMap::new() };
+    let mut list = List { paper, evaluator: Evaluator::new(root.to_owned()) };
     let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|prefix| id.starts_with(prefix.as_str()));
     let wanted_figures: Vec<&FigureSpec> = paper.figure.iter().filter(|figure| is_wanted(&figure.id)).collect();
     let groups: Vec<&GroupSpec> = paper.assumptions.iter().filter(|_| wanted.is_empty()).collect();
@@ -54,187 +42,108 @@ pub fn evaluate(
     };
     let mut figures = Vec::new();
     for figure in wanted_figures {
-        figures.push(desk.figure(figure)?);
+        figures.push(list.figure(figure)?);
         tick();
     }
     let mut assumptions = Vec::new();
     for group in groups {
-        assumptions.extend(desk.assumptions(group)?);
+        assumptions.extend(list.assumptions(group)?);
         tick();
     }
     let mut wishes = Vec::new();
     for wish in wanted_wishes {
-        wishes.push(desk.wish(wish)?);
+        wishes.push(list.wish(wish)?);
         tick();
     }
     Ok(Evaluated { figures, assumptions, wishes })
 }
 
-/// Thousands of dollars: billions of tokens at dollars per million.
-fn revenue(earned: &TokenRevenue) -> f64 {
-    earned.billions.iter().zip(&earned.usd_per_million).map(|(billions, usd)| billions * usd).sum()
+/// A list, and what has been worked out of it so far.
+struct List<'p> {
+    paper: &'p PaperSpec,
+    evaluator: Evaluator,
 }
 
-/// What has been worked out so far, so that nothing is simulated twice.
-struct Desk {
-    root: PathBuf,
-    runs: BTreeMap<(String, Vec<String>), BTreeMap<&'static str, f64>>,
-    fabrics: BTreeMap<String, FabricMeasures>,
-}
-
-impl Desk {
+impl<'p> List<'p> {
     fn figure(&mut self, spec: &FigureSpec) -> Result<FigureRow, UserError> {
-        let how = match spec.from {
-            From::Run(_) | From::Ratio { .. } | From::Plus { .. } | From::Accumulation { .. } => How::Simulation,
-            From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
-            From::NodeDays(_) | From::CurveMean { .. } | From::TokenRevenue(_) | From::Margin { .. } => How::Arithmetic,
-        };
-        let simulated = self.value(&spec.from)?;
+        let worked = self.evaluator.value(&spec.from, &[])?;
+        let (unit, factor) = printed_unit(&spec.id, spec.unit.as_deref(), worked.unit)?;
+        let mut settings = Vec::new();
+        for setting in self.settings(&spec.id, spec.band.as_deref())? {
+            let value = self.evaluator.under(&spec.from, setting)?;
+            let same = unit_factor(value.unit, &unit).ok_or_else(|| refused(&spec.id, &unit, value.unit))?;
+            settings.push(SettingRow { setting: setting.setting.clone(), value: same * value.value });
+        }
+        let simulated = worked.value * factor;
+        let printed = spec.printed.value;
         Ok(FigureRow {
             id: spec.id.clone(),
             source: spec.source.clone(),
             quantity: spec.quantity.clone(),
             along: spec.along.clone(),
-            unit: spec.unit.clone(),
-            printed: spec.printed,
+            unit,
+            printed,
+            precision: spec.precision.unwrap_or(spec.printed.half_digit),
             simulated,
-            deviation: simulated / spec.printed - 1.0,
+            deviation: simulated / printed - 1.0,
             tolerance: spec.tolerance,
+            band: band(&worked, factor, &settings),
+            settings,
             status: spec.status,
-            how,
+            how: how(&spec.from),
             note: spec.note.trim().to_owned(),
         })
     }
 
+    /// The settings called `name`.
+    fn settings(&self, id: &str, name: Option<&str>) -> Result<&'p [SettingSpec], UserError> {
+        let Some(name) = name else { return Ok(&[]) };
+        let unknown = || UserError::plain(format!("{id}: no settings are called `{name}`"));
+        self.paper.settings.get(name).map(Vec::as_slice).ok_or_else(unknown)
+    }
+
     fn wish(&mut self, spec: &WishSpec) -> Result<WishRow, UserError> {
-        let (today, granted) = (self.value(&spec.today)?, self.value(&spec.granted)?);
+        let mut sides = Vec::new();
+        let settings = self.settings(&spec.id, spec.best_of.as_deref())?;
+        let mut better = Better::UNKNOWN;
+        let mut unit = String::new();
+        let as_they_are = SettingSpec { setting: String::new(), set: Vec::new(), from: None };
+        for setting in if settings.is_empty() { std::slice::from_ref(&as_they_are) } else { settings } {
+            let (today, granted) =
+                (self.evaluator.under(&spec.today, setting)?, self.evaluator.under(&spec.granted, setting)?);
+            let factor = |value: &Value| printed_unit(&spec.id, spec.unit.as_deref().or(Some(today.unit)), value.unit);
+            let ((to, own), (_, other)) = (factor(&today)?, factor(&granted)?);
+            (better, unit) = (today.better, to);
+            sides.push(WishSide {
+                setting: setting.setting.clone(),
+                today: own * today.value,
+                granted: other * granted.value,
+            });
+        }
+        if sides.len() > 1 && better.is_neither() {
+            return Err(UserError::plain(format!("{}: of what is worked out none is better", spec.id)));
+        }
+        let best = |value: fn(&WishSide) -> f64| {
+            let all = sides.iter().map(value);
+            all.reduce(|best, next| if better.is_better(next, best) { next } else { best }).unwrap_or(f64::NAN)
+        };
+        let (today, granted) = (best(|side| side.today), best(|side| side.granted));
         Ok(WishRow {
             id: spec.id.clone(),
             source: spec.source.clone(),
             wish: spec.wish.clone(),
             quantity: spec.quantity.clone(),
-            unit: spec.unit.clone(),
+            unit,
             today,
             granted,
             change: granted / today - 1.0,
+            sides: if settings.is_empty() { Vec::new() } else { sides },
             note: spec.note.trim().to_owned(),
         })
     }
 
-    fn value(&mut self, from: &From) -> Result<f64, UserError> {
-        match from {
-            From::Run(run) => self.run(run),
-            From::Ratio { of, over } => Ok(self.run(of)? / self.run(over)?),
-            From::Plus { of, and } => Ok(self.run(of)? + and),
-            From::Model { file, quantity } => self.model(file, *quantity),
-            From::Topology { file, quantity } => self.fabric(file, *quantity),
-            From::Accumulation { k, outputs, mantissa_bits, promotion } => {
-                let promotion = promotion.map(|interval| interval as usize);
-                let accumulator = Accumulator { mantissa_bits: *mantissa_bits, promotion };
-                Ok(worst_error(*k as usize, *outputs as usize, accumulator, ACCUMULATION_SEED))
-            }
-            From::GpuHours { trillion_tokens, thousand_hours_per_trillion } => {
-                Ok(trillion_tokens * thousand_hours_per_trillion)
-            }
-            From::Rent { gpu, thousand_hours } => Ok(thousand_hours.iter().sum::<f64>() * self.rent(gpu)? / 1e3),
-            From::NodeDays(spent) => self.node_days(spent),
-            From::CurveMean { hours, values } => {
-                let weighted: f64 = hours.iter().zip(values).map(|(hours, value)| hours * value).sum();
-                Ok(weighted / hours.iter().sum::<f64>())
-            }
-            From::TokenRevenue(earned) => Ok(revenue(earned)),
-            From::Margin { earned, spent } => Ok(100.0 * (revenue(earned) / self.node_days(spent)? - 1.0)),
-        }
-    }
-
-    /// Dollars per hour of the GPU of a file.
-    fn rent(&self, gpu: &str) -> Result<f64, UserError> {
-        let gpu: Loaded<GpuSpec> = load(&self.root.join(gpu), &[])?;
-        let rent = gpu.value.rent.ok_or_else(|| UserError::plain(format!("{} states no rent", gpu.value.name)))?;
-        Ok(rent.as_f64())
-    }
-
-    /// Thousands of dollars.
-    fn node_days(&self, spent: &NodeDays) -> Result<f64, UserError> {
-        Ok(24.0 * spent.nodes * spent.gpus_per_node * self.rent(&spent.gpu)? / 1e3)
-    }
-
-    fn run(&mut self, run: &RunMetric) -> Result<f64, UserError> {
-        let Some(seeds) = run.seeds else { return self.seeded(run, &run.set) };
-        let mut sum = 0.0;
-        for seed in 1..=seeds {
-            sum += self.seeded(run, &[run.set.as_slice(), &[format!("seed={seed}")]].concat())?;
-        }
-        Ok(sum / f64::from(seeds))
-    }
-
-    fn seeded(&mut self, run: &RunMetric, set: &[String]) -> Result<f64, UserError> {
-        let metrics = self.metrics(&run.scenario, set)?;
-        metrics.get(run.metric.as_str()).copied().ok_or_else(|| {
-            let known: Vec<&str> = metrics.keys().copied().collect();
-            UserError::plain(format!("{} has no metric `{}`; it has {}", run.scenario, run.metric, known.join(", ")))
-        })
-    }
-
-    fn metrics(&mut self, scenario: &str, sets: &[String]) -> Result<&BTreeMap<&'static str, f64>, UserError> {
-        let key = (scenario.to_owned(), sets.to_vec());
-        if !self.runs.contains_key(&key) {
-            let loaded: Loaded<Scenario> = load(&self.root.join(scenario), sets)?;
-            let outcome: Outcome = simulate(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-            let metrics = outcome.metrics.named().into_iter().map(|metric| (metric.def.name, metric.value)).collect();
-            self.runs.insert(key.clone(), metrics);
-        }
-        Ok(&self.runs[&key])
-    }
-
-    fn model(&self, file: &str, quantity: ModelQuantity) -> Result<f64, UserError> {
-        let loaded: Loaded<ModelSpec> = load(&self.root.join(file), &[])?;
-        let model = &loaded.value;
-        model.check().map_err(|invalid| loaded.error(&invalid))?;
-        let kilobytes = |model: &ModelSpec| model.kv_bytes_per_token(Dtype::Bf16).get() as f64 / 1e3;
-        let training = |convention: FlopConvention| {
-            let sequence = Count::new(SEQUENCE).expect("a sequence has tokens");
-            convention.training_per_token(model, sequence).as_f64() / 1e9
-        };
-        let parameters = Parameters::of(model);
-        Ok(match quantity {
-            ModelQuantity::KvKilobytesPerToken => kilobytes(model),
-            ModelQuantity::KvAgainstDeepseekV3 => {
-                let reference: Loaded<ModelSpec> = load(&self.root.join("models/deepseek_v3.toml"), &[])?;
-                kilobytes(model) / kilobytes(&reference.value)
-            }
-            ModelQuantity::TotalBillions => parameters.total() as f64 / 1e9,
-            ModelQuantity::ActiveBillions => parameters.active_with_embedding() as f64 / 1e9,
-            ModelQuantity::TrainingCausal => training(FlopConvention::CAUSAL),
-            ModelQuantity::TrainingFull => training(FlopConvention::NONCAUSAL),
-            ModelQuantity::TrainingWithoutAttention => training(FlopConvention::WEIGHTS_ONLY),
-            ModelQuantity::TrainingGeneric => training(FlopConvention::GENERIC),
-        })
-    }
-
-    fn fabric(&mut self, file: &str, quantity: TopologyQuantity) -> Result<f64, UserError> {
-        if !self.fabrics.contains_key(file) {
-            let loaded: Loaded<TopologySpec> = load(&self.root.join(file), &[])?;
-            let measures = measure_spec(&loaded.value).map_err(|invalid| loaded.error(&invalid))?;
-            self.fabrics.insert(file.to_owned(), measures);
-        }
-        let measures = &self.fabrics[file];
-        let priced = || measures.cost.ok_or_else(|| UserError::plain(format!("{file}: a part has no price")));
-        Ok(match quantity {
-            TopologyQuantity::Endpoints => measures.endpoints as f64,
-            TopologyQuantity::Switches => measures.switches as f64,
-            TopologyQuantity::Links => measures.switch_cables as f64,
-            TopologyQuantity::CostMillions => priced()?.as_f64() / 1e6,
-            TopologyQuantity::CostPerEndpointThousands => priced()?.as_f64() / 1e3 / measures.endpoints as f64,
-        })
-    }
-
     fn assumptions(&mut self, group: &GroupSpec) -> Result<Vec<AssumptionRow>, UserError> {
-        let tpot = |desk: &mut Desk, scenario: &str| -> Result<(f64, f64), UserError> {
-            let metrics = desk.metrics(scenario, &[])?;
-            Ok((metrics["tpot"], metrics["tokens_per_s_per_user"]))
-        };
-        let (ideal, ideal_rate) = tpot(self, &group.ideal)?;
+        let ideal = self.evaluator.metric(&group.ideal, "tpot", &[])?.value;
         let row = |without: &str, tpot_ms: f64, tokens_per_s: f64| AssumptionRow {
             group: group.name.clone(),
             without: without.to_owned(),
@@ -242,11 +151,62 @@ impl Desk {
             tokens_per_s,
             against_ideal: tpot_ms / ideal,
         };
-        let mut rows = vec![row("(all hold)", ideal, ideal_rate)];
+        let rate = self.evaluator.metric(&group.ideal, "tokens_per_s_per_user", &[])?.value;
+        let mut rows = vec![row("(all hold)", ideal, rate)];
         for step in &group.without {
-            let (time, rate) = tpot(self, &step.scenario)?;
-            rows.push(row(&step.assumption, time, rate));
+            let mut metric = |name: &str| -> Result<f64, UserError> {
+                Ok(self.evaluator.metric(&step.scenario, name, &step.set)?.value)
+            };
+            rows.push(row(&step.assumption, metric("tpot")?, metric("tokens_per_s_per_user")?));
+        }
+        if let Some(scenario) = &group.floor {
+            let floor = self.evaluator.weights_once(scenario)?;
+            rows.push(row("floor: weights read once, at the whole bandwidth of memory", floor, 1e3 / floor));
         }
         Ok(rows)
+    }
+}
+
+/// The least and the greatest over seeds and settings, in the unit that is printed.
+fn band(worked: &Value, factor: f64, settings: &[SettingRow]) -> Option<[f64; 2]> {
+    let mut all: Vec<f64> = worked.range.into_iter().flatten().map(|value| value * factor).collect();
+    all.extend(settings.iter().map(|setting| setting.value));
+    if all.is_empty() {
+        return None;
+    }
+    all.push(worked.value * factor);
+    range(&all)
+}
+
+/// The unit in which a value is printed, and what one in `own` is to be multiplied by.
+fn printed_unit(id: &str, stated: Option<&str>, own: &str) -> Result<(String, f64), UserError> {
+    let unit = stated.unwrap_or(own);
+    let factor = unit_factor(own, unit).ok_or_else(|| refused(id, unit, own))?;
+    Ok((unit.to_owned(), factor))
+}
+
+fn refused(id: &str, stated: &str, own: &str) -> UserError {
+    UserError::plain(format!("{id} is stated in `{stated}`, and what is worked out is in `{own}`"))
+}
+
+fn how(from: &From) -> How {
+    match from {
+        From::Run(_) | From::Ratio { .. } | From::Plus { .. } | From::Accumulation { .. } => How::Simulation,
+        From::Model { .. } | From::Topology { .. } | From::GpuHours { .. } | From::Rent { .. } => How::Arithmetic,
+        From::NodeDays(_) | From::CurveMean { .. } | From::TokenRevenue(_) | From::Margin { .. } => How::Arithmetic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stated_unit_is_converted_or_refused() {
+        assert_eq!(printed_unit("a", None, "us"), Ok(("us".to_owned(), 1.0)));
+        let (unit, factor) = printed_unit("a", Some("ms"), "us").expect("both are times");
+        assert_eq!((unit.as_str(), factor * 2000.0), ("ms", 2.0));
+        let error = printed_unit("a", Some("GB/s"), "us").expect_err("no time is a bandwidth").to_string();
+        assert!(error.contains("a is stated in `GB/s`") && error.contains("`us`"), "{error}");
     }
 }

@@ -1,8 +1,10 @@
 //! A list of published figures as its file describes it.
 
+use super::printed::Printed;
 use crate::report::figures::Status;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// The figures of one publication.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -18,6 +20,22 @@ pub struct PaperSpec {
     /// What hardware it asks for.
     #[serde(default)]
     pub wish: Vec<WishSpec>,
+    /// Sets of settings, by name: a figure that hangs on inputs that the publication does not state is worked out under each.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Vec<SettingSpec>>,
+}
+
+/// One setting of inputs that the publication does not state.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingSpec {
+    /// What it is.
+    pub setting: String,
+    /// Overlays on every run of the figure, as `--set` takes them.
+    #[serde(default)]
+    pub set: Vec<String>,
+    /// How the figure is worked out instead, where overlays do not say it.
+    pub from: Option<From>,
 }
 
 /// One published figure.
@@ -33,12 +51,17 @@ pub struct FigureSpec {
     /// What the number that ends its name counts, where figures are points of a curve: "GPUs".
     #[serde(default)]
     pub along: String,
-    /// Its unit.
-    pub unit: String,
-    /// The printed value.
-    pub printed: f64,
-    /// Largest relative deviation that is taken for agreement.
-    pub tolerance: f64,
+    /// Unit of the printed value, where it is not that of what is worked out. Another unit for the same (`"us"` for `"ms"`) is
+    /// converted, any other is refused.
+    pub unit: Option<String>,
+    /// The printed value, with the digits that are printed: "43.05".
+    pub printed: Printed,
+    /// How far from the truth the printed value may be, in its unit, where its digits do not show it ("about 1200", a range, a reading
+    /// of a plot); half a unit of the last digit without it.
+    pub precision: Option<f64>,
+    /// Largest relative deviation that is claimed: of `calibrated` figures, and of `open` ones, which are outside the printed
+    /// precision.
+    pub tolerance: Option<f64>,
     /// What is claimed.
     pub status: Status,
     /// What a reader must know: the convention, the inferred input, or why the figure is open.
@@ -46,6 +69,9 @@ pub struct FigureSpec {
     pub note: String,
     /// How it is worked out.
     pub from: From,
+    /// Settings of inputs that the publication does not state, by name; the least and the greatest value under any of them, and under
+    /// `from` itself, are printed beside the figure.
+    pub band: Option<String>,
 }
 
 /// How a figure is worked out. Paths of files start at the repository's root.
@@ -86,8 +112,10 @@ pub enum From {
     Accumulation {
         /// Products of each.
         k: u32,
-        /// How many dot products.
-        outputs: u32,
+        /// How many dot products, of rows and columns of their own.
+        rows: u32,
+        /// Seeds, from 1 on, of which the mean is taken and the range printed.
+        seeds: u32,
         /// Mantissa bits of the register that sums them up.
         mantissa_bits: u32,
         /// Products after which the register is added to an FP32 sum; without it, never.
@@ -160,7 +188,7 @@ pub struct RunMetric {
     /// Overlays, as `--set` takes them.
     #[serde(default)]
     pub set: Vec<String>,
-    /// Runs, with seeds from 1 on, whose mean is taken; without it, the scenario's own seed alone.
+    /// Runs, with seeds from 1 on, of which the mean is taken and the range printed; without it, the scenario's own seed alone.
     pub seeds: Option<u32>,
 }
 
@@ -174,7 +202,7 @@ pub enum ModelQuantity {
     KvAgainstDeepseekV3,
     /// Billions of parameters.
     TotalBillions,
-    /// Billions of parameters that a token meets, embedding included.
+    /// Billions of parameters that multiply a token: with the head, without the embedding.
     ActiveBillions,
     /// Training GFLOP per token at 4096: multiplied weights with head, without embedding and gate; causal attention.
     TrainingCausal,
@@ -214,12 +242,14 @@ pub struct WishSpec {
     pub wish: String,
     /// What would change.
     pub quantity: String,
-    /// Its unit.
-    pub unit: String,
+    /// Unit in which it is printed, where it is not that of what is worked out; converted or refused.
+    pub unit: Option<String>,
     /// How it is worked out for today's hardware.
     pub today: From,
     /// How it is worked out once the wish is granted.
     pub granted: From,
+    /// Settings, by name, that software is free to choose: each side is worked out under all of them, and its best one is compared.
+    pub best_of: Option<String>,
     /// What a reader must know.
     #[serde(default)]
     pub note: String,
@@ -235,6 +265,8 @@ pub struct GroupSpec {
     pub ideal: String,
     /// The scenarios without one of them, or without all.
     pub without: Vec<AssumptionSpec>,
+    /// A scenario whose weights, read once by each GPU at the whole bandwidth of its memory, are a floor under every one of them.
+    pub floor: Option<String>,
 }
 
 /// A scenario without one assumption.
@@ -245,4 +277,7 @@ pub struct AssumptionSpec {
     pub assumption: String,
     /// The scenario's file.
     pub scenario: String,
+    /// Overlays, as `--set` takes them.
+    #[serde(default)]
+    pub set: Vec<String>,
 }

@@ -5,16 +5,19 @@
 mod cables;
 mod choose;
 mod next_hops;
+mod port_groups;
 mod routes;
 mod shares;
 mod spec;
 mod tables;
 mod waits;
 
+pub use crate::hardware::RoutingChoice;
 pub use cables::{Cable, Cables, Direction, next_lane};
 pub use choose::{Chooser, Connection, mix};
 pub use next_hops::NextHops;
+pub use port_groups::{PortGroup, PortGroups, PortHops};
 pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
-pub use spec::{DetourChoice, ForwardChoice, RoutingChoice, RoutingSpec};
+pub use spec::{DetourChoice, ForwardChoice, NicPorts, RoutingSpec};
 pub use waits::{Channel, WAIT_STEPS, Waits, find_waits};

@@ -10,6 +10,7 @@ use crate::id::{CableId, DeviceId};
 use crate::routing::Direction;
 use crate::topology::{Device, DeviceKind, LinkKind, Topology};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 const UNREACHED: u16 = u16::MAX;
 
@@ -17,7 +18,7 @@ const UNREACHED: u16 = u16::MAX;
 #[derive(Clone, Debug)]
 pub struct NextHops<'t> {
     topology: &'t Topology,
-    cables: Cables,
+    cables: Arc<Cables>,
     forward: ForwardChoice,
     /// Per cable.
     usable: Vec<bool>,
@@ -43,9 +44,19 @@ struct Hang {
 impl<'t> NextHops<'t> {
     /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
     pub fn new(topology: &'t Topology, forward: ForwardChoice, usable: &[bool]) -> NextHops<'t> {
-        let cables = Cables::new(topology);
+        let cables = Arc::new(Cables::new(topology));
         let on = |cable: &Cable| usable.get(cable.link.index()).copied().unwrap_or(true);
-        let usable: Vec<bool> = cables.iter().map(|(_, cable)| on(cable)).collect();
+        let usable = cables.iter().map(|(_, cable)| on(cable)).collect();
+        NextHops::over(topology, cables, forward, usable)
+    }
+
+    /// Next hops over those of the `cables` of `topology` that are `usable`.
+    pub(super) fn over(
+        topology: &'t Topology,
+        cables: Arc<Cables>,
+        forward: ForwardChoice,
+        usable: Vec<bool>,
+    ) -> NextHops<'t> {
         let sets = Sets::new(cables.len());
         let tables = Tables::new(topology.n_devices());
         let mut next_hops = NextHops {
@@ -99,6 +110,19 @@ impl<'t> NextHops<'t> {
             }
         }
         self.sets.get(self.tables.get(target, at))
+    }
+
+    /// The length of a shortest way to a prepared destination; none where there is no way.
+    pub(super) fn way_length(&self, from: DeviceId, to: DeviceId) -> Option<WayLength> {
+        let mut length = WayLength { hops: 0, by_nic: false };
+        let mut at = from;
+        while at != to {
+            let cable = self.cables.get(*self.hops(at, to).first()?);
+            length.hops += u32::from(self.hop(cable, to));
+            length.by_nic |= self.topology.link(cable.link).kind == LinkKind::Endpoint;
+            at = cable.to;
+        }
+        Some(length)
     }
 
     /// What stands for the next hops around `at` to a prepared destination: where it is the same for two of them, so are the next
@@ -261,6 +285,15 @@ impl<'t> NextHops<'t> {
             }
         }
     }
+}
+
+/// How long a way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WayLength {
+    /// Hops, as distances count them.
+    pub(super) hops: u32,
+    /// Whether it passes a port of a NIC.
+    pub(super) by_nic: bool,
 }
 
 /// A set of next hops.

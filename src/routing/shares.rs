@@ -1,8 +1,10 @@
 //! Which links and cables a transfer uses, and how much of it passes each: what a model of sharing needs.
 
 use super::choose::Connection;
+use super::port_groups::PortGroup;
 use super::routes::Routes;
-use super::spec::{DetourChoice, RoutingChoice};
+use super::spec::{DetourChoice, NicPorts};
+use crate::hardware::RoutingChoice;
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, Topology};
 
@@ -45,24 +47,27 @@ impl Routes<'_> {
     /// appended to `passages`. Says whether there is a way.
     pub fn passages(&mut self, from: DeviceId, to: DeviceId, queue_pairs: u32, passages: &mut Vec<Passage>) -> bool {
         assert!(queue_pairs > 0, "a transfer has a queue pair");
-        let part = 1.0 / f64::from(queue_pairs);
+        let groups = self.next_hops.between(from, to);
+        let middles = self.middles(from, to);
+        let part = 1.0 / f64::from(queue_pairs * groups.len().max(1));
         for queue_pair in 0..queue_pairs {
-            let connection = Connection { from, to, queue_pair };
-            let middles = self.middles(from, to);
-            let found = if middles.is_empty() {
-                self.spread(connection, part, passages)
-            } else {
-                let part = part / middles.len() as f64;
-                middles.into_iter().all(|middle| {
-                    self.spread(Connection { to: middle, ..connection }, part, passages)
-                        && self.spread(Connection { from: middle, ..connection }, part, passages)
-                })
-            };
-            if !found {
-                return false;
+            for (index, group) in (0..).zip(groups.iter()) {
+                let connection = Connection { from, to, queue_pair: queue_pair * groups.len() + index };
+                let found = if middles.is_empty() {
+                    self.spread(connection, group, part, passages)
+                } else {
+                    let part = part / middles.len() as f64;
+                    middles.iter().all(|&middle| {
+                        self.spread(Connection { to: middle, ..connection }, group, part, passages)
+                            && self.spread(Connection { from: middle, ..connection }, group, part, passages)
+                    })
+                };
+                if !found {
+                    return false;
+                }
             }
         }
-        true
+        !groups.is_empty()
     }
 
     /// The routers that a detour may go by; none where ways are minimal.
@@ -72,14 +77,14 @@ impl Routes<'_> {
         if self.spec.detour != DetourChoice::Valiant || routers().next().is_none() {
             return Vec::new();
         }
-        self.next_hops.prepare(to);
+        self.next_hops.prepare(PortGroup::ANY, to);
         // Data that passes no router has nothing to go round.
         let mut at = from;
         while at != to {
             if topology.device(at).kind == DeviceKind::Router {
                 return routers().filter(|&router| self.reaches(from, router) && self.reaches(router, to)).collect();
             }
-            let Some(&hop) = self.next_hops.hops(at, to).first() else { break };
+            let Some(&hop) = self.next_hops.hops(PortGroup::ANY, at, to).first() else { break };
             at = self.next_hops.cables().get(hop).to;
         }
         Vec::new()
@@ -87,19 +92,24 @@ impl Routes<'_> {
 
     /// Whether data gets from `from` to `to`.
     pub fn reaches(&mut self, from: DeviceId, to: DeviceId) -> bool {
-        self.next_hops.prepare(to);
-        from == to || !self.next_hops.hops(from, to).is_empty()
+        !self.next_hops.between(from, to).is_empty()
     }
 
     /// Adds the cables of shortest ways, and says whether there are any.
-    fn spread(&mut self, connection: Connection, part: f64, passages: &mut Vec<Passage>) -> bool {
+    pub(super) fn spread(
+        &mut self,
+        connection: Connection,
+        group: PortGroup,
+        part: f64,
+        passages: &mut Vec<Passage>,
+    ) -> bool {
         let Connection { from, to, .. } = connection;
-        self.next_hops.prepare(to);
-        if self.spec.policy != RoutingChoice::Adaptive
-            && self.spec.policy != RoutingChoice::Spray
-            && !self.spec.spray_ports
+        self.next_hops.prepare(group, to);
+        if self.spec.policy() != RoutingChoice::Adaptive
+            && self.spec.policy() != RoutingChoice::Spray
+            && self.spec.nic_ports != NicPorts::Spray
         {
-            return self.follow(connection, |cable| passages.push(Passage { cable, part }));
+            return self.follow(connection, group, |cable| passages.push(Passage { cable, part }));
         }
         let key = self.chooser.key(connection);
         // All ways are equally long, so that what is on its way has the same distance to go everywhere.
@@ -107,7 +117,7 @@ impl Routes<'_> {
         while !row.is_empty() {
             let mut next: Vec<(DeviceId, f64)> = Vec::new();
             for (at, part) in row {
-                let hops = self.next_hops.hops(at, to);
+                let hops = self.next_hops.hops(group, at, to);
                 if hops.is_empty() {
                     return false;
                 }
@@ -115,7 +125,7 @@ impl Routes<'_> {
                 let ways = if self.splits(at) {
                     hops
                 } else {
-                    let hashes = self.spec.policy == RoutingChoice::Ecmp && super::routes::hashes(self.topology, at);
+                    let hashes = self.spec.policy() == RoutingChoice::Ecmp && super::routes::hashes(self.topology, at);
                     let choose = |hashes| match hashes {
                         true => self.chooser.hashed(at, key, hops),
                         false => self.chooser.fixed(at, to, hops),
@@ -140,15 +150,15 @@ impl Routes<'_> {
 
     /// Whether the packets of one connection part at `at`.
     fn splits(&self, at: DeviceId) -> bool {
-        splits(self.topology, at, self.spec.policy, self.spec.spray_ports)
+        splits(self.topology, at, self.spec.policy(), self.spec.nic_ports)
     }
 }
 
 /// Whether the packets of one connection part at `at`.
-pub(super) fn splits(topology: &Topology, at: DeviceId, policy: RoutingChoice, spray_ports: bool) -> bool {
+pub(super) fn splits(topology: &Topology, at: DeviceId, policy: RoutingChoice, nic_ports: NicPorts) -> bool {
     match topology.device(at).kind {
         DeviceKind::Gpu | DeviceKind::Cpu => false,
-        DeviceKind::Nic => spray_ports,
+        DeviceKind::Nic => nic_ports == NicPorts::Spray,
         _ => matches!(policy, RoutingChoice::Adaptive | RoutingChoice::Spray),
     }
 }

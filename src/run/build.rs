@@ -2,13 +2,13 @@
 
 use super::watch::Watcher;
 use crate::gpu::tile::{Machine, Tile};
-use crate::gpu::{Instant, KernelModel, Library, Processor, Roofline};
-use crate::hardware::GpuSpec;
+use crate::gpu::{Instant, KernelModel, Processor, Roofline};
+use crate::hardware::{GpuSpec, Libraries};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
 use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watched, resolve};
-use crate::routing::{DetourChoice, Routes, WAIT_STEPS, find_waits};
-use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario};
+use crate::routing::{DetourChoice, Routes, RoutingSpec, WAIT_STEPS, find_waits};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use crate::units::Duration;
 use std::collections::BTreeMap;
@@ -24,10 +24,16 @@ pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
     build_cluster(&scenario.hardware, scenario.nodes.get(), scenario.topology.as_ref())
 }
 
+/// How data is routed: as the scenario says, and otherwise as the switches of its fabric do.
+pub(super) fn routing(scenario: &Scenario) -> RoutingSpec {
+    scenario.routing.on(scenario.topology.as_ref().and_then(|topology| topology.switch.as_ref()))
+}
+
 /// The ways that data may take.
 pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
-    scenario.routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
-    Ok(Routes::with(&cluster.topology, scenario.routing, scenario.seed, &[]))
+    let routing = routing(scenario);
+    routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
+    Ok(Routes::with(&cluster.topology, routing, scenario.seed, &[]))
 }
 
 /// The longest latency of a link in the packet model, which counts it in 32 bits.
@@ -47,7 +53,7 @@ pub(super) fn packets<'t>(
     let params = PacketParams::new(&scenario.hardware, scenario.topology.as_ref(), &scenario.packet)?;
     let has = params.lanes;
     let is_healthy = faults.is_empty();
-    let model = PacketModel::new(&cluster.topology, params, scenario.routing, scenario.seed, faults);
+    let model = PacketModel::new(&cluster.topology, params, routing(scenario), scenario.seed, faults);
     let wants = model.lanes_wanted();
     if wants > has && !(is_healthy && closes_no_circle(scenario, cluster, has)) {
         let message =
@@ -76,30 +82,22 @@ pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn 
         let cpu = Processor::cpu(spec, sockets);
         cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    model(scenario.kernel, &scenario.hardware.gpu, &cluster.gpus, cpus)
-}
-
-/// The matrix kernels that GPUs run.
-pub(super) fn library(choice: MatrixKernels) -> Library {
-    match choice {
-        MatrixKernels::Current => Library::Current,
-        MatrixKernels::Early2025 => Library::Early2025,
-    }
+    model(scenario.kernel, (&scenario.hardware.gpu, scenario.libraries()), &cluster.gpus, cpus)
 }
 
 /// The model of some equal GPUs by themselves.
 pub(crate) fn gpu_kernels(
     choice: KernelChoice,
-    gpu: &GpuSpec,
+    gpu: (&GpuSpec, Libraries),
     devices: &[DeviceId],
 ) -> Result<Box<dyn KernelModel>, Invalid> {
     model(choice, gpu, devices, BTreeMap::new())
 }
 
-/// The model of equal GPUs beside other processors.
+/// The model of equal GPUs with their kernel libraries, beside other processors.
 fn model(
     choice: KernelChoice,
-    gpu: &GpuSpec,
+    (gpu, libraries): (&GpuSpec, Libraries),
     gpus: &[DeviceId],
     mut others: BTreeMap<DeviceId, Processor>,
 ) -> Result<Box<dyn KernelModel>, Invalid> {
@@ -111,7 +109,7 @@ fn model(
             Box::new(Roofline::new(others))
         }
         KernelChoice::Tile => {
-            let machine = Machine::new(gpu).ok_or_else(|| {
+            let machine = Machine::with(gpu, libraries).ok_or_else(|| {
                 let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
                 Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
             })?;

@@ -31,7 +31,7 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
         copies_per_token: spec.kernels.copies_counted(&copies, cluster.nodes),
     };
     let found = representatives(scenario, cluster, &together(spec, members.len(), per_node))?;
-    let group = Group::of(cluster, &members, Some(&software.collectives));
+    let group = Group::without_ways(cluster, &members, Some(&software.collectives));
     let run = |case: Case| {
         let exchange = MoeExchange {
             spec: spec.clone(),

@@ -220,7 +220,7 @@ impl<'a> Deployment<'a> {
                 sms: spec.sms,
                 scale_up: true,
             },
-            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node: self.cluster.gpus_per_node as usize,
             offset: first % self.cluster.gpus_per_node as usize,

@@ -1,6 +1,6 @@
 //! From a scenario to what its GPUs are to do.
 
-use super::{Known, exchange, inference};
+use super::{Known, build, exchange, inference};
 use crate::gpu::Taken;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, MoeExchangeFacts, Symmetry};
@@ -53,9 +53,10 @@ fn collective(scenario: &Scenario, spec: &CollectiveSpec, cluster: &Cluster) -> 
     }
     let costs = scenario.hardware.communication.as_ref().map(|software| &software.collectives);
     let mut chosen = Vec::new();
+    let mut routes = build::routes(scenario, cluster)?;
     for first in 0..groups {
         let members: Vec<usize> = (first..gpus).step_by(groups).collect();
-        let group = Group::of(cluster, &members, costs);
+        let group = Group::routed(cluster, &mut routes, &members, costs);
         let choice = choose(spec.kind, &group, spec.bytes, spec.algorithm, spec.protocol).ok_or_else(|| {
             let wanted = [spec.algorithm.map(Algorithm::name), spec.protocol.map(Protocol::name)];
             let wanted: Vec<&str> = wanted.into_iter().flatten().collect();

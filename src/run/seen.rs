@@ -34,9 +34,11 @@ pub(super) fn shared_ports(
         let is_peer = |to: usize| cluster.node_of(to) != home && (reach == Reach::All || local(to) == local(from));
         for &to in members.iter().filter(|to| is_peer(**to)) {
             let path = routes.path(cluster.gpus[from], cluster.gpus[to]).expect("a cluster is connected");
-            let (all, own) = ports.entry(path.port).or_default();
-            *all += 1;
-            *own += u64::from(place == one);
+            for exit in &path.ports {
+                let (all, own) = ports.entry(routes.cables().get(exit.cable).link).or_default();
+                *all += 1;
+                *own += u64::from(place == one);
+            }
         }
     }
     let shared = ports.into_iter().filter(|(_, (all, own))| *own > 0 && own < all);

@@ -6,6 +6,7 @@ mod instance;
 mod times;
 
 use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
+use super::power::NodePower;
 use super::watch::Watcher;
 use super::{Known, build, slowest};
 use crate::invalid::Invalid;
@@ -119,14 +120,9 @@ pub(super) fn gpu_hour(scenario: &Scenario, spec: &ServingSpec) -> Option<UsdPer
     Some(UsdPerHour::from_micro(((capital.per_gpu.as_f64() / hours + energy) * 1e6) as u64))
 }
 
-/// Power of a GPU with its share of the node's NICs and CPUs, at the most that each may draw.
+/// Power of a GPU with its share of node and fabric, at the most that each part may draw.
 fn watts_per_gpu(scenario: &Scenario) -> f64 {
-    let node = &scenario.hardware;
-    let gpus = f64::from(node.gpus.get());
-    let nics = node.nics.as_ref().map_or(0.0, |nics| nics.nic.power.as_f64() * f64::from(nics.count.get()));
-    let cpus = f64::from(node.cpus.map_or(0, Count::get));
-    let cpu = node.cpu.as_ref().map_or(0.0, |cpu| cpu.power.as_f64() * cpus);
-    node.gpu.power.as_f64() + (nics + cpu) / gpus
+    NodePower::of(scenario).total().as_f64() / f64::from(scenario.hardware.gpus.get())
 }
 
 /// One kind of instance.

@@ -5,6 +5,7 @@ mod chunks;
 mod update;
 
 use super::build;
+use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::Watcher;
 use crate::engine;
@@ -19,7 +20,7 @@ use crate::routing::Routes;
 use crate::scenario::{Scenario, SymmetryChoice};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Duration, Watts};
+use crate::units::{Bytes, Duration};
 use crate::workload::{
     Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
 };
@@ -80,7 +81,7 @@ pub(super) fn simulate(
             .map(|convention| convention.training_per_token(job.model, spec.sequence)),
         peak: scenario.hardware.gpu.tensor.bf16,
         rent: scenario.hardware.gpu.rent,
-        power: power(scenario),
+        power: NodePower::of(scenario).total() * scenario.nodes.wide(),
         run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
         chunks: chunk_times,
     };
@@ -139,13 +140,6 @@ fn run_step(
     let mut network = build::network(scenario, cluster, watcher)?;
     let mut workload = StepWorkload::new(step);
     Ok(engine::run(&mut workload, kernels.as_mut(), network.as_mut(), &cluster.topology))
-}
-
-/// Most that GPUs and NICs of the cluster draw.
-fn power(scenario: &Scenario) -> Watts {
-    let node = &scenario.hardware;
-    let nics = node.nics.as_ref().map_or(Watts::from_milli(0), |nics| nics.nic.power * nics.count.wide());
-    (node.gpu.power * node.gpus.wide() + nics) * scenario.nodes.wide()
 }
 
 impl<'a> Job<'a> {

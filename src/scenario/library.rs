@@ -4,6 +4,7 @@
 
 use super::texts::Text;
 use super::tree::{Node, Table, Value};
+use crate::fingerprint::Fingerprint;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,13 @@ impl Library {
         let (text, mut node) = (*known).clone();
         number(&mut node, index);
         Some((text, node))
+    }
+
+    /// Every file that is known, with the fingerprint of what it says.
+    pub fn fingerprints(&self) -> Vec<(PathBuf, String)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let print = |known: &Known| Fingerprint::of(known.0.content.as_bytes()).to_string();
+        known.iter().map(|(path, file)| (path.clone(), print(file))).collect()
     }
 
     /// Keeps a file.

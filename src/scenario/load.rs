@@ -1,14 +1,18 @@
 //! From a path and overlays to a typed value.
 
+use super::complete::complete;
 use super::error::{Finding, UserError};
 use super::explained::explained;
 use super::library::Library;
 use super::merge::{expand, merge, tidy};
+use super::resolved::Absent;
 use super::sets::Overlay;
 use super::texts::{Texts, near_files};
 use super::tree::{Node, Span, Table, Value};
 use super::{resolved, sets};
+use crate::fingerprint::Fingerprint;
 use crate::invalid::Invalid;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
@@ -84,17 +88,26 @@ impl<T> Loaded<T> {
     /// The whole input in one piece: everything that it extends and every overlay merged in.
     pub fn resolved(&self) -> String {
         match &self.root.value {
-            Value::Table(table) => resolved::toml(table),
+            Value::Table(table) => resolved::toml(table, &Absent::new()),
             _ => unreachable!("the root of a file is a table"),
         }
     }
 
-    /// A name for what the input says, whatever files it says it in: 32 hexadecimal digits (128-bit FNV-1a of the resolved text).
+    /// The same, with every key that was taken by default, and a remark for each that has no value: it says all that a later
+    /// version of the program, with other defaults, needs to understand it.
+    pub fn completed(&self) -> String
+    where
+        T: Serialize,
+    {
+        let read = serde_json::to_value(&self.value).expect("what was read from a file can be written to one");
+        let (mut root, mut absent) = (self.root.clone(), Absent::new());
+        complete(&mut root, &read, &mut Vec::new(), &mut absent);
+        resolved::toml(table_of(&mut root), &absent)
+    }
+
+    /// A name for what the input says, whatever files it says it in: the fingerprint of the resolved text.
     pub fn fingerprint(&self) -> String {
-        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        const PRIME: u128 = (1 << 88) + 0x13b;
-        let step = |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
-        format!("{:032x}", self.resolved().bytes().fold(OFFSET, step))
+        Fingerprint::of(self.resolved().as_bytes()).to_string()
     }
 
     /// Every value that can matter, everything merged: its dotted path, the value as TOML, and where it comes from. Sources and

@@ -3,6 +3,7 @@
 //! The only layer that reads files. Everything below it works on checked values and must not know where they came from.
 
 mod choice;
+mod complete;
 mod deserialize;
 mod error;
 mod explained;
@@ -29,6 +30,6 @@ pub use load::{Loaded, load, load_with};
 pub use machine::simulation_memory;
 pub use schema::schema_for;
 pub use sets::Overlay;
-pub use spec::{CollectiveSpec, KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+pub use spec::{CollectiveSpec, KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 pub use table::{Row, load_table, tables};
 pub use texts::{declared_kind, folders_in, read_bytes, read_text, tomls_under};

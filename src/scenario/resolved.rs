@@ -1,30 +1,40 @@
 //! The merged tree as TOML again: what a run really started from.
 
 use super::tree::{Node, Span, Table, Value};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Renders `root`. The same tree gives the same text, and the text reads back as the same tree.
-pub(super) fn toml(root: &Table) -> String {
+/// Keys that have no value, by the path of their table.
+pub(super) type Absent = BTreeMap<Vec<String>, Vec<String>>;
+
+/// Renders `root`, with a remark for each key that is `absent`. The same tree gives the same text, and the text reads back as the
+/// same tree.
+pub(super) fn toml(root: &Table, absent: &Absent) -> String {
     let mut text = String::new();
-    table(&mut text, &mut Vec::new(), root);
+    table(&mut text, &mut Vec::new(), root, absent);
     text
 }
 
 /// Values first: TOML counts what follows a header to that header's table.
-fn table(text: &mut String, path: &mut Vec<String>, content: &Table) {
+fn table(text: &mut String, path: &mut Vec<String>, content: &Table, absent: &Absent) {
     let (tables, values): (Vec<_>, Vec<_>) =
         content.0.iter().partition(|entry| matches!(entry.node.value, Value::Table(_)));
-    if !path.is_empty() && (!values.is_empty() || tables.is_empty()) {
+    let without = absent.get(path).map_or(&[][..], Vec::as_slice);
+    if !path.is_empty() && (!values.is_empty() || tables.is_empty() || !without.is_empty()) {
         let gap = if text.is_empty() { "" } else { "\n" };
-        writeln!(text, "{gap}[{}]", path.join(".")).expect("writing to a string");
+        let header: Vec<String> = path.iter().map(|name| key(name)).collect();
+        writeln!(text, "{gap}[{}]", header.join(".")).expect("writing to a string");
     }
     for entry in values {
         writeln!(text, "{} = {}", key(&entry.key), value(&entry.node.value)).expect("writing to a string");
     }
+    for name in without {
+        writeln!(text, "# {}: not given", key(name)).expect("writing to a string");
+    }
     for entry in tables {
         let Value::Table(inner) = &entry.node.value else { unreachable!("partitioned above") };
-        path.push(key(&entry.key));
-        table(text, path, inner);
+        path.push(entry.key.clone());
+        table(text, path, inner, absent);
         path.pop();
     }
 }

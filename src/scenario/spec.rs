@@ -1,6 +1,6 @@
 //! One experiment as its file describes it.
 
-use crate::hardware::NodeSpec;
+use crate::hardware::{Libraries, LibrariesSpec, NodeSpec};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::network::{FaultSpec, PacketSpec};
 use crate::parallelism::PlanSpec;
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Name, for people.
@@ -44,9 +44,9 @@ pub struct Scenario {
     /// How kernels are timed.
     #[serde(default)]
     pub kernel: KernelChoice,
-    /// Which FP8 matrix kernels the software has.
+    /// Kernel libraries other than those that the GPU's file names; `kernel = "tile"` reads them.
     #[serde(default)]
-    pub matrix_kernels: MatrixKernels,
+    pub libraries: LibrariesSpec,
     /// How data moves.
     #[serde(default)]
     pub network: NetworkChoice,
@@ -66,8 +66,15 @@ pub struct Scenario {
     pub simulation_memory: Option<Bytes>,
 }
 
+impl Scenario {
+    /// The kernel libraries of its GPUs.
+    pub fn libraries(&self) -> Libraries {
+        self.libraries.or(self.hardware.gpu.libraries)
+    }
+}
+
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkloadSpec {
     /// One decode step of a deployment.
@@ -87,7 +94,7 @@ pub enum WorkloadSpec {
 }
 
 /// One collective over all GPUs.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectiveSpec {
     /// Which one.
@@ -117,17 +124,6 @@ pub enum KernelChoice {
     Instant,
 }
 
-/// A generation of FP8 matrix kernels with block scales, where there are several for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatrixKernels {
-    /// Tiles that fit the shape.
-    #[default]
-    Current,
-    /// Tiles of 128 x 128 only, as when DeepSeek-V3 was trained.
-    Early2025,
-}
-
 /// How data moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -142,7 +138,7 @@ pub enum NetworkChoice {
 }
 
 /// What is simulated of groups of GPUs that do the same at the same time: expert-parallel or tensor-parallel groups, replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SymmetryChoice {
     /// As little as stands for all: one rank for its group, else all ranks of one group, else all groups. What each takes is checked

@@ -2,7 +2,7 @@
 
 use super::spec::{GoalSpec, ObjectiveSpec};
 use crate::invalid::Invalid;
-use crate::metrics::{Better, run_metrics};
+use crate::metrics::{Better, run_metrics, unit_factor};
 use crate::scenario::Literal;
 use crate::sweep::{Kept, metric_known};
 
@@ -103,19 +103,6 @@ fn quantity(value: &Literal) -> Option<(f64, String)> {
     value.quantity().map(|(number, unit)| (number, unit.to_owned()))
 }
 
-/// Seconds in a unit of time.
-fn seconds(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "min" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    })
-}
-
 impl Limit {
     /// Whether its unit is one of the metric's, of whatever workload.
     fn check_unit(&self) -> Result<(), String> {
@@ -130,12 +117,9 @@ impl Limit {
     /// # Errors
     /// When the limit is in a unit that has nothing to do with that.
     pub(super) fn holds(&self, value: f64, unit: &str) -> Result<bool, String> {
-        let factor = match (self.unit.as_str(), seconds(&self.unit), seconds(unit)) {
-            ("", ..) => 1.0,
-            (own, ..) if own == unit => 1.0,
-            (_, Some(own), Some(other)) => own / other,
-            _ => return Err(format!("`{}`: the metric is in {unit}", self.text)),
-        };
+        // A number alone is in the metric's own unit.
+        let own = if self.unit.is_empty() { unit } else { &self.unit };
+        let factor = unit_factor(own, unit).ok_or_else(|| format!("`{}`: the metric is in {unit}", self.text))?;
         Ok(!self.way.better(self.value * factor, value))
     }
 }

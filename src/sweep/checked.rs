@@ -19,12 +19,11 @@ pub fn metric_known(name: &str, place: &str) -> Result<&'static MetricDef, Inval
     })
 }
 
-/// Reads scenarios of `plan`, so that every value of every axis is met.
+/// Reads scenarios of `plan`, so that every value of every axis is met; `library` has every file that they are read from then.
 ///
 /// # Errors
 /// When the scenario takes a path or value in none of those.
-pub fn values_known(plan: &Plan) -> Result<(), Invalid> {
-    let library = Library::default();
+pub fn values_known(plan: &Plan, library: &Library) -> Result<(), Invalid> {
     for axis in 0..plan.axes.len() {
         let mut met: Vec<&str> = Vec::new();
         for point in &plan.points {
@@ -34,7 +33,7 @@ pub fn values_known(plan: &Plan) -> Result<(), Invalid> {
             }
             met.push(label);
             let same = plan.points.iter().filter(|other| other.places[axis].label == label);
-            any_loads(plan, same, &library)?;
+            any_loads(plan, same, library)?;
         }
     }
     Ok(())

@@ -116,6 +116,7 @@ fn record(
 
 fn answer(loaded: &Loaded<Scenario>, among: &Known) -> Answer {
     match simulate_among(&loaded.value, among) {
+        Ok(outcome) if outcome.unended().is_some() => Answer::Error(outcome.unended().unwrap_or_default()),
         Ok(outcome) => Answer::Metrics(outcome.metrics.named().iter().map(Kept::from).collect()),
         Err(invalid) => Answer::Error(loaded.error(&invalid).to_string()),
     }

@@ -9,7 +9,7 @@ pub use path::{Segment, critical_path};
 
 use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
 use crate::units::{Bytes, Flops, Time};
-use crate::workload::{Label, Stream, Work};
+use crate::workload::{Chosen, Label, Stream, Work};
 
 /// What an operation occupies while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub enum Bound {
     Promotion,
     /// Arithmetic outside the matrix units.
     Cuda,
+    /// A kernel before attention that converts its operands: the whole FP8 cache, in libraries that do not convert it inside.
+    Cast,
     /// Bandwidth between a streaming multiprocessor and L2.
     L2,
     /// Memory bandwidth.
@@ -60,6 +62,7 @@ impl Bound {
             Bound::Tensor => "tensor cores",
             Bound::Promotion => "promotion",
             Bound::Cuda => "CUDA cores",
+            Bound::Cast => "cast",
             Bound::L2 => "L2",
             Bound::Memory => "memory",
             Bound::Tail => "tail",
@@ -130,6 +133,8 @@ pub struct Timeline {
     pub stranded: Vec<Stranded>,
     /// What passed each link that was used, in order of link, where the network model knows it.
     pub links: Vec<LinkUse>,
+    /// What was chosen for its collectives, and for how many.
+    pub collectives: Vec<(Chosen, u64)>,
 }
 
 impl Timeline {

@@ -8,12 +8,12 @@ use super::wiring::{Wiring, check_router_ports, lane_size};
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A Dragonfly. Every pair of groups is joined by at least one global link, and the remaining global ports join the
 /// groups nearest to each other in number. The global ports of a group are sorted by the distance (in group numbers, modulo
 /// `groups`) to the group that they lead to, and dealt to its routers in that order, `global_links_per_router` each.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DragonflySpec {
     /// Routers of a group, each linked to all others of its group (`a`).

@@ -6,12 +6,12 @@ use crate::id::DeviceId;
 use crate::invalid::{Invalid, nearest};
 use crate::units::{BytesPerSec, Count, Duration};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Devices and links by name. The NICs, in the order listed, are the endpoints; in a cluster they stand for the NICs of
 /// the nodes, counted node by node.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplicitSpec {
     /// Every device.
@@ -21,7 +21,7 @@ pub struct ExplicitSpec {
 }
 
 /// One device.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplicitDevice {
     /// A name that no other device has.
@@ -31,7 +31,7 @@ pub struct ExplicitDevice {
 }
 
 /// One connection, the same in both directions.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplicitLink {
     /// The names of its two ends.

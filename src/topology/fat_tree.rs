@@ -5,10 +5,10 @@ use super::wiring::{Wiring, lane_size};
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A folded Clos with the fewest switches that its size and over-subscription allow.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FatTreeSpec {
     /// 1 = a single switch, 2 = leaves and spines, 3 = pods of leaves and spines under core switches.

@@ -5,6 +5,7 @@
 
 use super::bisection::{Bisection, bisection};
 use super::build::build_fabric;
+use super::built::built_otherwise;
 use super::distance::{Distances, distances};
 use super::graph::{DeviceKind, LinkKind, Topology};
 use super::slim_fly::SlimFlyCounts;
@@ -55,6 +56,8 @@ pub struct FabricMeasures {
     pub cost_per_endpoint: Option<Usd>,
     /// Power of switches and cables, where both are described.
     pub power: Option<Watts>,
+    /// What was built otherwise than the file asks for.
+    pub notes: Vec<String>,
 }
 
 /// The switches of one kind.
@@ -108,6 +111,7 @@ pub fn measure(topology: &Topology, spec: &TopologySpec) -> FabricMeasures {
         cost: None,
         cost_per_endpoint: None,
         power: None,
+        notes: built_otherwise(spec, topology),
     };
     price(counts, spec)
 }
@@ -136,6 +140,7 @@ fn from_formula(spec: &TopologySpec, counts: SlimFlyCounts) -> FabricMeasures {
         cost: None,
         cost_per_endpoint: None,
         power: None,
+        notes: Vec::new(),
     };
     price(counts, spec)
 }
@@ -144,15 +149,43 @@ fn from_formula(spec: &TopologySpec, counts: SlimFlyCounts) -> FabricMeasures {
 fn price(counts: FabricMeasures, spec: &TopologySpec) -> FabricMeasures {
     let cables = [(counts.endpoint_cables, &spec.endpoint_cable), (counts.switch_cables, &spec.switch_cable)];
     let mut cost = spec.switch.as_ref().and_then(|switch| switch.price).map(|price| price * counts.switches);
-    let mut power = spec.switch.as_ref().map(|switch| switch.power * counts.switches);
     for (count, cable) in cables.into_iter().filter(|(count, _)| *count > 0) {
         let price = cable.as_ref().and_then(|cable| cable.price);
         cost = cost.zip(price).map(|(sum, price)| sum + price * count);
-        power = power.zip(cable.as_ref()).map(|(sum, cable)| sum + cable.power * count);
     }
+    let power = power(spec, counts.switches, [counts.endpoint_cables, counts.switch_cables]);
     let share = |cost: Usd| Usd::from_micro((cost.as_f64() * 1e6 / counts.endpoints as f64) as u64);
     let cost_per_endpoint = cost.filter(|_| counts.endpoints > 0).map(share);
     FabricMeasures { cost, cost_per_endpoint, power, ..counts }
+}
+
+/// Power of so many switches, and cables to endpoints and between switches, where all of them are described.
+fn power(spec: &TopologySpec, switches: u64, cables: [u64; 2]) -> Option<Watts> {
+    let switches = spec.switch.as_ref().map(|switch| switch.power * switches);
+    let described = cables.into_iter().zip([&spec.endpoint_cable, &spec.switch_cable]);
+    described
+        .filter(|(count, _)| *count > 0)
+        .fold(switches, |sum, (count, cable)| sum.zip(cable.as_ref()).map(|(sum, cable)| sum + cable.power * count))
+}
+
+/// What each cable to an endpoint adds to the power of the fabric: its part of all switches, cables and optics, rounded up; none where
+/// a part is not described.
+pub fn power_per_endpoint_cable(spec: &TopologySpec) -> Option<Watts> {
+    let (switches, cables) = match &spec.shape {
+        ShapeSpec::SlimFly(shape) if shape.counts_only => {
+            let counts = shape.counts().ok()?;
+            (counts.switches, [counts.endpoints, counts.switches * counts.links_per_switch / 2])
+        }
+        _ => {
+            let graph = build_fabric(spec).ok()?;
+            let cables =
+                |kind| graph.links().filter(move |(_, link)| link.kind == kind).map(|(_, link)| u64::from(link.cables));
+            let attaches = cables(LinkKind::Endpoint).sum::<u64>() / 2;
+            (SwitchGraph::new(&graph).len() as u64, [attaches, cables(LinkKind::Fabric).sum::<u64>() / 2])
+        }
+    };
+    let milliwatts = (power(spec, switches, cables)?.as_f64() * 1e3).ceil() as u64;
+    (cables[0] > 0).then(|| Watts::from_milli(milliwatts.div_ceil(cables[0])))
 }
 
 /// The switches of `graph` by kind.

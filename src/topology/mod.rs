@@ -4,6 +4,7 @@
 
 mod bisection;
 mod build;
+mod built;
 mod cluster;
 mod distance;
 mod dragonfly;
@@ -26,13 +27,14 @@ mod wiring;
 
 pub use bisection::{Bisection, BisectionMethod};
 pub use build::build_fabric;
+pub use built::built_otherwise;
 pub use cluster::{Cluster, build_cluster};
 pub use distance::Distances;
 pub use dragonfly::DragonflySpec;
 pub use explicit::{ExplicitDevice, ExplicitLink, ExplicitSpec};
 pub use fat_tree::FatTreeSpec;
 pub use graph::{Device, DeviceKind, Link, LinkKind, Topology, TopologyBuilder};
-pub use measure::{CountOrigin, FabricMeasures, TierMeasures, measure, measure_spec};
+pub use measure::{CountOrigin, FabricMeasures, TierMeasures, measure, measure_spec, power_per_endpoint_cable};
 pub use multi_plane::MultiPlaneFatTreeSpec;
 pub use multi_rail::MultiRailFatTreeSpec;
 pub use nvlink_domain::NvlinkDomainSpec;

@@ -5,10 +5,10 @@ use super::wiring::{Wiring, check_endpoints, lane_size};
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Independent fat trees. Port `j` of a node (its NICs' ports, counted NIC by NIC) attaches to plane `j % planes`.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MultiPlaneFatTreeSpec {
     /// Independent copies.

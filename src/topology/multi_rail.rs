@@ -5,11 +5,11 @@ use super::wiring::{Wiring, check_endpoints, lane_size};
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One connected fat tree. Port `j` of a node (its NICs' ports, counted NIC by NIC) attaches to a leaf of rail
 /// `j % rails`, so that the same-index NICs of neighbouring nodes are one switch apart.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MultiRailFatTreeSpec {
     /// Rails.

@@ -3,10 +3,10 @@
 use super::graph::{Device, DeviceKind, Link, LinkKind, TopologyBuilder};
 use crate::units::{BytesPerSec, Count, Duration, Fraction, positive_if_any};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// GPUs that each spread their links evenly over all switch chips.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NvlinkDomainSpec {
     /// GPUs in the domain.

@@ -9,10 +9,10 @@ use super::wiring::{Wiring, check_router_ports, lane_size};
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A Slim Fly. A graph exists for every prime power `q` of 3 or more that leaves 0, 1 or 3 when divided by 4.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlimFlySpec {
     /// Order of the field; the network has `2q²` routers.

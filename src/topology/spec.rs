@@ -14,10 +14,10 @@ use crate::invalid::Invalid;
 use crate::sources::Sources;
 use crate::units::{Count, Fraction, Usd};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One fabric.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopologySpec {
     /// What people call it.
@@ -38,7 +38,7 @@ pub struct TopologySpec {
 }
 
 /// Limits within which a fabric must stay; `octoplane check` holds it to them.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectSpec {
     /// Endpoints.
@@ -59,7 +59,7 @@ pub struct ExpectSpec {
 }
 
 /// How the switches of a fabric are wired, and where its endpoints attach.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShapeSpec {
     /// The GPUs of one scale-up domain, joined by NVSwitch chips.

@@ -7,6 +7,7 @@ use super::text::Quantity;
 use super::{Bytes, BytesPerSec, Duration, Flops, FlopsPerSec, Hertz, Joules, Usd, UsdPerHour, Watts};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -120,6 +121,12 @@ macro_rules! field {
                 deserializer.deserialize_str(Within { least: $ty::LEAST, most: $ty::MOST })
             }
         }
+        impl Serialize for $ty {
+            /// Exactly, as files write it.
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
         impl JsonSchema for $ty {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($ty).into()
@@ -161,6 +168,12 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.get())
+    }
+}
+
 impl JsonSchema for Count {
     fn schema_name() -> Cow<'static, str> {
         "Count".into()
@@ -191,6 +204,12 @@ impl Visitor<'_> for FractionVisitor {
 impl<'de> Deserialize<'de> for Fraction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fraction, D::Error> {
         deserializer.deserialize_f64(FractionVisitor)
+    }
+}
+
+impl Serialize for Fraction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
     }
 }
 

@@ -105,9 +105,25 @@ impl Duration {
         self.0 as f64 / PS_PER_SEC as f64
     }
 
-    /// `factor` times as long, to the next lower picosecond.
+    /// `ps` picoseconds, rounded up to whole ones; what exceeds a whole number by no more than rounding does is that number.
+    pub fn rounded_up(ps: f64) -> Duration {
+        const RANGE: f64 = (1_u64 << 62) as f64;
+        if ps.is_nan() || ps >= RANGE {
+            OutOfRange::Time.end();
+        }
+        let whole = ps as u64;
+        let slack = 1e-3 + ps / (1_u64 << 40) as f64;
+        Duration(whole + u64::from(ps - whole as f64 > slack))
+    }
+
+    /// `factor` times as long, rounded up.
     pub fn scaled(self, factor: f64) -> Duration {
-        Duration((self.0 as f64 * factor) as u64)
+        Duration::rounded_up(self.0 as f64 * factor)
+    }
+
+    /// One of so many equal parts, rounded up.
+    pub const fn part_of(self, parts: u64) -> Duration {
+        Duration(self.0.div_ceil(parts))
     }
 
     /// `self - other`, or nothing when `other` is longer.
@@ -371,6 +387,18 @@ mod tests {
         assert_eq!(Bytes::new(1) / BytesPerSec::new(3), Duration::from_ps(333_333_333_334));
         assert_eq!(BytesPerSec::new(3).over(Duration::from_ps(333_333_333_333)), Bytes::new(0));
         assert_eq!(Flops::new(2_000) / FlopsPerSec::new(1_000_000_000_000_000), Duration::from_ps(2));
+        assert_eq!(Duration::from_ps(10).scaled(0.25), Duration::from_ps(3));
+        assert_eq!(BytesPerSec::new(10).achieved(Fraction::new(0.25).unwrap()), BytesPerSec::new(2));
+    }
+
+    #[test]
+    fn durations_round_up_but_not_for_what_rounding_adds() {
+        let ps = |value: f64| Duration::rounded_up(value).as_ps();
+        assert_eq!((ps(0.0), ps(25.0), ps(25.000_000_1), ps(25.01), ps(25.99)), (0, 25, 25, 26, 26));
+        assert_eq!(ps(1e12 * (1.0 + 1e-13)), 1_000_000_000_000);
+        for tenths in 0..100 {
+            assert_eq!(Duration::from_ps(10 * tenths).scaled(0.1), Duration::from_ps(tenths));
+        }
     }
 
     #[test]

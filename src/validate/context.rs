@@ -4,7 +4,7 @@ use super::Skip;
 use super::names::{EngineRun, EngineSpec, Names};
 use super::systems::{Library, System};
 use crate::gpu::Conditions;
-use crate::hardware::{NicsSpec, NodeSpec};
+use crate::hardware::{Libraries, LibrariesSpec, NicsSpec, NodeSpec};
 use crate::id::DeviceId;
 use crate::metrics::Outcome;
 use crate::model::{ModelSpec, PrecisionSpec};
@@ -12,7 +12,7 @@ use crate::network::PacketSpec;
 use crate::parallelism::PlanSpec;
 use crate::routing::RoutingSpec;
 use crate::run::{Known, gpu_kernels, simulate_among};
-use crate::scenario::{KernelChoice, MatrixKernels, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario, SymmetryChoice, WorkloadSpec};
 use crate::units::{Count, Duration};
 use crate::workload::Kernel;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(super) struct Context<'a> {
     kernel: KernelChoice,
     network: NetworkChoice,
     /// What kernels took, by system. A memo of a pure function, so that threads cannot disturb each other.
-    kernels: Mutex<BTreeMap<(usize, Conditions, Kernel), Duration>>,
+    kernels: Mutex<BTreeMap<(usize, Libraries, Conditions, Kernel), Duration>>,
     known: Known,
 }
 
@@ -61,13 +61,25 @@ impl<'a> Context<'a> {
         system: &System,
         kernel: &Kernel,
     ) -> Result<Duration, Skip> {
-        let key = (system.index, *conditions, *kernel);
+        self.kernel_with(LibrariesSpec::default(), conditions, system, kernel)
+    }
+
+    /// The same with `libraries` where they name some.
+    pub(super) fn kernel_with(
+        &self,
+        libraries: LibrariesSpec,
+        conditions: &Conditions,
+        system: &System,
+        kernel: &Kernel,
+    ) -> Result<Duration, Skip> {
+        let libraries = libraries.or(system.gpu.libraries);
+        let key = (system.index, libraries, *conditions, *kernel);
         let known = self.kernels.lock().expect("no holder panics").get(&key).copied();
         if let Some(time) = known {
             return Ok(time);
         }
         let device = DeviceId::new(0);
-        let mut model = gpu_kernels(self.kernel, &system.gpu, &[device]).map_err(Skip::because)?;
+        let mut model = gpu_kernels(self.kernel, (&system.gpu, libraries), &[device]).map_err(Skip::because)?;
         let time = model.cost_under(conditions, device, kernel).time;
         self.kernels.lock().expect("no holder panics").insert(key, time);
         Ok(time)
@@ -76,7 +88,7 @@ impl<'a> Context<'a> {
     /// `workload` on `gpus` GPUs in each of `nodes` nodes of `system`, with the chosen models.
     pub(super) fn run(&self, system: &System, nodes: u32, gpus: u32, workload: WorkloadSpec) -> Result<Outcome, Skip> {
         let scenario = self.scenario(system, [nodes, gpus], workload)?;
-        simulate_among(&scenario, &self.known).map_err(Skip::because)
+        self.simulated(&scenario)
     }
 
     /// The same, of a model that is spread over these GPUs.
@@ -88,7 +100,13 @@ impl<'a> Context<'a> {
         workload: WorkloadSpec,
     ) -> Result<Outcome, Skip> {
         let scenario = self.deployment(system, shape, deployed, workload)?;
-        simulate_among(&scenario, &self.known).map_err(Skip::because)
+        self.simulated(&scenario)
+    }
+
+    fn simulated(&self, scenario: &Scenario) -> Result<Outcome, Skip> {
+        let outcome = simulate_among(scenario, &self.known).map_err(Skip::because)?;
+        outcome.unended().map_or(Ok(()), |unended| Err(Skip::because(unended)))?;
+        Ok(outcome)
     }
 
     /// The scenario of a model that is spread over `gpus` GPUs in each of `nodes` nodes.
@@ -128,7 +146,7 @@ impl<'a> Context<'a> {
             precision: None,
             workload,
             kernel: self.kernel,
-            matrix_kernels: MatrixKernels::Current,
+            libraries: LibrariesSpec::default(),
             network: self.network,
             fault: Vec::new(),
             routing: RoutingSpec::default(),

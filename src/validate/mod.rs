@@ -17,17 +17,19 @@
 //! row does is described there as kernels and collectives; how long these take is the business of `gpu` and `network`, so
 //! that a better model improves every set without a change here. No set may look at a measured value to predict it.
 
+mod accuracy;
 mod context;
 mod names;
 mod sets;
 mod systems;
 
+pub use accuracy::{ACCURACY, AccuracySpec, AnswerLine, SetLine};
 pub use names::{EngineSpec, EnginesSpec, ModelsSpec, NamedModelSpec, SettingSpec};
 pub use sets::names;
 pub use systems::{SystemSpec, SystemsSpec};
 
 use crate::invalid::{meant, nearest};
-use crate::report::validation::{Comparison, Key, SetReport, ValidationReport};
+use crate::report::validation::{Comparison, Key, On, SetReport, ValidationReport};
 use crate::scenario::{KernelChoice, NetworkChoice, Row, UserError, choice_name, load_table, tables};
 use crate::units::Duration;
 use context::Context;
@@ -89,8 +91,21 @@ trait Measured: DeserializeOwned + Send + Sync + 'static {
     /// The columns of [`Measured::key`] by which reports group rows.
     const GROUP_BY: &'static [&'static str];
 
+    /// The kind of workload, by its name in scenarios, whose whole answers its rows are; none where they are parts of answers.
+    const WORKLOAD: Option<&'static str> = None;
+
     /// The system that the row is about.
     fn system(&self) -> &str;
+
+    /// The engine that served or trained, where there was one.
+    fn engine(&self) -> Option<&str> {
+        None
+    }
+
+    /// The library or its kind of kernels, by the name in scenarios where these have one.
+    fn library(&self) -> Option<&str> {
+        None
+    }
 
     /// What identifies the row, by the names of its columns.
     fn key(&self) -> Key;
@@ -250,6 +265,7 @@ impl Measurements {
         let reports = self.sets.iter().map(|(set, rows)| SetReport {
             id: set.id,
             title: set.title,
+            workload: set.workload,
             file: self.folder.join(format!("{}.csv", set.id)).display().to_string(),
             group_by: set.group_by,
             comparisons: rows.compare(&context, &concerned, tick),
@@ -266,13 +282,20 @@ impl Measurements {
 struct Set {
     id: &'static str,
     title: &'static str,
+    workload: Option<&'static str>,
     group_by: &'static [&'static str],
     read: fn(&Path) -> Result<Box<dyn Rows>, UserError>,
 }
 
 impl Set {
     fn of<M: Measured>() -> Set {
-        Set { id: M::ID, title: M::TITLE, group_by: M::GROUP_BY, read: |path| Ok(Box::new(load_table::<M>(path)?)) }
+        Set {
+            id: M::ID,
+            title: M::TITLE,
+            workload: M::WORKLOAD,
+            group_by: M::GROUP_BY,
+            read: |path| Ok(Box::new(load_table::<M>(path)?)),
+        }
     }
 }
 
@@ -301,6 +324,11 @@ impl<M: Measured> Rows for Vec<Row<M>> {
 
 fn compared<M: Measured>(row: &Row<M>, context: &Context) -> Vec<Comparison> {
     let key = row.value.key();
+    let on = On {
+        gpu: context.system(row.value.system()).map_or(String::new(), |system| system.gpu.architecture.clone()),
+        engine: row.value.engine().map(str::to_owned),
+        library: row.value.library().map(str::to_owned),
+    };
     let comparison = |point: Point| {
         let Point { part, unit, measured, simulated } = point;
         let usable = measured.is_finite() && measured > 0.0;
@@ -310,7 +338,7 @@ fn compared<M: Measured>(row: &Row<M>, context: &Context) -> Vec<Comparison> {
             Ok(value) => Ok(value),
             Err(Skip(reason)) => Err(reason),
         };
-        Comparison { line: row.line, key: key.clone(), part, unit, measured, simulated }
+        Comparison { line: row.line, key: key.clone(), part, unit, measured, simulated, on: on.clone() }
     };
     row.value.points(context).into_iter().map(comparison).collect()
 }

@@ -13,7 +13,8 @@ mod serving;
 mod training;
 
 pub use collective::{
-    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, choose, choose_in_engine, expand, expected,
+    Algorithm, Choice, Collective, CollectiveWorkload, Group, Protocol, Way, WaysBetween, choose, choose_in_engine,
+    expand, expected,
 };
 pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
 pub use inference::{
@@ -23,7 +24,7 @@ pub use inference::{
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
-pub use op::{Label, Op, OpGraph, Phase, Stream, Work};
+pub use op::{Chosen, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, DecodePoolSpec, GatherSpec, LengthsChoice,
     PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,
@@ -35,7 +36,7 @@ pub use training::{
 };
 
 use crate::id::OpId;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 
 /// Where operations come from.
 pub trait Workload {
@@ -44,4 +45,9 @@ pub trait Workload {
 
     /// Adds what arrives by `now` and what follows from the operations that just finished.
     fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph);
+
+    /// What a device touches between two uses of the same weights, where what is done repeats; nothing else is still in a cache.
+    fn between_uses(&self) -> Option<Bytes> {
+        None
+    }
 }

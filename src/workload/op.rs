@@ -4,8 +4,10 @@
 //! unfinished one. This module must not know how long anything takes.
 
 use super::Kernel;
+use super::collective::{Algorithm, Collective, Protocol};
 use crate::id::{CollectiveId, DeviceId, OpId, StreamId};
 use crate::units::{Bytes, Duration};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What an operation does.
@@ -210,6 +212,21 @@ pub struct Stream {
     pub name: &'static str,
 }
 
+/// A collective that was written down, and what was chosen for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Chosen {
+    /// Which one.
+    pub collective: Collective,
+    /// How data moves between ranks.
+    pub algorithm: Algorithm,
+    /// What surrounds the data.
+    pub protocol: Protocol,
+    /// Ranks of the group.
+    pub ranks: usize,
+    /// Its size, as nccl-tests counts it.
+    pub bytes: Bytes,
+}
+
 const NO_EDGE: u32 = u32::MAX;
 
 /// Operations and what they wait for. It only grows; finished operations stay as they are.
@@ -224,6 +241,8 @@ pub struct OpGraph {
     first_edge: Vec<u32>,
     edges: Vec<(OpId, u32)>,
     collectives: usize,
+    /// How often each was written down.
+    chosen: BTreeMap<Chosen, u64>,
 }
 
 impl OpGraph {
@@ -237,6 +256,16 @@ impl OpGraph {
     pub fn collective(&mut self) -> CollectiveId {
         self.collectives += 1;
         CollectiveId::new(self.collectives - 1)
+    }
+
+    /// Remembers what was chosen for a collective that is written down.
+    pub fn chose(&mut self, chosen: Chosen) {
+        *self.chosen.entry(chosen).or_insert(0) += 1;
+    }
+
+    /// What was chosen for the collectives that were written down so far, and for how many.
+    pub fn chosen(&self) -> &BTreeMap<Chosen, u64> {
+        &self.chosen
     }
 
     /// Adds an operation that waits for all of `after`.
@@ -276,6 +305,13 @@ impl OpGraph {
             edge = next;
         }
         ready[begin..].reverse();
+    }
+
+    /// Operations that wait for `op`, latest first.
+    pub fn waiting_for(&self, op: OpId) -> impl Iterator<Item = OpId> + '_ {
+        let edge = |edge: u32| (edge != NO_EDGE).then(|| self.edges[edge as usize]);
+        let first = edge(self.first_edge[op.index()]);
+        std::iter::successors(first, move |&(_, next)| edge(next)).map(|(dependent, _)| dependent)
     }
 
     /// Whether `op` waits for nothing.

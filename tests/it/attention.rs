@@ -2,7 +2,7 @@
 
 use octoplane::dtype::Dtype;
 use octoplane::gpu::tile::Attention;
-use octoplane::hardware::{FlashPhaseSpec, GpuSpec};
+use octoplane::hardware::{FlashPhaseSpec, GpuSpec, MlaLibrary};
 use octoplane::scenario::load;
 use octoplane::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
 use std::path::Path;
@@ -181,14 +181,27 @@ fn few_heads_read_the_cache_at_the_speed_of_memory() {
     }
 }
 
+/// What a cache in FP8 costs against one in BF16 is the library's on Hopper: converted before, widened inside, or multiplied as it is.
 #[test]
-fn an_fp8_cache_costs_a_conversion_on_hopper_and_saves_half_on_blackwell() {
-    let ratio = |name: &str| {
-        let time = |cache| attention(name).decode(&mla(128, 8192, 128, cache)).time.as_secs();
+fn an_fp8_cache_costs_what_the_library_does_with_it() {
+    let ratio = |name: &str, library: MlaLibrary| {
+        let attention = Attention::with(&gpu(name), library).unwrap();
+        let time = |cache| attention.decode(&mla(128, 8192, 128, cache)).time.as_secs();
         time(Dtype::Fp8) / time(Dtype::Bf16)
     };
-    assert!(ratio("h100_sxm") > 2.0, "{}", ratio("h100_sxm"));
-    assert!(ratio("b200") < 0.7, "{}", ratio("b200"));
+    let named = |library| ratio("h100_sxm", library);
+    let [converted, widened, multiplied] =
+        [MlaLibrary::FlashAttention3, MlaLibrary::Flashmla, MlaLibrary::Trtllm].map(named);
+    assert!(converted > 2.0, "{converted}");
+    assert!((0.7..1.1).contains(&widened), "{widened}");
+    assert!(multiplied < 0.7, "{multiplied}");
+    // What the GPU's own file names converts nothing before.
+    let own = attention("h100_sxm").decode(&mla(128, 8192, 128, Dtype::Fp8));
+    assert_eq!(
+        own,
+        Attention::with(&gpu("h100_sxm"), MlaLibrary::Flashmla).unwrap().decode(&mla(128, 8192, 128, Dtype::Fp8))
+    );
+    assert!(ratio("b200", MlaLibrary::Trtllm) < 0.7);
 }
 
 /// Two teams of warps on one SM: cycles of a tile for both, by products and softmax of one.
@@ -294,9 +307,10 @@ fn decode_grows_with_requests_and_cache_without_jumps() {
                         for (what, there) in
                             [("requests", time(2 * requests, context)), ("cache", time(requests, 2 * context))]
                         {
-                            // Another kernel for larger work may be a little faster, as measurements show too.
+                            // Another kernel for larger work may be a little faster, as measurements show too: one that need not join the
+                            // parts of a cache, most of all where the cache is short and in FP8.
                             let waits = ["Ampere", "Ada Lovelace"].contains(&spec.architecture.as_str());
-                            let least = if waits { 0.7 } else { 0.85 };
+                            let least = if waits { 0.7 } else { 0.8 };
                             assert!(there > least * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");
                             // Splits that filled one wave may become fewer and longer ones that need two: so the libraries choose.
                             assert!(there < 4.0 * here, "{place}: doubling {what} takes {here:e} -> {there:e} s");

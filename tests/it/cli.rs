@@ -127,6 +127,7 @@ fn answers_are_golden() {
     let out = scratch("answers");
     let check = |(name, args): &(&str, &[&str])| {
         let mut args = args.to_vec();
+        let out = out.join(name);
         args.extend(["--out", out.to_str().unwrap()]);
         let output = octoplane(root(), &args);
         if !output.status.success() {
@@ -184,7 +185,12 @@ fn a_run_keeps_its_answer_its_scenario_and_its_trace() {
         octoplane(root(), &["run", "-v", resolved.to_str().unwrap(), "--out", scratch("again").to_str().unwrap()]);
     let overlaid = format!("with {}\n", set[1]);
     assert!(stdout(&output).contains(&overlaid), "{}", stdout(&output));
-    assert_eq!(stdout(&output).replace(&overlaid, ""), stdout(&again), "{}", stderr(&again));
+    // What the author says of the scenario is not said of the overlay.
+    let before = " (as described, before --set)";
+    assert!(stdout(&output).lines().next().unwrap().ends_with(before), "{}", stdout(&output));
+    assert_eq!(stdout(&output).replace(&overlaid, "").replace(before, ""), stdout(&again), "{}", stderr(&again));
+    let kept = |folder: &std::path::Path| std::fs::read(folder.join("scenario.resolved.toml")).unwrap();
+    assert_eq!(kept(&out), kept(&scratch("again")), "a scenario as it is kept is kept the same again");
     assert_eq!(std::fs::read_to_string(out.join("summary.txt")).unwrap(), stdout(&output));
 }
 
@@ -277,7 +283,7 @@ fn a_degraded_link_and_a_huge_collective_end_in_a_message() {
         ("scenarios/qwen72b_h800_serving.toml", "workload.serving.lengths.uniform.input=3000000000"),
     ];
     for (scenario, set) in runs {
-        let output = octoplane(root(), &["run", scenario, "--set", set, "--out", out.to_str().unwrap()]);
+        let output = octoplane(root(), &["run", scenario, "--set", set, "--force", "--out", out.to_str().unwrap()]);
         assert!(matches!(output.status.code(), Some(0 | 2)), "{set}: {:?}\n{}", output.status, stderr(&output));
     }
 }
@@ -319,7 +325,7 @@ fn a_closed_stderr_ends_no_command() {
     let out = scratch("closed");
     let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
         .current_dir(root())
-        .args(["sweep", "scenarios/studies/batch_against_tpot.toml", "--out", out.to_str().unwrap()])
+        .args(["sweep", "scenarios/studies/batch_against_tpot.toml", "--force", "--out", out.to_str().unwrap()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

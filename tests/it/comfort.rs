@@ -161,7 +161,8 @@ fn every_metric_is_explained_and_no_other() {
     ];
     for (workload, scenario) in scenarios {
         let file = format!("scenarios/{scenario}.toml");
-        let output = octoplane(root(), &["run", &file, "--json", "--out", out.to_str().unwrap()]);
+        let own = out.join(workload);
+        let output = octoplane(root(), &["run", &file, "--json", "--out", own.to_str().unwrap()]);
         assert!(output.status.success(), "{}", stderr(&output));
         let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         for (name, metric) in answer["metrics"].as_object().unwrap() {
@@ -174,7 +175,9 @@ fn every_metric_is_explained_and_no_other() {
             met.insert((explained.name, explained.of));
         }
     }
-    let search = ["search", "scenarios/goals/fastest_under_budget.toml", "--json", "--out", out.to_str().unwrap()];
+    let out = out.join("search");
+    let goal = "scenarios/goals/fastest_under_budget.toml";
+    let search = ["search", goal, "--json", "--force", "--out", out.to_str().unwrap()];
     let found: serde_json::Value = serde_json::from_str(&stdout(&octoplane(root(), &search))).unwrap();
     let best = &found["points"][found["best"].as_u64().unwrap() as usize]["record"]["metrics"];
     for explained in run_metrics().filter(|explained| explained.of == "search") {
@@ -239,7 +242,7 @@ fn examples_of_help_texts_answer() {
                 example.split_whitespace().map(|arg| arg.replace("1800_GB/s", "1800 GB/s")).collect();
             args.iter_mut().filter(|arg| arg.ends_with(".pftrace")).for_each(|arg| *arg = format!("{out}/trace"));
             if command != "explain" {
-                args.extend(["--out".to_owned(), out.to_owned()]);
+                args.extend(["--out".to_owned(), format!("{out}/{tried}"), "--force".to_owned()]);
             }
             args.retain(|arg| arg != "--resume");
             good(&args.iter().map(String::as_str).collect::<Vec<_>>());

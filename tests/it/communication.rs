@@ -22,10 +22,14 @@ pub(crate) struct Machine {
 }
 
 pub(crate) fn machine(node: &str, nodes: u32, gpus: u32) -> Machine {
+    let fabric = load::<TopologySpec>(&root().join("topologies/ft2.toml"), &[]).unwrap().value;
+    machine_on(&fabric, node, nodes, gpus)
+}
+
+pub(crate) fn machine_on(fabric: &TopologySpec, node: &str, nodes: u32, gpus: u32) -> Machine {
     let sets = [format!("gpus={gpus}"), format!("nics.count={gpus}")];
     let node = load::<NodeSpec>(&root().join(format!("hardware/nodes/{node}.toml")), &sets).unwrap().value;
-    let fabric = load::<TopologySpec>(&root().join("topologies/ft2.toml"), &[]).unwrap().value;
-    let cluster = build_cluster(&node, nodes, Some(&fabric)).unwrap();
+    let cluster = build_cluster(&node, nodes, Some(fabric)).unwrap();
     Machine { cluster, costs: node.communication.unwrap().collectives }
 }
 
@@ -186,7 +190,8 @@ fn an_all_to_all_over_several_nodes_is_bound_by_the_nics() {
         let choice = machine.auto(Collective::AllToAll, bytes);
         assert_eq!(choice.algorithm, Algorithm::ByRail);
         let n = f64::from(8 * nodes);
-        let rate = machine.group().between.unwrap().rate.get() as f64 * machine.costs.network.exchange_wire_share.get();
+        let rate =
+            machine.group().between.unwrap().peers.rate.get() as f64 * machine.costs.network.exchange_wire_share.get();
         let plateau = rate * n / (n - 8.0);
         let topology = &machine.cluster.topology;
         let mut shared = FairShare::new(topology, Routes::new(topology), FaultSchedule::default());
@@ -210,7 +215,7 @@ fn levels_of_a_hierarchical_collective_work_at_the_same_time() {
         let (bytes, g) = (Bytes::new(1 << 30), u64::from(gpus));
         let level = |passed: u64, share, way: Option<Way>| on_wire(Bytes::new(passed), share) / way.unwrap().rate;
         let inside = level(bytes.get() / g * (g - 1), costs.simple.wire_share, group.inside);
-        let between = level(bytes.get() / g / 8 * 7, costs.network.wire_share, group.between);
+        let between = level(bytes.get() / g / 8 * 7, costs.network.wire_share, group.between.map(|ways| ways.rails));
         let choice = Choice { algorithm: Algorithm::Hierarchical, protocol: Protocol::Simple };
         let topology = &machine.cluster.topology;
         for (collective, passes) in RINGS {

@@ -121,7 +121,7 @@ fn flows_with(topology: &Topology, routing: RoutingSpec, faults: FaultSchedule, 
 }
 
 fn policy(policy: RoutingChoice) -> RoutingSpec {
-    RoutingSpec { policy, ..RoutingSpec::default() }
+    RoutingSpec { policy: Some(policy), ..RoutingSpec::default() }
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn what_a_lost_plane_carried_is_spread_over_all_others_where_packets_part() {
     let loaded = load::<Scenario>(&root().join("scenarios/faults/plane_down.toml"), &sets).unwrap().value;
     let time = |policy: RoutingChoice, protocol: Option<Protocol>, lost: usize| {
         let mut scenario = loaded.clone();
-        scenario.routing.policy = policy;
+        scenario.routing.policy = Some(policy);
         scenario.fault.iter_mut().for_each(|fault| (fault.from, fault.until) = (Duration::ZERO, None));
         scenario.fault.truncate(lost);
         let WorkloadSpec::Collective(collective) = &mut scenario.workload else { panic!("a collective") };

@@ -7,7 +7,7 @@ use octoplane::network::{
     Analytic, Arrived, FairShare, FaultSchedule, Flow, LinkChange, NetworkModel, PacketModel, PacketParams, PacketSpec,
     PostBy,
 };
-use octoplane::routing::{DetourChoice, Routes, RoutingChoice, RoutingSpec};
+use octoplane::routing::{DetourChoice, NicPorts, Routes, RoutingChoice, RoutingSpec};
 use octoplane::scenario::load;
 use octoplane::topology::{Cluster, DeviceKind, LinkKind, Topology, TopologySpec, build_cluster, build_fabric};
 use octoplane::units::{Bytes, BytesPerSec, Duration, Fraction, Time};
@@ -22,7 +22,7 @@ pub(crate) fn bare() -> WireSpec {
 }
 
 pub(crate) fn routing(policy: RoutingChoice) -> RoutingSpec {
-    RoutingSpec { policy, ..RoutingSpec::default() }
+    RoutingSpec { policy: Some(policy), ..RoutingSpec::default() }
 }
 
 fn packets<'t>(topology: &'t Topology, spec: &TopologySpec, routing: RoutingSpec) -> PacketModel<'t> {
@@ -73,7 +73,7 @@ pub(crate) fn run_watched(model: &mut PacketModel<'_>, ends: &[DeviceId], sends:
 pub(crate) fn routing_on(topology: &Topology, policy: RoutingChoice, detour: DetourChoice) -> RoutingSpec {
     let direct = topology.devices_of(DeviceKind::Router).next().is_some();
     let detour = if direct { detour } else { DetourChoice::Minimal };
-    RoutingSpec { policy, detour, ..RoutingSpec::default() }
+    RoutingSpec { policy: Some(policy), detour, ..RoutingSpec::default() }
 }
 
 pub(crate) fn makespan(arrived: &[Arrived]) -> Duration {
@@ -286,18 +286,20 @@ fn detours_spread_what_shortest_ways_pile_up() {
 }
 
 #[test]
-fn many_ports_carry_one_connection_only_when_it_is_sprayed() {
+fn many_ports_carry_one_transfer_unless_it_is_held_to_one() {
     let shape = "[shape.multi_plane_fat_tree]\nlayers = 2\nplanes = 4\nendpoints_per_plane = 8\nports_per_nic = 4";
     let spec = fabric_spec(shape, 8);
     let topology = build_fabric(&spec).unwrap();
     let ends = nics(&topology);
     let bytes = 1000 * PACKET;
-    let took = |spray_ports| {
-        let routing = RoutingSpec { spray_ports, ..RoutingSpec::default() };
+    let took = |nic_ports| {
+        let routing = RoutingSpec { nic_ports, ..RoutingSpec::default() };
         makespan(&run(&mut packets(&topology, &spec, routing), &ends, &[(0, 7, bytes)]))
     };
-    let (one, all) = (took(false), took(true));
-    assert!((one / all - 4.0).abs() < 0.5, "{one} through one port, {all} through four");
+    let one = took(NicPorts::Single);
+    for all in [took(NicPorts::QueuePairs), took(NicPorts::Spray)] {
+        assert!((one / all - 4.0).abs() < 0.5, "{one} through one port, {all} through four");
+    }
 }
 
 fn link_down(topology: &Topology, at: Time, links: &[LinkId], share: f64) -> Vec<LinkChange> {

@@ -222,7 +222,7 @@ fn lanes_are_those_that_the_shape_needs() {
 }
 
 fn routes<'t>(topology: &'t Topology, policy: RoutingChoice) -> Routes<'t> {
-    Routes::with(topology, RoutingSpec { policy, ..RoutingSpec::default() }, 1, &[])
+    Routes::with(topology, RoutingSpec { policy: Some(policy), ..RoutingSpec::default() }, 1, &[])
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn detours_use_more_links_and_load_them_evenly() {
 fn dead_links_are_avoided_and_a_disconnected_pair_is_told() {
     let topology = fabric(TREE_2, 4);
     let ends = endpoints(&topology);
-    let spec = RoutingSpec { policy: RoutingChoice::Adaptive, ..RoutingSpec::default() };
+    let spec = RoutingSpec { policy: Some(RoutingChoice::Adaptive), ..RoutingSpec::default() };
     let (from, to) = (ends[0], *ends.last().unwrap());
     let uplinks: Vec<LinkId> = Routes::with(&topology, spec, 1, &[])
         .shares(from, to, 1)

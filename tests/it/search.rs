@@ -172,7 +172,7 @@ fn searches_print_what_they_print() {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let out = scratch("search_golden").join(&name);
         let path = path.strip_prefix(root()).unwrap().to_owned();
-        let args = ["search", path.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        let args = ["search", path.to_str().unwrap(), "--force", "--out", out.to_str().unwrap()];
         found.push(golden::check(&golden_file(&format!("search_{name}.txt")), &stdout(&octoplane(root(), &args))));
         let picture = std::fs::read_to_string(out.join("front.svg")).unwrap();
         assert!(picture.contains("Pareto front"));

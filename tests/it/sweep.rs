@@ -65,7 +65,10 @@ fn any_number_of_jobs_leaves_the_same_bytes() {
     assert_eq!(stdout(&first), stdout(&second));
     assert_eq!(kept(&one), kept(&four));
     let names: Vec<String> = kept(&one).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["points.jsonl", "study.resolved.toml", "summary.txt", "table.csv", "table.parquet"]);
+    assert_eq!(
+        names,
+        [".lock", "owner.json", "points.jsonl", "study.resolved.toml", "summary.txt", "table.csv", "table.parquet"]
+    );
     let table = fs::read_to_string(one.join("table.csv")).unwrap();
     assert!(table.starts_with("point,requests_per_gpu,hbm [TB/s],tpot [ms],tokens_per_s_per_gpu [tokens/s],error,"));
     assert_eq!(table.matches("the plan needs").count(), 7, "points without an answer say why:\n{table}");
@@ -77,7 +80,7 @@ fn a_killed_sweep_goes_on_where_it_was() {
     let study = study("sweep_killed");
     let [whole, killed] = ["whole", "killed"].map(|name| study.with_file_name(name));
     assert!(sweep(&study, &whole, &[]).status.success());
-    let log = killed.join("points.jsonl");
+    let log = killed.join("points.part.jsonl");
     let lines = || fs::read(&log).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
     let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
         .args(["sweep", study.to_str().unwrap(), "--out", killed.to_str().unwrap(), "--jobs", "2"])
@@ -124,7 +127,7 @@ fn a_killed_sweep_goes_on_where_it_was() {
 /// Presses Ctrl-C once `lines` records are kept in `out`, and what the command says of it.
 #[cfg(unix)]
 fn interrupted(args: &[&str], out: &Path, lines: usize) -> std::process::Output {
-    let log = out.join("points.jsonl");
+    let log = out.join("points.part.jsonl");
     let kept = || fs::read(&log).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
     let mut child = Command::new(env!("CARGO_BIN_EXE_octoplane"))
         .current_dir(root())
@@ -163,7 +166,7 @@ fn ctrl_c_loses_no_point_and_says_how_to_go_on() {
     let output = interrupted(&["sweep", study.to_str().unwrap()], &stopped, 5);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    let log = fs::read_to_string(stopped.join("points.jsonl")).unwrap();
+    let log = fs::read_to_string(stopped.join("points.part.jsonl")).unwrap();
     // Points without an answer because of their input have no fingerprint, and are worked out anew.
     let known = log.lines().filter(|line| !line.contains("\"inputs\":null")).count();
     assert!((5..42).contains(&known), "{said}");
@@ -185,14 +188,14 @@ fn ctrl_c_loses_no_point_of_a_search() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(!stopped.join("found.json").exists());
-    let log = fs::read_to_string(stopped.join("points.jsonl")).unwrap();
+    let log = fs::read_to_string(stopped.join("points.part.jsonl")).unwrap();
     assert!(said.contains(&format!("stopped: {} of ", log.lines().count())), "{said}");
     // What was kept is used, not worked out again: a figure that no simulation gives survives.
     let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     let figure = first["metrics"][0][2].to_string();
     assert_eq!(first["metrics"][0][0], "step");
-    fs::write(stopped.join("points.jsonl"), log.replacen(&format!("\"ms\",{figure}]"), "\"ms\",123456.75]", 1))
-        .unwrap();
+    let marked = log.replacen(&format!("\"ms\",{figure}]"), "\"ms\",123456.75]", 1);
+    fs::write(stopped.join("points.part.jsonl"), marked).unwrap();
     let refused = octoplane(root(), &["search", goal, "--out", stopped.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2), "what was worked out is not thrown away unasked");
     go_on(&said);

@@ -1,9 +1,10 @@
 //! Rings and trees over nodes: closed forms, what the tuner expects against what turns out, and how operations grow.
 
-use crate::communication::{Machine, machine};
+use crate::communication::{Machine, machine, machine_on};
 use octoplane::engine;
 use octoplane::gpu::Instant;
 use octoplane::network::Analytic;
+use octoplane::routing::Routes;
 use octoplane::units::{Bytes, Duration, Time};
 use octoplane::workload::{
     Algorithm, Choice, Collective, CollectiveWorkload, Group, OpGraph, Protocol, Workload, choose, expected,
@@ -45,7 +46,7 @@ fn a_tree_over_nodes_posts_once_per_level_up_and_down() {
     for levels in 1..=5 {
         let machine = machine("dgx_h100", 1 << levels, 1);
         let (group, costs) = (machine.group(), &machine.costs);
-        let way = group.between.unwrap();
+        let way = group.between.unwrap().trees;
         let half = Bytes::new(4);
         let step = costs.network.step + costs.ll.before_wire(half) + way.latency;
         let closed = costs.launch + costs.ll.start + step * (2 * levels);
@@ -76,6 +77,34 @@ fn what_the_tuner_expects_turns_out() {
                     (0.85..1.25).contains(&off),
                     "{nodes} x {gpus}, {bytes}: {choice:?} {expected} s, took {time} s"
                 );
+            }
+        }
+    }
+}
+
+/// On a direct network the way from the first rank to the last is one of many.
+#[test]
+fn the_tuner_knows_the_ways_that_algorithms_use_on_any_fabric() {
+    let dragonfly =
+        "[shape.dragonfly]\nrouters_per_group = 4\nendpoints_per_router = 2\nglobal_links_per_router = 2\ngroups = 5";
+    let dragonfly = crate::routing::fabric_spec(dragonfly, 64);
+    let slim_fly = crate::routing::fabric_spec("[shape.slim_fly]\nq = 5\nendpoints_per_router = 2", 64);
+    let tree = crate::routing::fabric_spec("[shape.fat_tree]\nlayers = 3\nendpoints_per_leaf = 2", 8);
+    for (fabric, nodes) in [(dragonfly, 39), (slim_fly, 21), (tree, 37)] {
+        let machine = machine_on(&fabric, "dgx_h100", nodes, 1);
+        let group = machine.group();
+        let mut routes = Routes::new(&machine.cluster.topology);
+        let mut latency = |a: usize, b: usize| routes.path(group.ranks[a], group.ranks[b]).unwrap().latency;
+        let (n, ways) = (group.len(), group.between.unwrap());
+        let farthest = (1..n).map(|to| latency(0, to)).max().unwrap();
+        let round: Duration = (0..n).map(|at| latency(at, (at + 1) % n)).sum();
+        assert_eq!((ways.peers.latency, ways.ring, ways.ends.latency), (farthest, ways.rails, latency(0, n - 1)));
+        assert_eq!(ways.ring.latency.as_ps(), round.as_ps().div_ceil(n as u64));
+        for bytes in [8, 4 << 20].map(Bytes::new) {
+            for choice in possible(&group, bytes) {
+                let expected = expected(ALL_REDUCE, &group, bytes, choice).unwrap().as_secs();
+                let off = expected / time(&machine, &group, choice, bytes).as_secs();
+                assert!((0.85..1.25).contains(&off), "{}, {bytes}: {choice:?} {off}", fabric.name);
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn rows(machine: &Machine, rows: &Rows) -> Timing {
     let pieces = (rows.read.get().div_ceil(threads * LOAD * rows.loads.max(1)).max(1) * rows.passes.max(1)) as f64;
     let (read, written) = (rows.read.get() as f64, rows.written.get() as f64);
     let each = |bytes: f64| bytes * at_once as f64;
-    let cold = each(read * (1.0 - machine.warm) + written);
+    let cold = each(read * (1.0 - machine.warm_activations) + written);
     let start = machine.sm.block_start.as_secs();
     let (waits, spread) = (pieces * machine.load_latency, (at_once * machine.left.sms) as f64 * start);
     let wait = Stage { steps: 1.0, cuda: (waits - spread).max(0.0), ..Stage::default() };
@@ -47,7 +47,7 @@ pub(super) fn pass(machine: &Machine, read: Bytes, written: Bytes) -> Timing {
     let (read, written) = (read.get() as f64, written.get() as f64);
     let share = |bytes: f64| bytes / machine.left.sms as f64;
     let steps = (share(read + written) / STEP).max(1.0);
-    let (l2, hbm) = (share(read + written) / steps, share(read * (1.0 - machine.warm) + written) / steps);
+    let (l2, hbm) = (share(read + written) / steps, share(read * (1.0 - machine.warm_activations) + written) / steps);
     let stage = Stage { steps, l2, hbm, ..Stage::default() };
     let class = Class { blocks: machine.left.sms, stages: vec![stage] };
     // What is written still has to arrive.

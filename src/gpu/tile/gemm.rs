@@ -54,8 +54,6 @@ pub(super) struct Tiling {
     pub share_columns: u64,
     /// When the tile's results leave.
     pub epilogue: Epilogue,
-    /// Whether the sums of the tile are more than registers hold.
-    pub spills: bool,
 }
 
 /// What the tensor cores of an SM do while the results of a tile are converted and leave.
@@ -73,7 +71,7 @@ pub(super) enum Epilogue {
 impl Tiling {
     /// A tile that one block computes alone.
     pub(super) const fn new(rows: u64, columns: u64) -> Tiling {
-        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1, epilogue: Epilogue::Between, spills: false }
+        Tiling { rows, columns, split: 1, share_rows: 1, share_columns: 1, epilogue: Epilogue::Between }
     }
 
     /// Whether two SMs that can compute a tile together do.
@@ -92,7 +90,9 @@ impl Product {
     fn cold_bytes(&self, machine: &Machine) -> f64 {
         let weights = (self.groups * self.n * self.k) as f64 * with_scales(self.weight_bits);
         let activations = (self.rows * self.k) as f64 * with_scales(self.operands.bits());
-        (weights * (1.0 - machine.warm) + activations * (1.0 - machine.warm_activations)) / 8.0
+        // Of a gradient of weights one operand comes from the forward pass, long before.
+        let fresh = if self.accumulates { machine.warm } else { machine.warm_activations };
+        (weights * (1.0 - machine.warm) + activations * (1.0 - fresh)) / 8.0
     }
 
     /// Blocks of `tiling`, where `row_tiles` is the number of row tiles over all groups.
@@ -176,6 +176,5 @@ fn promotion(machine: &Machine, product: &Product, tiling: Tiling, depth: f64) -
     let passes = if GROUP.is_multiple_of(tiling.columns) || product.accumulates { 1.0 } else { 2.0 };
     // Columns with scales of their own: a thread fetches one (4 bytes) for each two accumulators of a column.
     let fetched = if product.accumulates { rows * columns / 2.0 * 4.0 / (SHARED_BYTES * machine.clock) } else { 0.0 };
-    let spilled = if tiling.spills { machine.spill(rows, columns) } else { 0.0 };
-    (machine.promote(rows, columns, passes) + fetched + spilled) * depth / interval
+    (machine.promote(rows, columns, passes) + fetched) * depth / interval
 }

@@ -6,7 +6,7 @@
 //! are handed to SMs in order as these fall free. This module must not know any kernel.
 
 use super::machine::{Machine, Room};
-use crate::gpu::course::Part;
+use crate::gpu::course::{Part, tail_decides};
 
 /// One loop of a block. Times are seconds per step, amounts are bytes per step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,10 +75,13 @@ impl Spent {
         self.by[limit as usize] += seconds;
     }
 
-    /// What most of the time went to.
-    pub fn limit(&self) -> Limit {
+    /// SMs without a block in what ran in `room`, where these decide; else what most of the time went to of those with one.
+    pub fn limit(&self, room: Room) -> Limit {
+        if tail_decides(&self.rounds, &self.last, room.sms, room.memory) {
+            return Limit::Tail;
+        }
         let most = |a: &Limit, b: &Limit| self.by[*a as usize].total_cmp(&self.by[*b as usize]).then(b.cmp(a));
-        LIMITS.into_iter().max_by(most).expect("there are limits")
+        LIMITS.into_iter().filter(|&limit| limit != Limit::Tail).max_by(most).expect("there are limits")
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::attention::Attention;
 use crate::dtype::Dtype;
-use crate::gpu::{Capacity, Conditions, Library, Processor, Taken};
-use crate::hardware::{Accumulator, GpuSpec, GroupScaling, SmSpec};
+use crate::gpu::{Capacity, Conditions, Processor, Taken};
+use crate::hardware::{Accumulator, GpuSpec, GroupScaling, Libraries, LibrariesSpec, SmSpec};
 use crate::units::BytesPerSec;
 
 /// One GPU.
@@ -36,7 +36,7 @@ pub struct Machine {
     /// The same of its activations.
     pub warm_activations: f64,
     /// The kernels that there are.
-    pub library: Library,
+    pub libraries: Libraries,
     /// The SM.
     pub sm: SmSpec,
     /// Its attention kernels, where something is known of them.
@@ -66,8 +66,13 @@ const LEFT: f64 = 0.5;
 const DTYPES: [Dtype; 7] = [Dtype::Fp64, Dtype::Fp32, Dtype::Bf16, Dtype::Fp8, Dtype::Int8, Dtype::Fp4, Dtype::Int4];
 
 impl Machine {
-    /// The machine that `spec` describes; none where it says nothing about SMs.
+    /// The machine that `spec` describes, with the libraries that it names; none where it says nothing about SMs.
     pub fn new(spec: &GpuSpec) -> Option<Machine> {
+        Machine::with(spec, LibrariesSpec::default().or(spec.libraries))
+    }
+
+    /// The same with `libraries`.
+    pub fn with(spec: &GpuSpec, libraries: Libraries) -> Option<Machine> {
         let sm = spec.sm.clone()?;
         let sms = spec.sms.wide();
         let clock = spec.boost_clock.get() as f64;
@@ -87,11 +92,11 @@ impl Machine {
             l2: spec.l2.capacity.get() as f64 * spec.l2.shared.get(),
             warm: 0.0,
             warm_activations: 0.0,
-            library: Library::default(),
+            libraries,
             power: spec.power.as_f64(),
             peaks: DTYPES.map(|dtype| spec.tensor.peak(dtype).get() as f64 / sms as f64),
             formats: DTYPES.map(|dtype| spec.tensor.runs_as(dtype)),
-            attention: Attention::new(spec),
+            attention: Attention::with(spec, libraries.mla),
             roofline: Processor::gpu(spec),
             sm,
         })
@@ -104,21 +109,11 @@ impl Machine {
         let warm = conditions.reused_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         let fresh = conditions.fresh_after.map_or(0.0, |bytes| self.kept(bytes.get() as f64));
         let warm_activations = warm.max(fresh);
-        let answered = |after: f64| after * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
-        let (latency, load_latency) = (answered(self.latency), answered(self.load_latency));
+        let answered = |after: f64, warm: f64| after * (1.0 - warm) + self.sm.l2_latency.as_secs() * warm;
+        let (latency, load_latency) = (answered(self.latency, warm), answered(self.load_latency, warm_activations));
         let Taken { sms: held, memory: drawn } = conditions.beside;
         let left = Room { sms: sms.saturating_sub(held).max(1), memory: (memory - drawn.get() as f64).max(1.0) };
-        Machine {
-            sms,
-            left,
-            memory,
-            warm,
-            warm_activations,
-            latency,
-            load_latency,
-            library: conditions.library,
-            ..self.clone()
-        }
+        Machine { sms, left, memory, warm, warm_activations, latency, load_latency, ..self.clone() }
     }
 
     /// What kernels in flight at the same time hold of it.
@@ -186,13 +181,6 @@ impl Machine {
             return mma.scale_load.as_secs() * (1.0 + columns / 256.0);
         }
         mma.step.as_secs()
-    }
-
-    /// Seconds per promotion that a `rows x columns` tile takes whose sums do not fit into registers: each is stored and loaded again, through
-    /// the first-level cache at 64 bytes per cycle.
-    pub fn spill(&self, rows: f64, columns: f64) -> f64 {
-        const SPILL_BYTES: f64 = 64.0;
-        rows * columns * 2.0 * 4.0 / (SPILL_BYTES * self.clock)
     }
 
     /// What `seconds` of tensor work become under the power limit.

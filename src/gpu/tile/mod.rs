@@ -51,7 +51,7 @@ impl Timing {
             launch: machine.launch,
             fixed: machine.launch + first + rest,
             blocks: spent.seconds,
-            limit: spent.limit(),
+            limit: spent.limit(machine.left),
             rounds: spent.rounds,
             last: spent.last,
         }

@@ -282,28 +282,5 @@ fn duration(transfer: &Transfer, change: &Change, last: &mut Known) -> Duration 
         *last = Some((bytes, (capacity, among), Duration::from_ps(ps)));
         return Duration::from_ps(ps);
     }
-    rounded_up(transfer.left / change.rate)
-}
-
-/// Whole picoseconds. What exceeds a whole number by no more than rounding does is that number.
-fn rounded_up(ps: f64) -> Duration {
-    const RANGE: f64 = (1_u64 << 62) as f64;
-    if ps.is_nan() || ps >= RANGE {
-        OutOfRange::Time.end();
-    }
-    let whole = ps as u64;
-    let slack = 1e-3 + ps / (1_u64 << 40) as f64;
-    Duration::from_ps(whole + u64::from(ps - whole as f64 > slack))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_round_up_but_not_for_what_rounding_adds() {
-        let ps = |value: f64| rounded_up(value).as_ps();
-        assert_eq!((ps(0.0), ps(25.0), ps(25.000_000_1), ps(25.01), ps(25.99)), (0, 25, 25, 26, 26));
-        assert_eq!(ps(1e12 * (1.0 + 1e-13)), 1_000_000_000_000);
-    }
+    Duration::rounded_up(transfer.left / change.rate)
 }

@@ -29,7 +29,7 @@ impl PacketModel<'_> {
                 continue;
             }
             let (at, to) = (DeviceId::new(moving.to as usize), DeviceId::new(packet.target as usize));
-            match self.ways.next.hops(at, to) {
+            match self.ways.next.hops(packet.group, at, to) {
                 &[hop] => {
                     read ^= self.ports.loads[hop.index()].pending;
                     read ^= self.ports.last(port_of(hop), packet.lane, moving.input).unwrap_or(NONE);

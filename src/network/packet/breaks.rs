@@ -57,7 +57,7 @@ impl PacketModel<'_> {
             }
             flow.rings = 0;
             let (to, ready) = (flow.to, flow.ready);
-            self.ways.prepare(to);
+            self.ways.prepare_within(flow.groups, to);
             // What has not been posted yet has its event to come.
             if ready <= now {
                 self.events.push(now, Class::Flow, id);
@@ -96,10 +96,10 @@ impl PacketModel<'_> {
     /// Lets a flow go on if it has a way; else it is stranded until it has one.
     pub(super) fn find_way(&mut self, id: u32, now: u64) -> bool {
         let mut flow = self.flows[id as usize];
-        self.ways.prepare(flow.to);
+        flow.groups = self.ways.prepare(flow.from, flow.to);
         let was_stranded = flow.status == Status::Stranded;
         let bytes = crate::units::Bytes::new(flow.bytes);
-        let goes = !self.ways.exits(flow.from, flow.to, flow.key).is_empty() && self.follow(&mut flow, bytes);
+        let goes = self.follow(&mut flow, bytes);
         if goes {
             flow.status = Status::Open;
         } else if !was_stranded {

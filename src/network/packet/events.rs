@@ -272,11 +272,13 @@ mod tests {
     use super::*;
     use crate::network::packet::pool::NONE;
     use crate::rng::Seed;
+    use crate::routing::PortGroup;
     use std::cmp::Reverse;
     use std::collections::BinaryHeap;
 
     fn moving(flow: u32) -> Moving {
-        let packet = Packet { tail: 0, flow, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let packet =
+            Packet { tail: 0, flow, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0, group: PortGroup::ANY };
         Moving { packet, to: 0, input: 0 }
     }
 

@@ -3,6 +3,7 @@
 use super::pool::NONE;
 use crate::id::{DeviceId, FlowId, LinkId};
 use crate::network::{Arrived, Flow};
+use crate::routing::{PortGroup, PortGroups};
 use crate::units::Time;
 use std::collections::VecDeque;
 
@@ -38,6 +39,8 @@ pub(super) struct FlowState {
     pub(super) from: DeviceId,
     /// The link on which it leaves its node.
     pub(super) entry: LinkId,
+    /// The ports of NICs over which it is shared out, a queue pair for each.
+    pub(super) groups: PortGroups,
 }
 
 /// How far a flow is.
@@ -65,6 +68,7 @@ impl FlowState {
             latency: 0,
             transfer: 0,
             entry: LinkId::new(0),
+            groups: PortGroups::ANY,
             key: 0,
             queue_pair: 0,
             unit: 0,
@@ -73,6 +77,11 @@ impl FlowState {
             rings: 0,
             status: Status::Open,
         }
+    }
+
+    /// The ports that its next packet may use.
+    pub(super) fn group(&self) -> PortGroup {
+        self.groups.in_turn(self.queue_pair)
     }
 
     /// Whether something of it has yet to leave. A flow without data sends one packet.

@@ -58,6 +58,8 @@ pub struct PacketModel<'t> {
     limiters: Vec<Limiter>,
     /// Per device: when it can hand over, or take, the next message.
     posts: Vec<u64>,
+    /// Per device: packets that it has sent or is about to, by which its messages take turns over the ports of NICs.
+    turns: Vec<u32>,
     events: Events,
     finished: Vec<u32>,
     /// Ports that have got room, to be looked at next.
@@ -120,7 +122,7 @@ impl<'t> PacketModel<'t> {
         let mut ways = Ways::new(topology, routing, seed);
         // How many lanes there are depends on all ways that there are.
         for (id, _) in topology.devices().filter(|(_, device)| !is_switch(device.kind)) {
-            ways.prepare(id);
+            ways.prepare_any(id);
         }
         let cables = ways.next.cables();
         let kind = |id: DeviceId| topology.device(id).kind;
@@ -144,6 +146,7 @@ impl<'t> PacketModel<'t> {
             flows: Vec::new(),
             limiters: Vec::new(),
             posts: vec![0; topology.n_devices()],
+            turns: vec![0; topology.n_devices()],
             events: Events::new(),
             finished: Vec::new(),
             woken: Vec::new(),

@@ -5,10 +5,10 @@ use crate::invalid::Invalid;
 use crate::topology::{DeviceKind, LinkKind, TopologySpec};
 use crate::units::{Bytes, Duration};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a scenario says about the packet model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PacketSpec {
     /// Who posts work to the NIC.
@@ -21,7 +21,7 @@ pub struct PacketSpec {
 }
 
 /// Who posts work to the NIC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PostBy {
     /// Threads of the GPU (IBGDA).

@@ -1,5 +1,7 @@
 //! Packets: small; those that wait are in one array, linked by their places in it.
 
+use crate::routing::PortGroup;
+
 /// No packet, no port, no flow.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -19,6 +21,8 @@ pub(super) struct Packet {
     /// The virtual lane on which it came.
     pub(super) lane: u8,
     pub(super) marks: u8,
+    /// The ports of NICs that its queue pair may use.
+    pub(super) group: PortGroup,
 }
 
 /// The fabric saw congestion.
@@ -122,7 +126,17 @@ mod tests {
 
     #[test]
     fn queues_hand_out_what_came_first() {
-        let packet = Packet { tail: 0, flow: 0, target: 0, by: NONE, key: 0, bytes: 1, lane: 0, marks: 0 };
+        let packet = Packet {
+            tail: 0,
+            flow: 0,
+            target: 0,
+            by: NONE,
+            key: 0,
+            bytes: 1,
+            lane: 0,
+            marks: 0,
+            group: PortGroup::ANY,
+        };
         let mut pool = Pool::default();
         let mut last = NONE;
         for flow in 0..3 {

@@ -19,13 +19,18 @@ impl PacketModel<'_> {
         let mut state = FlowState::new(now, flow);
         state.key = self.key(flow.from, flow.to, 0);
         self.open_flows += 1;
-        self.ways.prepare(flow.to);
+        state.groups = self.ways.prepare(flow.from, flow.to);
+        if state.groups.len() > 1 {
+            let turns = &mut self.turns[flow.from.index()];
+            state.queue_pair = *turns % state.groups.len();
+            *turns = turns.wrapping_add(flow.bytes.get().div_ceil(self.params.fabric.payload.get()).max(1) as u32);
+        }
         if !self.follow(&mut state, flow.bytes) {
             (state.status, state.stranded) = (Status::Stranded, now.as_ps());
         }
         if self.params.congestion.is_some() {
             let line = self.topology.link(state.entry).bandwidth.get() as f64;
-            self.limiters.push(Limiter::new(line));
+            self.limiters.push(Limiter::new(line * f64::from(state.groups.len().max(1))));
         }
         let ready = if state.status == Status::Open { self.post(&state, now.as_ps()) } else { now.as_ps() };
         state.ready = ready;
@@ -48,8 +53,13 @@ impl PacketModel<'_> {
         let (mut at, mut latency, mut transfer) = (flow.from, 0, 0);
         let mut entry: Option<LinkId> = None;
         flow.unit = self.params.fabric.payload.get() as u32;
+        if flow.groups.is_empty() {
+            return false;
+        }
+        let group = flow.groups.in_turn(0);
+        let bytes = Bytes::new(bytes.get() / u64::from(flow.groups.len()));
         while at != flow.to {
-            let Some(&hop) = self.ways.exits(at, flow.to, flow.key).first() else { return false };
+            let Some(&hop) = self.ways.exits(group, (at, flow.to), flow.key).first() else { return false };
             let cable = next.cables().get(hop);
             let link = self.topology.link(cable.link);
             latency += link.latency.as_ps();
@@ -77,7 +87,8 @@ impl PacketModel<'_> {
     /// When the NIC has the message of a flow: GPUs hand over one after the other, and NICs take one after the other. Inside
     /// a scale-up domain nothing is posted.
     fn post(&mut self, flow: &FlowState, now: u64) -> u64 {
-        let Some(&exit) = self.ways.exits(flow.from, flow.to, flow.key).first() else { return now };
+        let ends = (flow.from, flow.to);
+        let Some(&exit) = self.ways.exits(flow.group(), ends, flow.key).first() else { return now };
         let cable = self.ways.next.cables().get(exit);
         let (poster, nic) = match self.topology.link(cable.link).kind {
             LinkKind::Host => (Some(cable.from), cable.to),
@@ -106,21 +117,26 @@ impl PacketModel<'_> {
         }
     }
 
-    /// Puts a flow into the ring of each port by which it may leave.
+    /// Puts a flow into the ring of each port by which it may leave next.
     pub(super) fn line_up(&mut self, id: u32, now: u64) {
         let flow = &self.flows[id as usize];
-        let exits: &[CableId] = self.ways.exits(flow.from, flow.to, flow.key);
+        let exits: &[CableId] = self.exits(flow);
         let exits = if flow.bytes <= u64::from(flow.unit) { &exits[..1] } else { exits };
         let (first, n) = (exits[0], exits.len());
         self.flows[id as usize].rings = n as u16;
         for at in 0..n {
             let flow = &self.flows[id as usize];
-            let port = if n == 1 { first } else { self.ways.exits(flow.from, flow.to, flow.key)[at] };
+            let port = if n == 1 { first } else { self.exits(flow)[at] };
             let port = port_of(port);
             self.rings.push(port, id);
             self.ports.mark(port, 0, self.ports.local(port));
             self.try_send(port, now);
         }
+    }
+
+    /// The ports at which the next packet of a flow may leave its source.
+    fn exits(&self, flow: &FlowState) -> &[CableId] {
+        self.ways.exits(flow.group(), (flow.from, flow.to), flow.key)
     }
 
     /// Cuts a packet off the flow whose turn it is at a port; none if all that lined up have sent everything.
@@ -153,8 +169,8 @@ impl PacketModel<'_> {
             flow.start = now;
             flow.waited_for = if now > flow.ready { before } else { NONE };
         }
-        let mut key = flow.key;
-        let pairs = self.params.queue_pairs;
+        let (mut key, group) = (flow.key, flow.group());
+        let pairs = self.params.queue_pairs * flow.groups.len();
         if pairs > 1 {
             let (from, to, pair) = (flow.from, flow.to, flow.queue_pair);
             flow.queue_pair = (pair + 1) % pairs;
@@ -162,7 +178,8 @@ impl PacketModel<'_> {
         }
         self.tally.injected += bytes;
         let target = self.flows[id as usize].to.index() as u32;
-        let packet = Packet { tail: now, flow: id, target, by: NONE, key, bytes: bytes as u16, lane: 0, marks: 0 };
+        let packet =
+            Packet { tail: now, flow: id, target, by: NONE, key, bytes: bytes as u16, lane: 0, marks: 0, group };
         (id, packet)
     }
 
@@ -183,6 +200,15 @@ impl PacketModel<'_> {
             }
         }
         flow.rings += 1;
+        // The next packet is another queue pair's, which may have another port.
+        if flow.groups.len() > 1 {
+            let next = port_of(self.exits(&self.flows[id as usize])[0]);
+            if next != port {
+                self.rings.push(next, id);
+                self.ports.mark(next, 0, self.ports.local(next));
+                return self.woken.push(next);
+            }
+        }
         self.rings.push(port, id);
     }
 

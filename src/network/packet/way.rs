@@ -3,7 +3,7 @@
 use super::pool::{ASTRAY, DECIDED, Packet};
 use super::ports::Ports;
 use crate::id::{CableId, DeviceId};
-use crate::routing::{Chooser, DetourChoice, NextHops, RoutingChoice, RoutingSpec};
+use crate::routing::{Chooser, DetourChoice, NicPorts, PortGroup, PortGroups, PortHops, RoutingChoice, RoutingSpec};
 use crate::topology::{DeviceKind, Topology};
 
 /// Places in the flowlet table of a switch.
@@ -26,7 +26,7 @@ struct Flowlet {
 
 /// The routing of all devices.
 pub(super) struct Ways<'t> {
-    pub(super) next: NextHops<'t>,
+    pub(super) next: PortHops<'t>,
     pub(super) chooser: Chooser,
     spec: RoutingSpec,
     choices: Vec<Choice>,
@@ -39,7 +39,7 @@ pub(super) struct Ways<'t> {
 
 impl<'t> Ways<'t> {
     pub(super) fn new(topology: &'t Topology, spec: RoutingSpec, seed: u64) -> Ways<'t> {
-        let next = NextHops::new(topology, spec.forward, &[]);
+        let next = PortHops::new(topology, &spec, &[]);
         let chooser = Chooser::new(topology, next.cables(), seed);
         let flowlets = if spec.flowlet_gap.is_some() { topology.n_devices() * FLOWLETS } else { 0 };
         let detours = spec.detour != DetourChoice::Minimal;
@@ -54,10 +54,28 @@ impl<'t> Ways<'t> {
         }
     }
 
-    /// Works out the ways to `to`, and those to the routers that a detour may go by.
-    pub(super) fn prepare(&mut self, to: DeviceId) {
-        self.next.prepare(to);
-        self.routers.iter().for_each(|&router| self.next.prepare(router));
+    /// Works out the ways from `from` to `to`, and those to the routers that a detour may go by: the port groups over which a
+    /// transfer is shared out, none where there is no way.
+    pub(super) fn prepare(&mut self, from: DeviceId, to: DeviceId) -> PortGroups {
+        let groups = self.next.between(from, to);
+        if !self.routers.is_empty() {
+            self.prepare_within(groups, to);
+        }
+        groups
+    }
+
+    /// Works out the ways to `to` by any port, for the lanes that they take.
+    pub(super) fn prepare_any(&mut self, to: DeviceId) {
+        self.next.prepare(PortGroup::ANY, to);
+        self.routers.iter().for_each(|&router| self.next.prepare(PortGroup::ANY, router));
+    }
+
+    /// Works out the ways to `to` within `groups`, for packets that are on them.
+    pub(super) fn prepare_within(&mut self, groups: PortGroups, to: DeviceId) {
+        for group in groups.iter() {
+            self.next.prepare(group, to);
+            self.routers.iter().for_each(|&router| self.next.prepare(group, router));
+        }
     }
 
     /// Virtual lanes that any way may take.
@@ -67,13 +85,13 @@ impl<'t> Ways<'t> {
 
     /// Ways without the links that are not `usable`.
     pub(super) fn avoid(&mut self, topology: &'t Topology, usable: &[bool]) {
-        self.next = NextHops::new(topology, self.spec.forward, usable);
+        self.next = PortHops::new(topology, &self.spec, usable);
         self.flowlets.iter_mut().for_each(|flowlet| *flowlet = None);
     }
 
-    /// The ports at which a flow may leave its source: one, or all where a NIC spreads packets over its ports.
-    pub(super) fn exits(&self, from: DeviceId, to: DeviceId, key: u32) -> &[CableId] {
-        let hops = self.next.hops(from, to);
+    /// The ports at which a queue pair may leave its source: one, or all where a NIC sprays packets over its ports.
+    pub(super) fn exits(&self, group: PortGroup, (from, to): (DeviceId, DeviceId), key: u32) -> &[CableId] {
+        let hops = self.next.hops(group, from, to);
         let chosen = match self.choices[from.index()] {
             _ if hops.len() < 2 => return hops,
             Choice::AtRandom => return hops,
@@ -90,7 +108,7 @@ impl<'t> Ways<'t> {
             self.consider_detour(at, packet, ports, now);
         }
         let target = DeviceId::new(packet.target as usize);
-        let hops = self.next.hops(at, target);
+        let hops = self.next.hops(packet.group, at, target);
         if hops.len() < 2 {
             return hops.first().copied();
         }
@@ -122,7 +140,8 @@ impl<'t> Ways<'t> {
         let Ok(here) = self.routers.binary_search(&at) else { return };
         packet.marks |= DECIDED;
         let target = DeviceId::new(packet.target as usize);
-        let direct = self.next.hops(at, target);
+        let group = packet.group;
+        let direct = self.next.hops(group, at, target);
         let last = direct.first().is_none_or(|&hop| self.next.cables().get(hop).to == target);
         if last || self.routers.len() < 3 {
             return;
@@ -131,15 +150,15 @@ impl<'t> Ways<'t> {
         *spin = spin.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let other = ((u64::from(*spin) * (self.routers.len() - 1) as u64) >> 32) as usize;
         let middle = self.routers[if other >= here { other + 1 } else { other }];
-        let round = self.next.hops(at, middle);
-        if round.is_empty() || self.length(middle, target) == 0 {
+        let round = self.next.hops(group, at, middle);
+        if round.is_empty() || self.length(group, middle, target) == 0 {
             return;
         }
         let better = self.spec.detour == DetourChoice::Valiant || {
             let load =
                 |hops: &[CableId]| hops.iter().map(|hop| ports.loads[hop.index()].until_idle(now)).min().unwrap_or(0);
-            let long = self.length(at, middle) + self.length(middle, target);
-            load(direct) * u64::from(self.length(at, target)) > load(round) * u64::from(long)
+            let long = self.length(group, at, middle) + self.length(group, middle, target);
+            load(direct) * u64::from(self.length(group, at, target)) > load(round) * u64::from(long)
         };
         if better {
             packet.target = middle.index() as u32;
@@ -148,10 +167,10 @@ impl<'t> Ways<'t> {
     }
 
     /// Hops of a shortest way; none where there is no way.
-    fn length(&self, from: DeviceId, to: DeviceId) -> u32 {
+    fn length(&self, group: PortGroup, from: DeviceId, to: DeviceId) -> u32 {
         let (mut at, mut length) = (from, 0);
         while at != to {
-            let Some(&hop) = self.next.hops(at, to).first() else { return 0 };
+            let Some(&hop) = self.next.hops(group, at, to).first() else { return 0 };
             at = self.next.cables().get(hop).to;
             length += 1;
         }
@@ -162,9 +181,9 @@ impl<'t> Ways<'t> {
 fn choice(kind: DeviceKind, spec: &RoutingSpec) -> Choice {
     match kind {
         DeviceKind::Gpu | DeviceKind::Cpu => Choice::Fixed,
-        DeviceKind::Nic if spec.spray_ports => Choice::AtRandom,
-        DeviceKind::Nic if spec.policy != RoutingChoice::Ecmp => Choice::Fixed,
-        _ => match spec.policy {
+        DeviceKind::Nic if spec.nic_ports == NicPorts::Spray => Choice::AtRandom,
+        DeviceKind::Nic if spec.policy() != RoutingChoice::Ecmp => Choice::Fixed,
+        _ => match spec.policy() {
             RoutingChoice::Static => Choice::Fixed,
             RoutingChoice::Ecmp => Choice::Hashed,
             RoutingChoice::Adaptive => Choice::LeastLoaded,

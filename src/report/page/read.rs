@@ -37,7 +37,11 @@ pub struct RunSummary {
     pub(super) with: Vec<String>,
     #[serde(default)]
     pub(super) notes: Vec<String>,
-    /// None where the run could not end.
+    /// What was simulated.
+    pub(super) facts: Option<Value>,
+    /// Why the run did not end, if it did not.
+    pub(super) failure: Option<String>,
+    /// None where the run did not end.
     #[serde(default, deserialize_with = "or_nothing")]
     pub(super) metrics: BTreeMap<String, MetricRow>,
     pub(super) phases: Vec<PhaseRow>,

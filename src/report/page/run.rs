@@ -8,6 +8,7 @@ use crate::report::inside::Inside;
 use crate::report::sheet::{BLUE, GREEN, INK, ORANGE, RED, VIOLET};
 use crate::report::table::{duration_beside, number};
 use crate::timeline::Bound;
+use serde_json::Value;
 
 /// What is read first, in this order, of whatever a run has.
 const FIRST: &[&str] = &[
@@ -37,8 +38,9 @@ pub(super) fn section(path: &str, run: &RunSummary, inside: Option<&Inside>) -> 
         answer.push_str(&tile(name, metric.value.unwrap_or(f64::INFINITY), &metric.unit));
     }
     answer.push_str("</div>\n");
-    if run.metrics.is_empty() {
-        answer.push_str("<p class=\"verdict\">This run could not end.</p>\n");
+    if run.failure.is_some() || run.metrics.is_empty() {
+        let why = run.failure.as_deref().unwrap_or("the run did not end");
+        answer.push_str(&format!("<p class=\"verdict fails\">No answer: {}</p>\n", super::escape(why)));
     }
     for line in
         run.with.iter().map(|set| format!("with {set}")).chain(run.notes.iter().map(|note| format!("Note: {note}")))
@@ -103,6 +105,9 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
     if let Some(fabric) = inside.and_then(|inside| inside.fabric.as_ref()) {
         body.figure("links", "How much the links are used", fabric.picture());
     }
+    if let Some(facts) = &run.facts {
+        body.html(&folded("What was simulated", &facts_table(facts)));
+    }
     body.html(&folded("All metrics", &metrics_table(run)));
     let phases: Vec<Vec<Cell>> = run
         .phases
@@ -128,6 +133,29 @@ fn body(run: &RunSummary, inside: Option<&Inside>, whole: f64) -> Body {
 /// Whether what bounds a wait is communication: a phase may wait for other things as well.
 fn is_communication(bound_by: &str) -> bool {
     [Bound::Link, Bound::Latency, Bound::Software].iter().any(|bound| bound.name() == bound_by)
+}
+
+/// Every fact by its path.
+fn facts_table(facts: &Value) -> String {
+    fn collect(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
+        match value {
+            Value::Null => {}
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    collect(&path, value, rows);
+                }
+            }
+            Value::Array(elements) => {
+                elements.iter().enumerate().for_each(|(at, value)| collect(&format!("{path}.{at}"), value, rows));
+            }
+            Value::String(text) => rows.push(vec![Cell::text(path), Cell::text(text)]),
+            other => rows.push(vec![Cell::text(path), Cell::text(other.to_string())]),
+        }
+    }
+    let mut rows = Vec::new();
+    collect("", facts, &mut rows);
+    table(&columns(&["fact", "value"]), &rows)
 }
 
 fn metrics_table(run: &RunSummary) -> String {

@@ -31,6 +31,19 @@ pub struct Comparison {
     pub measured: f64,
     /// The simulated value, or why there is none.
     pub simulated: Result<f64, String>,
+    /// What it was measured on and with.
+    pub on: On,
+}
+
+/// What a value was measured on and with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct On {
+    /// The generation of the GPU: "Hopper".
+    pub gpu: String,
+    /// The serving or training engine, where there was one.
+    pub engine: Option<String>,
+    /// The library or its kind of kernels, where there are several.
+    pub library: Option<String>,
 }
 
 impl Comparison {
@@ -54,6 +67,8 @@ pub struct SetReport {
     pub id: &'static str,
     /// What its rows measure.
     pub title: &'static str,
+    /// The kind of workload whose whole answers its rows are; none where they are parts of answers.
+    pub workload: Option<&'static str>,
     /// The file.
     pub file: String,
     /// Columns by which its rows are grouped.

@@ -190,7 +190,7 @@ impl<'a> Chunks<'a> {
         Some(MoeExchange {
             copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
             spec,
-            group: Group::of(self.cluster, &members, Some(&software.collectives)),
+            group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
             offset: 0,
@@ -348,9 +348,8 @@ impl<'a> Chunks<'a> {
         } else {
             Taken::default()
         };
-        let library = build::library(scenario.matrix_kernels);
         let kernels = build::kernels(scenario, self.cluster)?;
-        let mut kernels = Beside { kernels, taken, library, gap: spec.launch_gap };
+        let mut kernels = Beside { kernels, taken, gap: spec.launch_gap };
         let seen = self.seen(group, simulated);
         let mut network = build::network(scenario, seen.as_ref().unwrap_or(self.cluster), watcher)?;
         let mut workload = ChunkWorkload::new(chunk);

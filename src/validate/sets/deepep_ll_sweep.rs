@@ -42,9 +42,14 @@ impl Measured for Row {
     const ID: &'static str = "deepep_ll_sweep";
     const TITLE: &'static str = "low-latency dispatch and combine of DeepEP";
     const GROUP_BY: &'static [&'static str] = &["system", "node_num", "table_version"];
+    const WORKLOAD: Option<&'static str> = Some("moe_exchange");
 
     fn system(&self) -> &str {
         &self.system
+    }
+
+    fn library(&self) -> Option<&str> {
+        Some("low_latency")
     }
 
     fn key(&self) -> Key {

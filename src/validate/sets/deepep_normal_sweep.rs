@@ -63,9 +63,14 @@ impl Measured for Row {
     const ID: &'static str = "deepep_normal_sweep";
     const TITLE: &'static str = "high-throughput dispatch and combine of DeepEP";
     const GROUP_BY: &'static [&'static str] = &["system", "node_num", "dispatch_sms"];
+    const WORKLOAD: Option<&'static str> = Some("moe_exchange");
 
     fn system(&self) -> &str {
         &self.system
+    }
+
+    fn library(&self) -> Option<&str> {
+        Some("normal")
     }
 
     fn key(&self) -> Key {

@@ -107,6 +107,7 @@ impl Measured for Row {
     const ID: &'static str = "deepep_published";
     const TITLE: &'static str = "DeepEP as published";
     const GROUP_BY: &'static [&'static str] = &["kernel", "ep_ranks"];
+    const WORKLOAD: Option<&'static str> = Some("moe_exchange");
 
     fn system(&self) -> &str {
         if self.gpu != "H800" {
@@ -118,6 +119,10 @@ impl Measured for Row {
             (false, true) => "h800_early2025",
             (false, false) => &self.gpu,
         }
+    }
+
+    fn library(&self) -> Option<&str> {
+        Some(if self.is_low_latency() { "low_latency" } else { "normal" })
     }
 
     fn key(&self) -> Key {

@@ -82,9 +82,18 @@ impl Measured for Row {
     const ID: &'static str = "gb200_nvl72_alltoall";
     const TITLE: &'static str = "token exchange of TensorRT-LLM inside one NVLink domain";
     const GROUP_BY: &'static [&'static str] = &["kernel_source", "op_name", "moe_ep_size"];
+    const WORKLOAD: Option<&'static str> = Some("moe_exchange");
 
     fn system(&self) -> &str {
         &self.device
+    }
+
+    fn library(&self) -> Option<&str> {
+        match self.kernel_source.as_str() {
+            "NVLinkOneSided" => Some("one_sided"),
+            "NVLinkTwoSided" => Some("two_sided"),
+            _ => None,
+        }
     }
 
     fn key(&self) -> Key {

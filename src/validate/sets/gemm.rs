@@ -2,15 +2,15 @@
 //!
 //! `gemm_dtype` is the format of both operands: `bfloat16`; `fp8_block`, with one scale per 128 activations and per 128 x 128
 //! weights; `nvfp4`, with one scale per 16 values. The output is BF16. `time_us` is what the linear layer of an inference engine
-//! takes: activations come in BF16, so that FP8 and FP4 begin with a kernel that quantises them. On GPUs whose tensor cores
-//! apply scales, FP8 weights come with FP32 scales that are expanded and packed in each call, in four small kernels. Six layers
+//! takes: activations come in BF16, so that FP8 and FP4 begin with a kernel that quantises them. In
+//! DeepGEMM for Blackwell, FP8 weights come with FP32 scales that are expanded and packed in each call, in four small kernels. Six layers
 //! take turns in one CUDA graph, each with operands and results of its own (those of BF16 share one room for results, and quantised
 //! activations another), so that small ones find their operands in L2; what was just quantised is there as well.
 
 use super::{Context, Measured, Point, Skip, dtype};
 use crate::dtype::Dtype;
-use crate::gpu::Conditions;
-use crate::hardware::GroupScaling;
+use crate::engine::Residency;
+use crate::hardware::{Fp8Gemm, LibrariesSpec};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, Kernel, Rows};
@@ -66,20 +66,24 @@ impl Row {
         let narrow = if quantised { scaled(rows, k) } else { Bytes::ZERO };
         let round =
             if quantised { (wide + weights + results) * LAYERS + narrow } else { (wide + weights) * LAYERS + results };
-        let conditions = Conditions { reused_after: Some(round), ..Conditions::default() };
-        let after_cast = Conditions { fresh_after: quantised.then_some(wide + narrow), ..conditions };
-        let run = |kernel: Kernel| context.kernel_under(&conditions, system, &kernel);
+        let mut caches = Residency::new(Some(round));
+        let cast = match operands {
+            Dtype::Fp8 => Some(quantise(rows, k)),
+            _ if quantised => Some(Kernel::Elementwise { read: wide, written: narrow }),
+            _ => None,
+        };
         let product = Kernel::Gemm(Gemm { groups: 1, rows, n, k, operands, weights: operands });
-        let mut time = context.kernel_under(&after_cast, system, &product)?;
-        if operands == Dtype::Fp8 {
-            time += run(quantise(rows, k))?;
-        } else if quantised {
-            time += run(Kernel::Elementwise { read: wide, written: matrix(rows, k, operands) })?;
+        let mut time = Duration::ZERO;
+        let mut written = None;
+        for kernel in cast.into_iter().chain([product]) {
+            time += context.kernel_under(&caches.conditions(written), system, &kernel)?;
+            written = Some(caches.begin(&kernel));
         }
-        let scaled_inside = system.gpu.sm.as_ref().is_some_and(|sm| sm.mma.group_scaling == GroupScaling::TensorCores);
-        if operands == Dtype::Fp8 && scaled_inside {
+        let library = LibrariesSpec::default().or(system.gpu.libraries).fp8_gemm;
+        if operands == Dtype::Fp8 && library == Fp8Gemm::DeepgemmSm100 {
             let scales = matrix(n, k.div_ceil(128), Dtype::Fp32);
-            time += run(Kernel::Elementwise { read: scales, written: scales })? * SCALE_KERNELS;
+            let kernel = Kernel::Elementwise { read: scales, written: scales };
+            time += context.kernel_under(&caches.conditions(None), system, &kernel)? * SCALE_KERNELS;
         }
         Ok(time)
     }

@@ -11,8 +11,8 @@
 
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
-use crate::gpu::{Conditions, Library, Taken};
-use crate::hardware::NodeSpec;
+use crate::gpu::{Conditions, Taken};
+use crate::hardware::{Fp8Gemm, LibrariesSpec, NodeSpec};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::workload::{Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
@@ -42,10 +42,10 @@ impl Row {
                 sms: COMMUNICATION_SMS + beside,
                 memory: system.node.as_ref().map(NodeSpec::exchange_memory).unwrap_or_default(),
             },
-            library: Library::Early2025,
             ..Conditions::default()
         };
-        Ok(context.kernel_under(&conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
+        let libraries = LibrariesSpec { fp8_gemm: Some(Fp8Gemm::Cutlass128x128), ..LibrariesSpec::default() };
+        Ok(context.kernel_with(libraries, &conditions, system, &kernel)?.saturating_sub(system.gpu.kernel_launch))
     }
 
     fn kernel(&self) -> Result<Kernel, Skip> {

@@ -9,11 +9,12 @@
 use super::super::context::Deployed;
 use super::{Context, Measured, Point, Skip};
 use crate::dtype::Dtype;
+use crate::hardware::{Fp8Gemm, LibrariesSpec};
 use crate::model::PrecisionSpec;
 use crate::parallelism::{PlanSpec, RecomputeSpec};
 use crate::report::validation::Key;
 use crate::run::simulate_chunk;
-use crate::scenario::{MatrixKernels, Scenario, WorkloadSpec};
+use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
@@ -123,7 +124,8 @@ impl Row {
         };
         let shape = [gpus / per_node, per_node];
         let scenario = context.deployment(system, shape, deployed, WorkloadSpec::Training(training))?;
-        Ok(Scenario { matrix_kernels: MatrixKernels::Early2025, ..scenario })
+        let libraries = LibrariesSpec { fp8_gemm: Some(Fp8Gemm::Cutlass128x128), ..LibrariesSpec::default() };
+        Ok(Scenario { libraries, ..scenario })
     }
 }
 

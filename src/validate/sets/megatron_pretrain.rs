@@ -153,9 +153,14 @@ impl Measured for Row {
     const ID: &'static str = "megatron_pretrain";
     const TITLE: &'static str = "pre-training throughput published for Megatron Bridge";
     const GROUP_BY: &'static [&'static str] = &["model", "system", "precision"];
+    const WORKLOAD: Option<&'static str> = Some("training");
 
     fn system(&self) -> &str {
         &self.system
+    }
+
+    fn engine(&self) -> Option<&str> {
+        Some("megatron")
     }
 
     fn key(&self) -> Key {

@@ -12,6 +12,8 @@
 
 use super::{Context, Measured, Point, Skip, dtype};
 use crate::dtype::Dtype;
+use crate::gpu::Conditions;
+use crate::hardware::{LibrariesSpec, MlaLibrary};
 use crate::report::validation::Key;
 use crate::units::{Bytes, Duration};
 use crate::validate::systems::System;
@@ -48,20 +50,33 @@ impl Row {
             return Err(Skip::because("no attention"));
         }
         match self.table.as_str() {
-            "context_mla_perf" => total(context, system, &self.context(cache)),
-            "generation_mla_perf" => total(context, system, &[self.decode(self.isl + self.step, cache)]),
+            "context_mla_perf" => self.total(context, system, &self.context(cache)),
+            "generation_mla_perf" => self.total(context, system, &[self.decode(self.isl + self.step, cache)]),
             "wideep_context_mla_perf" => {
                 let kernels = self.prefill_module();
                 let host = HOST_PER_KERNEL * kernels.len() as u64;
-                Ok(total(context, system, &kernels)?.max(host))
+                Ok(self.total(context, system, &kernels)?.max(host))
             }
-            "wideep_generation_mla_perf" => total(context, system, &self.decode_module()),
+            "wideep_generation_mla_perf" => self.total(context, system, &self.decode_module()),
             other => Err(Skip::unknown(
                 "table",
                 other,
                 ["context_mla_perf", "generation_mla_perf", "wideep_context_mla_perf", "wideep_generation_mla_perf"],
             )),
         }
+    }
+
+    /// The kernels one after the other, attention as the library of the row has it.
+    fn total(&self, context: &Context, system: &System, kernels: &[Kernel]) -> Result<Duration, Skip> {
+        let mla = match self.kernel_source.as_str() {
+            "flash_attention" => Some(MlaLibrary::FlashAttention3),
+            "trtllm_mla" => Some(MlaLibrary::Trtllm),
+            _ => None,
+        };
+        let libraries = LibrariesSpec { mla, ..LibrariesSpec::default() };
+        let time = |kernel| context.kernel_with(libraries, &Conditions::default(), system, kernel);
+        let times: Result<Vec<Duration>, Skip> = kernels.iter().map(time).collect();
+        Ok(times?.into_iter().sum())
     }
 
     fn tokens(&self) -> u64 {
@@ -143,11 +158,6 @@ impl Row {
         kernels.extend(projection(tokens, HIDDEN, heads * PER_HEAD));
         kernels
     }
-}
-
-fn total(context: &Context, system: &System, kernels: &[Kernel]) -> Result<Duration, Skip> {
-    let times: Result<Vec<Duration>, Skip> = kernels.iter().map(|kernel| context.kernel(system, kernel)).collect();
-    Ok(times?.into_iter().sum())
 }
 
 /// Latents of queries, keys and values, and their norms.

@@ -49,6 +49,7 @@ impl Measured for Row {
     const ID: &'static str = "nccl_one_domain";
     const TITLE: &'static str = "collectives of nccl-tests in one NVLink domain";
     const GROUP_BY: &'static [&'static str] = &["system", "op_name", "num_gpus"];
+    const WORKLOAD: Option<&'static str> = Some("collective");
 
     fn system(&self) -> &str {
         &self.system

@@ -341,9 +341,14 @@ impl Measured for Row {
     const ID: &'static str = "serving_silicon";
     const TITLE: &'static str = "time to first token and per output token of serving engines";
     const GROUP_BY: &'static [&'static str] = &["system", "backend", "mode"];
+    const WORKLOAD: Option<&'static str> = Some("serving");
 
     fn system(&self) -> &str {
         &self.system
+    }
+
+    fn engine(&self) -> Option<&str> {
+        Some(&self.backend)
     }
 
     fn key(&self) -> Key {

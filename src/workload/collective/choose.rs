@@ -9,10 +9,10 @@ use super::{Collective, Group, Way};
 use crate::hardware::{CollectiveCosts, ExchangeSpec, PeerCosts, ProtocolSpec, on_wire};
 use crate::units::{Bytes, Duration, Fraction};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How data moves between ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// One ring over all ranks.
@@ -53,7 +53,7 @@ impl Algorithm {
 }
 
 /// What surrounds the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// Nothing: transfers cost the wire alone.
@@ -295,7 +295,8 @@ fn exchange(collective: Collective, group: &Group, bytes: Bytes, choice: Choice)
                 Collective::Send => costs.network.in_steps(protocol.line_share),
                 _ => costs.network.in_exchanges(protocol.line_share),
             };
-            costs.network.step * posts + wire(group.between, each * remote, share)
+            let between = group.between.map(|ways| if collective == Collective::Send { ways.ends } else { ways.peers });
+            costs.network.step * posts + wire(between, each * remote, share)
         }
     };
     // Whoever sends to one peer has no part of its own.

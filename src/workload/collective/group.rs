@@ -1,5 +1,6 @@
 //! Who takes part in a collective, how they are joined, and the software that they run.
 
+use super::tree;
 use crate::hardware::CollectiveCosts;
 use crate::id::DeviceId;
 use crate::routing::Routes;
@@ -17,9 +18,8 @@ pub struct Group {
     pub switches: Vec<Option<DeviceId>>,
     /// The way between two ranks of a node, where there are two.
     pub inside: Option<Way>,
-    /// The way from the first rank to the last one of another node, where there are several nodes: in a tree of switches no other
-    /// one is longer.
-    pub between: Option<Way>,
+    /// The ways between nodes, where there are several.
+    pub between: Option<WaysBetween>,
     /// What software costs; without it transfers cost the wire alone.
     pub costs: Option<CollectiveCosts>,
 }
@@ -33,6 +33,34 @@ pub struct Way {
     pub rate: BytesPerSec,
 }
 
+/// The ways between nodes, by what uses them: which hops a ring, a tree or an exchange takes depends on the fabric, and so does how
+/// long they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaysBetween {
+    /// From each rank to the next in a ring over all ranks, on average: a piece passes all of them.
+    pub ring: Way,
+    /// From each node to the next in a ring over nodes, between ranks of equal index, on average.
+    pub rails: Way,
+    /// The slowest one in two trees over nodes.
+    pub trees: Way,
+    /// From the first rank to the rank of another node that is farthest from it.
+    pub peers: Way,
+    /// From the first rank to the last.
+    pub ends: Way,
+}
+
+/// Hops of a ring, a tree or an exchange that are looked at, evenly spread: enough to meet every kind of hop that a fabric has.
+const HOPS_MAX: usize = 512;
+
+/// How the hops of an algorithm come to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hops {
+    /// A piece passes all of them in turn.
+    InTurn,
+    /// The slowest is waited for.
+    Slowest,
+}
+
 impl Group {
     /// Ranks that nothing is known of but their devices: transfers cost the wire alone.
     pub fn bare(ranks: Vec<DeviceId>) -> Group {
@@ -40,8 +68,27 @@ impl Group {
         Group { ranks, nodes: vec![0; n], switches: vec![None; n], inside: None, between: None, costs: None }
     }
 
-    /// The `members` of a cluster, by their place in it.
+    /// The `members` of a cluster with static routes, by their place in it.
     pub fn of(cluster: &Cluster, members: &[usize], costs: Option<&CollectiveCosts>) -> Group {
+        Group::routed(cluster, &mut Routes::new(&cluster.topology), members, costs)
+    }
+
+    /// The `members` of a cluster, by their place in it, between which data takes `routes`.
+    pub fn routed(
+        cluster: &Cluster,
+        routes: &mut Routes<'_>,
+        members: &[usize],
+        costs: Option<&CollectiveCosts>,
+    ) -> Group {
+        let mut group = Group::without_ways(cluster, members, costs);
+        let neighbour = (1..group.len()).find(|&rank| group.together(0, rank));
+        group.inside = neighbour.and_then(|to| way(routes, group.ranks[0], group.ranks[to]));
+        group.between = group.ways_between(routes);
+        group
+    }
+
+    /// The `members` of a cluster, by their place in it, for exchanges, which choose nothing by the ways between them.
+    pub fn without_ways(cluster: &Cluster, members: &[usize], costs: Option<&CollectiveCosts>) -> Group {
         let ranks: Vec<DeviceId> = members.iter().map(|&gpu| cluster.gpus[gpu]).collect();
         let nodes: Vec<usize> = members.iter().map(|&gpu| cluster.node_of(gpu)).collect();
         let mut domain = vec![None; cluster.nodes as usize];
@@ -49,14 +96,49 @@ impl Group {
             domain[cluster.topology.device(switch).group as usize] = Some(switch);
         }
         let switches = nodes.iter().map(|&node| domain[node]).collect();
-        let mut routes = Routes::new(&cluster.topology);
-        let mut way = |to: Option<usize>| {
-            let path = routes.path(ranks[0], ranks[to?])?;
-            Some(Way { latency: path.latency, rate: path.narrowest })
+        Group { ranks, nodes, switches, inside: None, between: None, costs: costs.cloned() }
+    }
+
+    /// The ways between nodes that algorithms use, where there are several.
+    fn ways_between(&self, routes: &mut Routes<'_>) -> Option<WaysBetween> {
+        let n = self.len();
+        let last = (0..n).rev().find(|&rank| !self.together(0, rank))?;
+        let nodes = self.in_nodes();
+        let heads: Vec<usize> = nodes.iter().map(|node| node[0]).collect();
+        let next = |members: &[usize]| -> Vec<(usize, usize)> {
+            (0..members.len()).map(|at| (members[at], members[(at + 1) % members.len()])).collect()
         };
-        let inside = way((1..ranks.len()).find(|&rank| nodes[rank] == nodes[0]));
-        let between = way((1..ranks.len()).rev().find(|&rank| nodes[rank] != nodes[0]));
-        Group { ranks, nodes, switches, inside, between, costs: costs.cloned() }
+        let edges = |parents: &[Option<usize>], members: &[usize]| -> Vec<(usize, usize)> {
+            let edge = |(at, parent): (usize, &Option<usize>)| parent.map(|parent| (members[at], members[parent]));
+            parents.iter().enumerate().filter_map(edge).collect()
+        };
+        let all: Vec<usize> = (0..n).collect();
+        let trees = tree::over(self).iter().flat_map(|parents| edges(parents, &all)).collect();
+        let peers = (1..n).map(|to| (0, to)).collect();
+        let mut of = |hops: Vec<(usize, usize)>, which| self.hops_between(routes, &hops, which);
+        Some(WaysBetween {
+            ring: of(next(&all), Hops::InTurn)?,
+            rails: of(next(&heads), Hops::InTurn)?,
+            trees: of(trees, Hops::Slowest)?,
+            peers: of(peers, Hops::Slowest)?,
+            ends: of(vec![(0, last)], Hops::Slowest)?,
+        })
+    }
+
+    /// What those of `hops` that lead to other nodes come to.
+    fn hops_between(&self, routes: &mut Routes<'_>, hops: &[(usize, usize)], which: Hops) -> Option<Way> {
+        let far: Vec<(usize, usize)> = hops.iter().copied().filter(|&(a, b)| !self.together(a, b)).collect();
+        let looked_at = far.len().min(HOPS_MAX);
+        let hop = |index: usize| far[index * far.len() / looked_at];
+        let ways: Option<Vec<Way>> =
+            (0..looked_at).map(|index| way(routes, self.ranks[hop(index).0], self.ranks[hop(index).1])).collect();
+        let ways = ways?;
+        let rate = ways.iter().map(|way| way.rate).min()?;
+        let latency = match which {
+            Hops::InTurn => ways.iter().map(|way| way.latency).sum::<Duration>().part_of(ways.len() as u64),
+            Hops::Slowest => ways.iter().map(|way| way.latency).max()?,
+        };
+        Some(Way { latency, rate })
     }
 
     /// Number of ranks.
@@ -97,4 +179,10 @@ impl Group {
         let equal = nodes.iter().all(|node| node.len() == nodes[0].len());
         (nodes.len() > 1 && nodes[0].len() > 1 && equal).then_some(nodes)
     }
+}
+
+/// What is known of the way between two devices.
+fn way(routes: &mut Routes<'_>, from: DeviceId, to: DeviceId) -> Option<Way> {
+    let path = routes.path(from, to)?;
+    Some(Way { latency: path.latency, rate: path.narrowest })
 }

@@ -4,7 +4,7 @@
 
 use super::choose::{Algorithm, Protocol, begun, chunks, each, hop, occupied};
 use super::tree::{self, Parents, asked};
-use super::{Collective, Group};
+use super::{Collective, Group, Way};
 use crate::hardware::CollectiveCosts;
 use crate::units::{Bytes, Duration};
 
@@ -81,13 +81,17 @@ impl Levels {
             usize::MAX => 1,
             pieces => chunks(group, each(bytes, pieces), protocol),
         };
-        // A ring that is all there is has no more than hide what comes between its steps, as parts on the way at once share links.
-        let alone = matches!(self.stages[..], [Stage::Nodes { .. } | Stage::Rails { .. }]);
-        let affordable = if alone { 1 } else { (HOPS / self.hops().max(1)).max(1) };
+        let time = |parts: usize| self.predicted(group, (bytes, parts), protocol).as_ps();
+        // A ring that is all there is has no more than hide what comes between its steps, as parts on the way at once share links. It
+        // is two or three of them, of however many ranks.
+        if let [Stage::Nodes { .. } | Stage::Rails { .. }] = self.stages[..] {
+            let best = (1..=most).map(time).min().unwrap_or_default();
+            return (1..=most).find(|&parts| time(parts) <= best + best / NOTICED_OF_RING).unwrap_or(most);
+        }
+        let affordable = (HOPS / self.hops().max(1)).max(1);
         if most <= affordable {
             return most;
         }
-        let time = |parts: usize| self.predicted(group, (bytes, parts), protocol).as_ps();
         let unnoticed = time(most) / NOTICED;
         (affordable..most).find(|&parts| time(parts) <= time(most) + unnoticed).unwrap_or(most)
     }
@@ -145,6 +149,8 @@ impl Levels {
 const HOPS: usize = 1 << 18;
 /// Of its time, what a collective of more transfers may take longer for having fewer parts: one in so many.
 const NOTICED: u64 = 33;
+/// The same for a ring, so little that no number of ranks stands out.
+const NOTICED_OF_RING: u64 = 1000;
 
 /// How parts of the data follow each other through the stages.
 pub(super) struct Paces {
@@ -215,8 +221,8 @@ impl Line<'_> {
             }
             Stage::Trees => {
                 let asked = asked(self.group, &self.levels.rails[0], &self.levels.trees);
-                let near = self.step(costs, false, each(rail, 2));
-                let far = self.step(costs, true, each(rail, 2));
+                let near = self.step(costs, self.group.inside, false, each(rail, 2));
+                let far = self.step(costs, self.group.between.map(|ways| ways.trees), true, each(rail, 2));
                 let busy = (near.busy * asked.sends.0 as u64).max(far.busy * asked.sends.1 as u64);
                 Expected {
                     inside: asked.depth.1 == 0,
@@ -238,7 +244,11 @@ impl Line<'_> {
         let n = members.len();
         let far_hops = (0..n).filter(|&at| !self.group.together(members[at], members[(at + 1) % n])).count();
         let far_steps = (steps * far_hops).div_ceil(n.max(1));
-        let (near, far) = (self.step(costs, false, piece), self.step(costs, true, piece));
+        let near = self.step(costs, self.group.inside, false, piece);
+        // A ring over everyone, or one of those between ranks of equal index.
+        let all = members.len() == self.group.len();
+        let between = self.group.between.map(|ways| if all { ways.ring } else { ways.rails });
+        let far = self.step(costs, between, true, piece);
         let slower = if far_hops == 0 { near } else { far };
         let busy = slower.busy * steps as u64;
         Expected {
@@ -254,8 +264,7 @@ impl Line<'_> {
     }
 
     /// One step over `bytes`.
-    fn step(&self, costs: &CollectiveCosts, between: bool, bytes: Bytes) -> Step {
-        let way = if between { self.group.between } else { self.group.inside };
+    fn step(&self, costs: &CollectiveCosts, way: Option<Way>, between: bool, bytes: Bytes) -> Step {
         let busy = occupied(costs, self.protocol, way, between, bytes);
         let latency = way.map_or(Duration::ZERO, |way| way.latency);
         Step {

@@ -16,19 +16,19 @@ mod ring;
 mod tree;
 
 pub use choose::{Algorithm, Choice, Protocol, choose, choose_in_engine, expected};
-pub use group::{Group, Way};
+pub use group::{Group, Way, WaysBetween};
 
 use super::Workload;
-use super::op::{Label, OpGraph, Phase};
+use super::op::{Chosen, Label, OpGraph, Phase};
 use crate::id::{DeviceId, OpId};
 use crate::units::{Bytes, Duration, Time};
 use desk::{Desk, Front};
 use levels::Levels;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A collective.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Collective {
     /// Everyone has the sum of all.
@@ -77,9 +77,11 @@ pub fn expand(
     label: Label,
 ) -> Vec<Vec<OpId>> {
     assert_eq!(group.len(), after.len(), "every rank joins once");
+    let n = group.len();
+    let Choice { algorithm, protocol } = choice;
+    graph.chose(Chosen { collective, algorithm, protocol, ranks: n, bytes });
     let mut desk = Desk::new(graph, group, label);
     let desk = &mut desk;
-    let n = group.len();
     let protocol = choice.protocol.on_ring(group.costs.as_ref());
     let pairs = choice.protocol.in_exchange(group.costs.as_ref());
     let front = start(desk, choice, after);

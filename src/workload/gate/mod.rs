@@ -12,11 +12,11 @@ use crate::model::MoeSpec;
 use crate::rng::RandomStream;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use turns::Turns;
 
 /// What the gate prefers.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GateChoice {
     /// Nothing: scores are uniform.

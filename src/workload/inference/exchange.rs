@@ -4,9 +4,9 @@ use super::lowering::{Front, Lowering};
 use crate::dtype::Dtype;
 use crate::units::{Bytes, Count};
 use crate::workload::collective::desk::Desk;
-use crate::workload::collective::{Collective, choose_in_engine, expand};
+use crate::workload::collective::{Algorithm, Collective, Protocol, choose_in_engine, expand};
 use crate::workload::moe::{Direction, MoeExchange, RowFormat};
-use crate::workload::op::Label;
+use crate::workload::op::{Chosen, Label};
 
 impl Lowering<'_> {
     /// Moves the travelling copies of `tokens` tokens of each GPU; each joins when its operations in `after` have finished.
@@ -114,6 +114,8 @@ impl Lowering<'_> {
     /// A plain ring, at the cost of the wire alone.
     fn ring(&mut self, label: Label, bytes: Bytes, front: &Front) -> Front {
         let tp = self.shapes.tp as usize;
+        let (algorithm, protocol) = (Algorithm::Ring, Protocol::Bare);
+        self.graph.chose(Chosen { collective: Collective::AllReduce, algorithm, protocol, ranks: tp, bytes });
         let chunk = Bytes::new(bytes.get().div_ceil(tp as u64));
         let tag = self.graph.collective();
         let mut held = front.clone();

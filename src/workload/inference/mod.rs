@@ -25,11 +25,11 @@ pub use traffic::{Exchange, ExpertTraffic, expert_traffic};
 use super::Workload;
 use super::collective::Group;
 use super::moe::MoeExchange;
-use super::op::OpGraph;
+use super::op::{Op, OpGraph, Work};
 use crate::id::{DeviceId, OpId};
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::Plan;
-use crate::units::Time;
+use crate::units::{Bytes, Time};
 use lowering::Lowering;
 
 /// Everything that decides the operations of a step.
@@ -83,6 +83,8 @@ impl InferenceStep {
 pub struct InferenceWorkload {
     steps: Vec<InferenceStep>,
     started: bool,
+    /// What a GPU touches in the whole step.
+    touched: Bytes,
 }
 
 impl InferenceWorkload {
@@ -90,8 +92,18 @@ impl InferenceWorkload {
     pub fn side_by_side(steps: Vec<InferenceStep>) -> InferenceWorkload {
         let known = |step: &InferenceStep| step.traffic.len() == step.batches.len();
         assert!(steps.iter().all(known), "traffic is known for every micro-batch");
-        InferenceWorkload { steps, started: false }
+        InferenceWorkload { steps, started: false, touched: Bytes::ZERO }
     }
+}
+
+/// What the kernels of `device` touch, of the operations from `first` on.
+fn touched(graph: &OpGraph, first: usize, device: DeviceId) -> Bytes {
+    let on_device = |op: &Op| op.stream.is_some_and(|stream| graph.streams()[stream.index()].device == device);
+    let bytes = |op: &Op| match op.work {
+        Work::Compute(kernel) if on_device(op) => kernel.bytes(),
+        _ => Bytes::ZERO,
+    };
+    (first..graph.len()).map(|at| bytes(graph.op(OpId::new(at)))).sum()
 }
 
 impl Workload for InferenceWorkload {
@@ -101,7 +113,15 @@ impl Workload for InferenceWorkload {
 
     fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
         if !std::mem::replace(&mut self.started, true) {
-            self.steps.iter().for_each(|step| Lowering::new(step, graph).step());
+            for step in &self.steps {
+                let before = graph.len();
+                Lowering::new(step, graph).step();
+                self.touched = self.touched.max(touched(graph, before, step.gpus[step.simulated[0]]));
+            }
         }
+    }
+
+    fn between_uses(&self) -> Option<Bytes> {
+        Some(self.touched)
     }
 }

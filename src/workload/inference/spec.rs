@@ -5,10 +5,10 @@ use crate::units::{Count, Duration, Fraction};
 use crate::workload::gate::GateChoice;
 use crate::workload::moe::ExchangeKernels;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One decode step of a deployment: every request gets its next token (or tokens).
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeSpec {
     /// Requests in flight per GPU; a tensor-parallel group serves those of all its GPUs.
@@ -34,7 +34,7 @@ pub struct DecodeSpec {
 }
 
 /// One prefill step of a deployment: prompts, or equal chunks of them, pass through the model once.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrefillSpec {
     /// Positions of each prompt that are computed in this step.
@@ -59,7 +59,7 @@ pub struct PrefillSpec {
 }
 
 /// In which order a GPU takes the parts of layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleChoice {
     /// Attention of every micro-batch, then experts of every micro-batch (arXiv 2505.09343, section 2.3.1).
@@ -71,7 +71,7 @@ pub enum ScheduleChoice {
 }
 
 /// How kernels are launched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LaunchChoice {
     /// All at once, from a recorded graph: only the GPU's own gap between kernels remains.
@@ -85,7 +85,7 @@ pub enum LaunchChoice {
 }
 
 /// How experts are reached and run.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertsSpec {
     /// How tokens reach the experts of other GPUs.
@@ -129,7 +129,7 @@ impl Default for ExpertsSpec {
 }
 
 /// Which experts are copied, and which live together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BalanceChoice {
     /// Experts live in order, and the first ones are copied.
@@ -140,7 +140,7 @@ pub enum BalanceChoice {
 }
 
 /// How tokens reach the experts of other GPUs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReachChoice {
     /// They travel there, and results travel back.
@@ -152,7 +152,7 @@ pub enum ReachChoice {
 }
 
 /// For what a token is sent once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CopyPer {
     /// For each expert that it visits.
@@ -163,7 +163,7 @@ pub enum CopyPer {
 }
 
 /// What runs the routed experts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOn {
     /// The GPUs.
@@ -174,7 +174,7 @@ pub enum RunOn {
 }
 
 /// Where a shared expert computes that every GPU holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedOn {
     /// On the stream of all other kernels, while tokens travel to routed experts: these begin when it has ended.
@@ -186,7 +186,7 @@ pub enum SharedOn {
 }
 
 /// Speculative decoding with the model's own multi-token-prediction modules.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MtpSpec {
     /// Tokens drafted per step, one module after the other.

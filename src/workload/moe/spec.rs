@@ -5,10 +5,10 @@ use crate::model::{Coding, PrecisionSpec};
 use crate::units::{Bytes, Count};
 use crate::workload::gate::GateChoice;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One dispatch and one combine over all GPUs, the experts spread over them evenly and in order.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoeExchangeSpec {
     /// The kernels that exchange tokens.
@@ -45,7 +45,7 @@ pub struct MoeExchangeSpec {
 }
 
 /// The kernels that exchange tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeKernels {
     /// One copy per node over the NIC to the GPU of equal index, forwarded over the scale-up domain by SMs.
@@ -59,7 +59,7 @@ pub enum ExchangeKernels {
 }
 
 /// How the values of a token are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RowFormat {
     /// Format of a value.

@@ -5,10 +5,10 @@ use crate::parallelism::PlanSpec;
 use crate::units::{Count, Duration, Fraction, Usd, long};
 use crate::workload::inference::{ExpertsSpec, LaunchChoice, MtpSpec, ScheduleChoice};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Requests that arrive over time, prompts that are computed and tokens that are decoded in batches that change at every step.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServingSpec {
     /// Requests that are served.
@@ -37,7 +37,7 @@ pub struct ServingSpec {
 }
 
 /// When requests arrive.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ArrivalsChoice {
     /// At random, independently of each other.
@@ -67,7 +67,7 @@ pub enum ArrivalsChoice {
 }
 
 /// One request of a trace: arrival after the start, positions in, tokens out.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceRow {
     /// When it arrives.
@@ -80,7 +80,7 @@ pub struct TraceRow {
 }
 
 /// How long requests are.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LengthsChoice {
     /// All alike.
@@ -109,7 +109,7 @@ pub enum LengthsChoice {
 }
 
 /// A pool that decodes.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodePoolSpec {
     /// Copies of the whole cluster of the scenario.
@@ -136,7 +136,7 @@ pub struct DecodePoolSpec {
 }
 
 /// How an engine lays out its cache of keys and values.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
     /// Part of memory that it may take.
@@ -154,7 +154,7 @@ pub struct CacheSpec {
 }
 
 /// Memory of which a cache may take a part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheMemory {
     /// All memory of the GPU; weights are in that part too.
@@ -165,7 +165,7 @@ pub enum CacheMemory {
 }
 
 /// A pool that computes prompts, on nodes like those of the scenario.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrefillPoolSpec {
     /// Copies of it.
@@ -191,7 +191,7 @@ pub struct PrefillPoolSpec {
 }
 
 /// Chunks of prompts in the steps of decoding requests.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColocationSpec {
     /// Positions of prompts per GPU that a step computes, at most.
@@ -211,7 +211,7 @@ pub struct ColocationSpec {
 
 /// New prompts wait for others, so that fewer steps take prompts: until a step is full to a part, until there is one for every
 /// tensor-parallel group where there are several, or until steps have passed.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GatherSpec {
     /// The most steps that they wait.
@@ -221,7 +221,7 @@ pub struct GatherSpec {
 }
 
 /// What GPUs cost where they are owned.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CapitalSpec {
     /// Price of a GPU with its share of node, network and building.

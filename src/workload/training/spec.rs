@@ -5,10 +5,10 @@ use crate::dtype::Dtype;
 use crate::parallelism::{OptimizerSpec, RecomputeSpec};
 use crate::units::{Bytes, Count, Duration, Fraction};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One training step: every sequence of the global batch passes forward and backward, then weights are updated.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSpec {
     /// Sequences of a step, over all data-parallel replicas.
@@ -59,7 +59,7 @@ pub struct TrainingSpec {
 }
 
 /// How values are narrowed for products, where these have narrow operands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CastChoice {
     /// For every product, weights transposed for every micro-batch, activations kept narrow: a recorded chunk of DeepSeek's
@@ -71,7 +71,7 @@ pub enum CastChoice {
 }
 
 /// What goes on beside exchanges of tokens in a chunk that overlaps no other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BesideExchanges {
     /// What does not wait for them: shared experts, and gradients of weights, which come last.
@@ -83,7 +83,7 @@ pub enum BesideExchanges {
 }
 
 /// How cross-entropy is computed from the logits of all tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossChoice {
     /// In FP32, by PyTorch's own kernels: a cast, the logarithm of the softmax, one value of each row, and the gradient of each.
@@ -94,7 +94,7 @@ pub enum LossChoice {
 }
 
 /// A pipeline schedule over given times, without a model: how long its bubbles are.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineSpec {
     /// In which order stages work on micro-batches.

@@ -10,7 +10,8 @@ use crate::hardware::on_wire;
 use crate::id::{DeviceId, OpId, StreamId};
 use crate::units::{Bytes, Duration, Fraction};
 use crate::workload::Kernel;
-use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
+use crate::workload::collective::{Algorithm, Collective, Protocol};
+use crate::workload::op::{Chosen, Label, Op, OpGraph, Phase, Stream, Work};
 use std::collections::BTreeMap;
 
 /// What a GPU tells its partners: a sum in FP32.
@@ -163,6 +164,21 @@ impl End<'_> {
         }
     }
 
+    /// Remembers which collective the rings of a kind of weights are, the longest for all.
+    fn remember(&mut self, phase: Phase, kind: usize, bytes: &impl Fn(&Ring) -> Bytes) {
+        let collective = match phase {
+            Phase::GradientReduce => Collective::ReduceScatter,
+            _ => Collective::AllGather,
+        };
+        let software = self.software.step > Duration::ZERO;
+        let protocol = if software { Protocol::Simple } else { Protocol::Bare };
+        let rings = self.updates.iter().map(|update| &update.rings[kind]);
+        if let Some(ring) = rings.max_by_key(|ring| (ring.members, bytes(ring))) {
+            let (ranks, bytes) = (ring.members as usize, bytes(ring));
+            self.graph.chose(Chosen { collective, algorithm: Algorithm::Ring, protocol, ranks, bytes });
+        }
+    }
+
     /// Passes pieces of `bytes` round every ring, one kind of weights after the other: a reduce-scatter or an all-gather.
     ///
     /// As many rings as a node has members run at once, each of which leaves the node at another of them: of what a member
@@ -177,6 +193,7 @@ impl End<'_> {
             for (replica, rank) in self.ranks() {
                 held[replica][rank] = self.software((replica, rank), phase, self.software.start, &held[replica][rank]);
             }
+            self.remember(phase, kind, &bytes);
             let tag = self.graph.collective();
             for step in 0..steps {
                 let mut received: Held = held.iter().map(|ranks| vec![Vec::new(); ranks.len()]).collect();

@@ -3,7 +3,7 @@
 //! A block occupies an SM, or a place on it: as many as find room in shared memory beside each other, which then share the SM's port into L2.
 
 use super::machine::Run;
-use crate::gpu::course::Part;
+use crate::gpu::course::{Part, tail_decides};
 use crate::timeline::Bound;
 use std::collections::BTreeMap;
 
@@ -68,11 +68,10 @@ impl Grid {
         let bytes = self.ends.hbm * blocks as f64 + self.tile.hbm * tiles as f64;
         let (rounds, last) = made.parts(sms, bytes);
         let seconds = made.end as f64 / 1e12;
-        let busy: f64 = spent.by.iter().sum();
-        spent.add(Bound::Tail, seconds * sms as f64 - busy);
+        let bound = if tail_decides(&rounds, &last, sms, hbm) { Bound::Tail } else { spent.most() };
         // Places of an SM are busy one by one.
         let on_sms = |part: Part| Part { sm_seconds: part.sm_seconds / self.resident as f64, ..part };
-        Run { seconds, bound: spent.most(), rounds: on_sms(rounds), last: on_sms(last) }
+        Run { seconds, bound, rounds: on_sms(rounds), last: on_sms(last) }
     }
 
     /// Notes what the SMs of `group` are busy with, beside `active` blocks.
@@ -107,7 +106,7 @@ impl Step {
     }
 }
 
-const BOUNDS: [Bound; 6] = [Bound::Tensor, Bound::Cuda, Bound::L2, Bound::Memory, Bound::Launch, Bound::Tail];
+const BOUNDS: [Bound; 5] = [Bound::Tensor, Bound::Cuda, Bound::L2, Bound::Memory, Bound::Launch];
 
 /// Seconds of all SMs together, by what they went to.
 #[derive(Default)]
@@ -243,7 +242,11 @@ mod tests {
         assert_eq!(bound(8, 0.0, 1000.0, 4000.0), Bound::Memory);
         // Three of eight SMs have a block; of nine blocks the last one runs alone.
         assert_eq!(bound(3, 0.0, 0.0, 0.0), Bound::Tail);
-        assert_eq!(bound(9, 0.0, 0.0, 0.0), Bound::Tensor);
+        assert_eq!(bound(9, 0.0, 0.0, 0.0), Bound::Tail);
+        // A last wave of four behind two full ones costs a sixth of the time.
+        assert_eq!(bound(20, 0.0, 0.0, 0.0), Bound::Tensor);
+        // Three blocks that draw all of the memory's bandwidth lose nothing by the other SMs.
+        assert_eq!(bound(3, 0.0, 2e4, 0.0), Bound::Memory);
     }
 
     #[test]

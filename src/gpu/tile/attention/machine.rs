@@ -7,9 +7,6 @@ use crate::hardware::{FlashAttentionSpec, GpuSpec, TensorSpec};
 use crate::timeline::Bound;
 use crate::units::Duration;
 
-/// Lanes of the four partitions of an SM of Hopper and Blackwell together: one operation each per cycle (NVIDIA tuning guides).
-pub(super) const LANES: f64 = 128.0;
-
 /// A GPU as attention kernels see it.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
@@ -66,7 +63,7 @@ impl Machine {
 
     /// Cycles that an SM needs to widen `values` values in its registers.
     pub(super) fn widening(&self, values: u64) -> f64 {
-        values as f64 * self.spec.cast_operations.wide() as f64 / self.lanes
+        values as f64 * self.spec.widen_operations.wide() as f64 / self.lanes
     }
 
     /// Seconds of a main loop's cycles.
@@ -82,7 +79,7 @@ impl Machine {
     /// Seconds of a kernel that converts `values` values, launch included: it is limited by the conversion's instructions.
     pub(super) fn cast(&self, values: u64) -> f64 {
         let operations = values as f64 * self.spec.cast_operations.wide() as f64;
-        self.spec.cast_call.as_secs() + operations / (LANES * self.free as f64 * self.boost)
+        self.spec.cast_call.as_secs() + operations / (self.lanes * self.free as f64 * self.boost)
     }
 
     /// Seconds of a grid of blocks.

@@ -19,7 +19,7 @@ mod warps;
 use crate::dtype::Dtype;
 use crate::gpu::course::Part;
 use crate::gpu::{Cost, Course};
-use crate::hardware::{Accumulators, GpuSpec};
+use crate::hardware::{Accumulators, GpuSpec, LibrariesSpec, MlaLibrary};
 use crate::timeline::Bound;
 use crate::units::Duration;
 use crate::workload::{DecodeAttention, Kernel, Pass, PrefillAttention};
@@ -31,12 +31,35 @@ use shape::{Backward, Shape};
 pub struct Attention {
     machine: Machine,
     launch: Duration,
+    library: MlaLibrary,
+}
+
+/// What the products over a cache run in, and what turns the cache into that.
+struct Operands {
+    /// Format of the products.
+    multiplied: Dtype,
+    /// Format in which keys and values come to the SM.
+    loaded: Dtype,
+    /// Seconds of a kernel before that converts operands.
+    cast: f64,
+}
+
+impl Operands {
+    /// Products in the format in which operands come.
+    const fn of(dtype: Dtype) -> Operands {
+        Operands { multiplied: dtype, loaded: dtype, cast: 0.0 }
+    }
 }
 
 impl Attention {
-    /// The kernels of `gpu`; none where nothing is known of how its SMs do softmax.
+    /// The kernels of `gpu` in the library that it names; none where nothing is known of how its SMs do softmax.
     pub fn new(gpu: &GpuSpec) -> Option<Attention> {
-        Some(Attention { machine: Machine::new(gpu)?, launch: gpu.kernel_launch })
+        Attention::with(gpu, LibrariesSpec::default().or(gpu.libraries).mla)
+    }
+
+    /// The same in `library`.
+    pub fn with(gpu: &GpuSpec, library: MlaLibrary) -> Option<Attention> {
+        Some(Attention { machine: Machine::new(gpu)?, launch: gpu.kernel_launch, library })
     }
 
     /// The same GPU with `sms` SMs left to attention: the others communicate.
@@ -82,15 +105,9 @@ impl Attention {
     fn decode_course(&self, kernel: &DecodeAttention) -> Course {
         let machine = &self.machine;
         let wide = kernel.key_dim.max(kernel.value_dim) > 256;
-        let (operands, cast) = match (machine.spec.accumulators, kernel.cache) {
-            // Kernels for the wide latent exist in BF16 only: an FP8 cache is converted first, all of it.
-            (Accumulators::Registers, Dtype::Fp8) if wide => {
-                (Dtype::Bf16, machine.cast(kernel.requests * kernel.context * kernel.cached_values))
-            }
-            (_, Dtype::Fp8) => (Dtype::Fp8, 0.0),
-            _ => (Dtype::Bf16, 0.0),
-        };
-        let shape = Shape::decode(kernel, operands);
+        let cached = kernel.requests * kernel.context * kernel.cached_values;
+        let Operands { multiplied, loaded, cast } = self.operands(kernel.cache, wide, cached);
+        let shape = Shape { stored: loaded, ..Shape::decode(kernel, multiplied) };
         let (grid, splits) = match machine.spec.accumulators {
             Accumulators::Registers => registers::decode(machine, &shape),
             Accumulators::TensorMemory => tensor_memory::decode(machine, &shape),
@@ -113,10 +130,10 @@ impl Attention {
                 };
                 ((grid, 1), self.launch.as_secs(), 0.0)
             }
-            Pass::Forward => (self.forward(kernel, false), self.launch.as_secs(), 0.0),
+            Pass::Forward => (self.forward(kernel, kernel.operands, false), self.launch.as_secs(), 0.0),
             Pass::Serving => {
-                let (operands, cast) = self.served(kernel);
-                let grid = self.forward(&PrefillAttention { operands, ..*kernel }, true);
+                let Operands { multiplied, loaded, cast } = self.served(kernel);
+                let grid = self.forward(&PrefillAttention { operands: multiplied, ..*kernel }, loaded, true);
                 (grid, machine.spec.prefill.call.as_secs(), cast)
             }
         };
@@ -124,14 +141,30 @@ impl Attention {
         self.finish(&Kernel::PrefillAttention(*kernel), machine.run(&grid), fixed, Around { cast, combine })
     }
 
-    /// The grid of a forward pass, and the number of parts that the keys of a request are split into, where they may be.
-    fn forward(&self, kernel: &PrefillAttention, split: bool) -> (grid::Grid, u64) {
+    /// What products over `cached` keys and values in `cache` run in: those over a wide latent exist in BF16 only in some libraries for Hopper.
+    fn operands(&self, cache: Dtype, wide: bool, cached: u64) -> Operands {
+        let latent = wide && self.machine.spec.accumulators == Accumulators::Registers;
+        match (cache, self.library) {
+            (Dtype::Fp8, MlaLibrary::FlashAttention3) if latent => {
+                Operands { multiplied: Dtype::Bf16, loaded: Dtype::Bf16, cast: self.machine.cast(cached) }
+            }
+            (Dtype::Fp8, MlaLibrary::Flashmla) if latent => {
+                Operands { multiplied: Dtype::Bf16, loaded: Dtype::Fp8, cast: 0.0 }
+            }
+            (Dtype::Fp8, _) => Operands::of(Dtype::Fp8),
+            _ => Operands::of(Dtype::Bf16),
+        }
+    }
+
+    /// The grid of a forward pass over keys and values that come in the format `stored`, and the number of parts that the keys of a
+    /// request are split into, where they may be.
+    fn forward(&self, kernel: &PrefillAttention, stored: Dtype, split: bool) -> (grid::Grid, u64) {
         let rows = match self.machine.spec.accumulators {
             Accumulators::Registers => registers::block_rows(kernel),
             Accumulators::TensorMemory => tensor_memory::BLOCK_ROWS,
             Accumulators::Warps => warps::BLOCK_ROWS,
         };
-        let shape = Shape::prefill(kernel, kernel.operands, rows);
+        let shape = Shape { stored, ..Shape::prefill(kernel, kernel.operands, rows) };
         match self.machine.spec.accumulators {
             Accumulators::Registers => registers::prefill(&self.machine, &shape, split),
             Accumulators::TensorMemory => tensor_memory::prefill(&self.machine, &shape, split),
@@ -148,20 +181,20 @@ impl Attention {
     }
 
     /// The operands that a serving engine multiplies when it asks for FP8, and the seconds of converting them.
-    fn served(&self, kernel: &PrefillAttention) -> (Dtype, f64) {
+    fn served(&self, kernel: &PrefillAttention) -> Operands {
         let machine = &self.machine;
         let keys = kernel.requests * (kernel.context + kernel.queries);
         match (machine.spec.accumulators, kernel.operands) {
             // Keys and values are widened where they are used.
-            (Accumulators::Warps, operands) => (operands, 0.0),
+            (Accumulators::Warps, operands) => Operands::of(operands),
             (Accumulators::Registers, Dtype::Fp8) if kernel.latent => {
-                (Dtype::Bf16, machine.cast(keys * kernel.key_heads * kernel.key_dim))
+                self.operands(Dtype::Fp8, true, keys * kernel.key_heads * kernel.key_dim)
             }
             (_, Dtype::Fp8) => {
                 let queries = kernel.requests * kernel.queries * kernel.heads * kernel.key_dim;
-                (Dtype::Fp8, machine.cast(queries))
+                Operands { cast: machine.cast(queries), ..Operands::of(Dtype::Fp8) }
             }
-            (_, other) => (other, 0.0),
+            (_, other) => Operands::of(other),
         }
     }
 
@@ -172,7 +205,7 @@ impl Attention {
         let main = run.seconds.max(floor);
         let bound = match () {
             () if fixed > main + cast + combine => Bound::Launch,
-            () if cast > main.max(combine) => Bound::Cuda,
+            () if cast > main.max(combine) => Bound::Cast,
             () if combine > main || floor > run.seconds => Bound::Memory,
             () => run.bound,
         };

@@ -6,7 +6,7 @@
 //! MLA (512 values per row) leaves room for one warp group's rows, whose softmax nothing hides: `T + S`.
 
 use super::grid::{Grid, Group, Step};
-use super::machine::{LANES, Machine};
+use super::machine::Machine;
 use super::shape::{Backward, Shape, filling_splits};
 use crate::dtype::Dtype;
 use crate::workload::PrefillAttention;
@@ -25,8 +25,8 @@ struct Tiling {
     groups: u64,
     /// Keys per tile.
     keys: u64,
-    /// Lanes that share one row group's softmax of values: two warp groups halve the columns of a wide value.
-    value_lanes: f64,
+    /// Warp groups that share one row group's softmax of values: two halve the columns of a wide value.
+    value_groups: f64,
 }
 
 /// The tile sizes that FlashAttention-3 chooses by head dimension to fill registers and shared memory
@@ -49,17 +49,23 @@ fn tiling(shape: &Shape) -> Tiling {
     let dim = shape.key_dim.max(shape.value_dim);
     let (groups, keys) = widest(dim, shape.operands.bits() < 16);
     // Two warp groups halve the columns of the latent.
-    let value_lanes = if dim > 256 { 2.0 * LANES } else { LANES };
-    Tiling { groups: groups.min(shape.rows.div_ceil(ROWS)), keys, value_lanes }
+    let value_groups = if dim > 256 { 2.0 } else { 1.0 };
+    Tiling { groups: groups.min(shape.rows.div_ceil(ROWS)), keys, value_groups }
 }
 
 /// Cycles of one tile, and how many of these the tensor cores wait.
 fn tile_cycles(machine: &Machine, shape: &Shape, tiling: &Tiling) -> (f64, f64) {
     let products = machine.product(ROWS, tiling.keys, shape.key_dim + shape.value_dim, shape.operands);
-    let softmax =
-        machine.softmax(ROWS * tiling.keys, 0, LANES) + machine.softmax(0, ROWS * shape.value_dim, tiling.value_lanes);
+    let softmax = machine.softmax(ROWS * tiling.keys, 0, machine.lanes)
+        + machine.softmax(0, ROWS * shape.value_dim, tiling.value_groups * machine.lanes);
     let (all, one) = (tiling.groups as f64 * products, products + softmax);
-    (all.max(one), (one - all).max(0.0))
+    // A warp group of its own widens narrow keys and values while others multiply, on the lanes that the softmax leaves. Two blocks
+    // over the same keys form a cluster, and widen one half each for both (FlashMLA's FP8 decoding kernel).
+    let widened = if shape.stored.bits() < shape.operands.bits() { tiling.keys * shape.loaded } else { 0 };
+    let blocks = shape.rows.div_ceil(tiling.groups * ROWS).min(2);
+    let lanes = tiling.groups as f64 * softmax + machine.widening(widened.div_ceil(blocks));
+    let cycles = if widened > 0 { all.max(one).max(lanes) } else { all.max(one) };
+    (cycles, cycles - all)
 }
 
 /// Many queries per request: one block per head (or packed heads) and group of rows, causal, longest first. Where these are few, keys may
@@ -147,7 +153,7 @@ fn splits(sms: u64, shape: &Shape, row_blocks: u64, tiles: u64) -> u64 {
 pub(super) fn backward(machine: &Machine, shape: &Backward) -> Grid {
     const KEYS: u64 = 128;
     let depth = 3 * shape.key_dim + 2 * shape.value_dim;
-    let softmax = machine.softmax(ROWS * KEYS, 0, LANES);
+    let softmax = machine.softmax(ROWS * KEYS, 0, machine.lanes);
     let cycles = machine.product(ROWS, KEYS, depth, shape.operands) + softmax;
     let bytes = shape.operands.bits() / 8;
     let both = shape.key_dim + shape.value_dim;

@@ -24,6 +24,8 @@ pub(super) struct Shape {
     pub(super) loaded: u64,
     /// Format of the products' operands.
     pub(super) operands: Dtype,
+    /// Format in which keys and values come to the SM.
+    pub(super) stored: Dtype,
 }
 
 impl Shape {
@@ -43,6 +45,7 @@ impl Shape {
             value_dim: kernel.value_dim,
             loaded: per_head,
             operands,
+            stored: operands,
         }
     }
 
@@ -63,6 +66,7 @@ impl Shape {
             value_dim: kernel.value_dim,
             loaded: if kernel.latent { kernel.key_dim } else { kernel.key_dim + kernel.value_dim },
             operands,
+            stored: operands,
         }
     }
 
@@ -73,7 +77,7 @@ impl Shape {
 
     /// Bytes of a tile of `keys` keys with their values.
     pub(super) fn tile_bytes(&self, keys: u64) -> f64 {
-        (keys * self.loaded * self.operands.bits()) as f64 / 8.0
+        (keys * self.loaded * self.stored.bits()) as f64 / 8.0
     }
 
     /// Blocks of `rows` rows by the number of tiles of `keys` keys that their last row sees, longest first, where each is split into

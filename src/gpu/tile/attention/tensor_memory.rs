@@ -9,7 +9,7 @@
 //! keys through L2: low latency, more traffic.
 
 use super::grid::{Grid, Group, Step};
-use super::machine::{LANES, Machine};
+use super::machine::Machine;
 use super::registers;
 use super::shape::{Backward, Shape};
 
@@ -28,7 +28,7 @@ const VALUES_MAX: u64 = 256;
 /// github.com/Dao-AILab/flash-attention). The grid, and the number of splits.
 pub(super) fn prefill(machine: &Machine, shape: &Shape, split: bool) -> (Grid, u64) {
     let products = machine.product(ROWS, KEYS, shape.key_dim + shape.value_dim, shape.operands);
-    let softmax = machine.softmax(ROWS * KEYS, ROWS * shape.value_dim, LANES);
+    let softmax = machine.softmax(ROWS * KEYS, ROWS * shape.value_dim, machine.lanes);
     let row_tiles = shape.rows.div_ceil(ROWS).min(2);
     let rows = row_tiles * ROWS;
     let blocks = shape.requests * shape.key_heads * shape.rows.div_ceil(rows);
@@ -66,10 +66,12 @@ pub(super) fn decode(machine: &Machine, shape: &Shape) -> (Grid, u64) {
     // SMs that work on the same keys at the same time.
     let team = row_blocks * shape.value_dim.div_ceil(columns);
     let (cycles, waiting) = if low_latency {
-        let softmax = machine.softmax(FEW_ROWS * KEYS, 0, 2.0 * LANES) + machine.softmax(0, FEW_ROWS * columns, LANES);
+        let softmax = machine.softmax(FEW_ROWS * KEYS, 0, 2.0 * machine.lanes)
+            + machine.softmax(0, FEW_ROWS * columns, machine.lanes);
         (machine.product(KEYS, FEW_ROWS, shape.key_dim + columns, shape.operands) + softmax, softmax)
     } else {
-        let softmax = machine.softmax(ROWS * KEYS, 0, 2.0 * LANES) + machine.softmax(0, ROWS * columns, LANES);
+        let softmax =
+            machine.softmax(ROWS * KEYS, 0, 2.0 * machine.lanes) + machine.softmax(0, ROWS * columns, machine.lanes);
         let scores = machine.product(ROWS, KEYS, shape.key_dim, shape.operands);
         let values = machine.product(ROWS, KEYS, columns, shape.operands);
         (scores.max(softmax) + values, (softmax - scores).max(0.0))

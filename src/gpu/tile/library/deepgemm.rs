@@ -8,12 +8,13 @@ use std::cmp::Ordering;
 /// DeepGEMM's rule for Hopper: the least time for traffic through shared memory and L2, whole waves counted. Its
 /// constants (64 bytes per SM and cycle up to 6153 bytes per cycle from L2, 128 bytes per SM and cycle from shared memory) are the library's.
 pub(super) fn least_traffic(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
+    let dense = layout == Layout::Even && product.groups == 1;
     let mut best: Option<(u128, Tiling)> = None;
     for (share_columns, share_rows) in [(1, 1), (1, 2), (2, 1)] {
         for &rows in row_choices(product, layout) {
             for columns in (16..=192).step_by(16) {
                 let tiling = Tiling { share_rows, share_columns, ..Tiling::new(rows, columns) };
-                if !fits_hopper(tiling) {
+                if !fits_hopper(machine, tiling) || (dense && spills(machine, tiling)) {
                     continue;
                 }
                 let blocks = product.blocks(tiling, layout.row_tiles(product, rows));
@@ -30,13 +31,13 @@ pub(super) fn least_traffic(machine: &Machine, product: &Product, layout: Layout
             }
         }
     }
-    let chosen = best.expect("there are tiles").1;
-    Tiling { spills: layout == Layout::Even && product.groups == 1 && spills(machine, chosen), ..chosen }
+    best.expect("there are tiles").1
 }
 
-/// Whether a tile's sums, those of the running group and those in FP32, leave the registers, of which they would fill three quarters. Of the largest tiles, dense kernels without multicast take 1.8 us more for each 128 values of
-/// K, 128 x 192 and 256 x 128 alike (`gemm.csv`, ten of eleven rows of H100); those with multicast and those for groups do not. Compilers
-/// report such spills for tiles of this size (CUTLASS pull request 2219: five to ten times as slow), and DeepGEMM issue 191 finds 192 columns slow.
+/// Whether the sums of a dense kernel's tile, those of the running group and those in FP32, leave its registers, of which they fill three
+/// quarters: 128 x 192 and 256 x 128 without multicast. Such a tile takes up to four times as long as the next smaller one, so that no
+/// library is better off with it, and it is not taken. The release that `gemm.csv` measured takes it all the same in eleven shapes on H100,
+/// and is that slow in ten of them; the one of `deepgemm.csv` is not, nor is prefill on H20 (DeepGEMM issue 191: 192 columns are slow).
 fn spills(machine: &Machine, tiling: Tiling) -> bool {
     let sums = tiling.rows * tiling.columns * 2 * 4;
     tiling.share_rows * tiling.share_columns == 1 && sums * 4 >= machine.sm.registers.get() * 3
@@ -68,13 +69,13 @@ pub(super) fn row_choices(product: &Product, layout: Layout) -> &'static [u64] {
 }
 
 /// What registers, shared memory and the loop over scale groups of DeepGEMM's Hopper kernel allow.
-fn fits_hopper(tiling: Tiling) -> bool {
+fn fits_hopper(machine: &Machine, tiling: Tiling) -> bool {
     let Tiling { rows, columns, .. } = tiling;
     let over = columns.saturating_sub(128);
     let unrolls = over == 0 || columns % over == 0 || 128 % over == 0;
     let registers = rows <= 128 || columns <= 128;
     let results = (rows * columns * 2).next_multiple_of(1024);
-    let buffers = (232_448_u64.saturating_sub(results + 768)) / ((rows + columns) * 128 + rows * 4);
+    let buffers = machine.sm.shared_memory.get().saturating_sub(results) / ((rows + columns) * 128 + rows * 4);
     let deep = buffers >= 4 || (buffers == 3 && rows * columns >= 128 * 192);
     unrolls && registers && deep
 }

@@ -8,8 +8,7 @@ mod vendor;
 use super::gemm::{Epilogue, Product, Tiling};
 use super::machine::Machine;
 use crate::dtype::Dtype;
-use crate::gpu::Library;
-use crate::hardware::GroupScaling;
+use crate::hardware::{Fp4Gemm, Fp8Gemm};
 use vendor::fastest;
 
 /// How the rows of a product are laid out, which decides how many row tiles there are.
@@ -43,7 +42,7 @@ impl Layout {
     }
 }
 
-/// The tiles that the usual library for this product on this GPU takes.
+/// The tiles that the machine's library for this product takes.
 ///
 /// DeepGEMM's kernels are persistent. On Hopper two warp groups compute one tile together, so that tensor cores wait between tiles;
 /// tensor memory holds two tiles. Of the vendor's library for Hopper, blocks of one tile each are taken, which agree with
@@ -58,14 +57,21 @@ fn cut(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
     if let Layout::Indexed { .. } = layout {
         return fastest(machine, product, layout, &[1]);
     }
-    match (product.operands, machine.sm.mma.group_scaling) {
-        (Dtype::Fp8, GroupScaling::CudaCores) if machine.library == Library::Early2025 => Tiling::new(128, 128),
-        (Dtype::Fp8, GroupScaling::CudaCores) => deepgemm::least_traffic(machine, product, layout),
-        (Dtype::Fp8, GroupScaling::TensorCores) if even => deepgemm::paired(machine, product),
-        (Dtype::Fp8, GroupScaling::TensorCores) => deepgemm::fewest_waves(machine, product, layout),
-        (Dtype::Fp4, GroupScaling::TensorCores) if even => flashinfer::bucketed(machine, product),
-        (Dtype::Fp4, _) => fastest(machine, product, layout, &[1]),
-        _ => fastest(machine, product, layout, if even { &[1, 2, 4, 8] } else { &[1] }),
+    let vendor = |splits: &[u64]| fastest(machine, product, layout, splits);
+    let splits: &[u64] = if even { &[1, 2, 4, 8] } else { &[1] };
+    match product.operands {
+        Dtype::Fp8 => match machine.libraries.fp8_gemm {
+            Fp8Gemm::Cutlass128x128 => Tiling::new(128, 128),
+            Fp8Gemm::DeepgemmSm90 => deepgemm::least_traffic(machine, product, layout),
+            Fp8Gemm::DeepgemmSm100 if even => deepgemm::paired(machine, product),
+            Fp8Gemm::DeepgemmSm100 => deepgemm::fewest_waves(machine, product, layout),
+            Fp8Gemm::Cublas => vendor(splits),
+        },
+        Dtype::Fp4 => match machine.libraries.fp4_gemm {
+            Fp4Gemm::Flashinfer if even => flashinfer::bucketed(machine, product),
+            Fp4Gemm::Flashinfer | Fp4Gemm::Cublas => vendor(&[1]),
+        },
+        Dtype::Fp64 | Dtype::Fp32 | Dtype::Bf16 | Dtype::Int8 | Dtype::Int4 => vendor(splits),
     }
 }
 
@@ -73,5 +79,5 @@ fn cut(machine: &Machine, product: &Product, layout: Layout) -> Tiling {
 /// FlashInfer's are by default, DeepGEMM's and the vendor's are not.
 pub(super) fn launches_early(machine: &Machine, product: &Product, layout: Layout) -> bool {
     let dense = layout == Layout::Even && product.groups == 1;
-    dense && product.operands == Dtype::Fp4 && machine.sm.mma.group_scaling == GroupScaling::TensorCores
+    dense && product.operands == Dtype::Fp4 && machine.libraries.fp4_gemm == Fp4Gemm::Flashinfer
 }

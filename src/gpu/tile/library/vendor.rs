@@ -38,7 +38,7 @@ pub(super) fn fastest(machine: &Machine, product: &Product, layout: Layout, spli
             let pairs = if wide && rows == 128 { 2 } else { 1 };
             for share_columns in 1..=pairs {
                 for &split in splits {
-                    let tiling = Tiling { rows, columns, split, share_rows: 1, share_columns, epilogue, spills: false };
+                    let tiling = Tiling { rows, columns, split, share_rows: 1, share_columns, epilogue };
                     if rows * columns > largest || (!indexed && rows.max(columns) < LEAST) {
                         continue;
                     }

@@ -4,8 +4,9 @@
 use super::{Chunk, Front, Lowering, Side, join, label};
 use crate::units::{Bytes, Duration};
 use crate::workload::collective::desk::Desk;
+use crate::workload::collective::{Algorithm, Collective, Protocol};
 use crate::workload::moe::{Direction, MoeExchange};
-use crate::workload::op::{Label, Op, Phase, Work};
+use crate::workload::op::{Chosen, Label, Op, Phase, Work};
 use crate::workload::training::{uneven, wire};
 
 impl Lowering<'_> {
@@ -81,6 +82,10 @@ impl Lowering<'_> {
             return;
         }
         let label = label(phase, side);
+        let (algorithm, protocol, bytes) = (Algorithm::Ring, Protocol::Bare, Bytes::new(piece.get() * members as u64));
+        for collective in [Collective::ReduceScatter, Collective::AllGather].into_iter().rev().take(rounds) {
+            self.graph.chose(Chosen { collective, algorithm, protocol, ranks: members, bytes });
+        }
         let tag = self.graph.collective();
         let folded = self.chunk.simulated.len() < self.chunk.gpus.len();
         let mut held = if side.number == 0 { self.forward.clone() } else { self.backward.clone() };

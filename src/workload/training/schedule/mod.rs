@@ -14,10 +14,10 @@ mod zb1p;
 use crate::invalid::Invalid;
 use crate::units::Count;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A pipeline schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ScheduleSpec {
     /// One forward, one backward (PipeDream-flush; arXiv 2104.04473, section 2.2.1).
