@@ -12,7 +12,8 @@ use super::{build, footprint, reserve};
 use crate::id::Rank;
 use crate::invalid::Invalid;
 use crate::metrics::{
-    ChunkTime, Folding, Memory, Metrics, Outcome, Part, Symmetry, TrainingFacts, pipeline_metrics, training_metrics,
+    ChunkTime, Folding, Level, Memory, Metrics, Outcome, Part, Symmetry, TrainingFacts, pipeline_metrics,
+    training_metrics,
 };
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
@@ -95,7 +96,7 @@ pub(super) fn simulate(
         (_, Folding::Exact) if seen.is_some() => Folding::Shared,
         (_, folding) => folding,
     };
-    let symmetry = Symmetry::all(cluster.gpus.len());
+    let symmetry = job.symmetry(&cluster, folding);
     let (memory, notes) = (Some(memory), Vec::new());
     Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts, notes })
 }
@@ -201,6 +202,18 @@ impl<'a> Job<'a> {
         }
         let cut = plan.cut(model.layers, schedule.stages());
         Ok(Job { scenario, spec, model, plan, schedule, cut })
+    }
+
+    /// What is simulated: chunks of the first group of GPUs that share experts or sequences stand for those of all such groups.
+    fn symmetry(&self, cluster: &Cluster, folding: Folding) -> Symmetry {
+        let plan = &self.plan;
+        let (gpus, ranks) = (cluster.gpus.len(), plan.ep().max(plan.tp() * plan.cp()) as usize);
+        let level = if folding == Folding::None { Level::OneGroup } else { Level::OneRank };
+        let groups = (gpus / ranks) as u64;
+        match (level, groups) {
+            (Level::OneGroup, 1) => Symmetry::all(gpus),
+            _ => Symmetry { level, groups, simulated: 1, ranks: ranks as u64, because: None },
+        }
     }
 
     /// The stages that `rank` holds, by chunk.

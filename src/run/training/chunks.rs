@@ -157,7 +157,7 @@ impl<'a> Chunks<'a> {
             profile
         };
         let profiles: Vec<Profile> = (0..group.len()).map(&mut profile).collect();
-        if self.job.scenario.symmetry == SymmetryChoice::Unfold || group.len() == 1 {
+        if self.job.scenario.symmetry != SymmetryChoice::Fold || group.len() == 1 {
             return ((0..group.len()).collect(), profiles[0].clone());
         }
         self.folded = true;
