@@ -12,7 +12,7 @@ use octoplane::report::inside::Inside;
 use octoplane::report::json::run_json;
 use octoplane::report::perfetto::perfetto_trace;
 use octoplane::report::run_text::{Detail, Heading, run_text};
-use octoplane::run::{Estimate, Known, Observer, Progress, facts, simulate_watched};
+use octoplane::run::{Estimate, Known, Observer, Progress, facts, simulate, simulate_watched};
 use octoplane::scenario::{Loaded, Scenario, UserError, choice_name, load};
 use octoplane::validate::{ACCURACY, AccuracySpec, AnswerLine};
 use octoplane::workload::GraphSize;

@@ -16,6 +16,7 @@ pub const READ_BY: &[(&str, &[NetworkChoice])] = &[
     ("routing.forward", &[Analytic, Flow, Packet]),
     ("packet.post_by", &[Packet]),
     ("packet.scale_up_unit", &[Packet]),
+    ("packet.relay_buffer", &[Packet]),
     ("fault.target", &[Flow, Packet]),
     ("fault.effect", &[Flow, Packet]),
     ("fault.from", &[Flow, Packet]),
@@ -51,7 +52,7 @@ fn stated(scenario: &Scenario) -> Vec<&'static str> {
     let default = RoutingSpec::default();
     let RoutingSpec { policy, detour, flowlet_gap, nic_ports, forward } = scenario.routing;
     let usual = PacketSpec::default();
-    let PacketSpec { post_by, scale_up_unit } = scenario.packet;
+    let PacketSpec { post_by, scale_up_unit, relay_buffer } = scenario.packet;
     let keys = [
         ("routing.policy", policy != default.policy),
         ("routing.detour", detour != default.detour),
@@ -60,6 +61,7 @@ fn stated(scenario: &Scenario) -> Vec<&'static str> {
         ("routing.forward", forward != default.forward),
         ("packet.post_by", post_by != usual.post_by),
         ("packet.scale_up_unit", scale_up_unit != usual.scale_up_unit),
+        ("packet.relay_buffer", relay_buffer != usual.relay_buffer),
     ];
     keys.into_iter().filter(|(_, stated)| *stated).map(|(key, _)| key).collect()
 }

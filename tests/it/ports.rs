@@ -152,6 +152,7 @@ fn a_key_that_the_network_does_not_read_is_refused_or_noted() {
             "routing.forward" => &[r#"routing.forward="scale_up""#],
             "packet.post_by" => &[r#"packet.post_by="cpu""#],
             "packet.scale_up_unit" => &[r#"packet.scale_up_unit="8 KiB""#],
+            "packet.relay_buffer" => &[r#"packet.relay_buffer="64 KiB""#],
             _ => &[fault],
         };
         let file = if key == "routing.detour" { "topologies/slim_fly_q29.toml" } else { "topologies/ft2.toml" };

@@ -2,7 +2,7 @@
 
 use super::Together;
 use super::traffic::{Flow, Traffic};
-use crate::routing::mix;
+use crate::rng::mix;
 
 /// What is known of the ranks of all groups.
 pub(super) struct Classes {

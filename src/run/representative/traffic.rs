@@ -3,7 +3,8 @@
 use super::states::State;
 use super::{Phase, Together};
 use crate::id::{CableId, DeviceId, LinkId};
-use crate::routing::{self, Passage, Routes, mix};
+use crate::rng::mix;
+use crate::routing::{self, Passage, Routes};
 use crate::topology::{Cluster, LinkKind, Topology};
 
 /// By how much a cable may have more to pass than those at which transfers start, before it counts as tight.
