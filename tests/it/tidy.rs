@@ -60,8 +60,8 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("rand::", &["rng"], "rand is private to `rng`"),
     (
         "wrapping_mul",
-        &["rng", "scenario"],
-        "random numbers come from named streams of `rng`, and hashes from its `mix` and `scatter`; a fingerprint is `scenario`'s",
+        &["rng", "fingerprint"],
+        "random numbers come from named streams of `rng`, and hashes from its `mix` and `scatter`; `fingerprint` is what names answers",
     ),
     ("parquet::", &["report"], "parquet is private to `report`"),
     (
