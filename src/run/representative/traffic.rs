@@ -190,7 +190,7 @@ struct Ends {
 }
 
 /// The cables of a transfer, in order of travel, and its latency in picoseconds: of the whole path where the network contends, else
-/// the one on which it leaves its node. Nothing where there is no path.
+/// those on which it leaves its node. Nothing where there is no path.
 fn path(
     topology: &Topology,
     routes: &mut Routes<'_>,
@@ -200,8 +200,7 @@ fn path(
 ) -> u64 {
     if !contends {
         let Some(path) = routes.path(from, to) else { return 0 };
-        let cable = routes.cables().of(topology, path.port)[0];
-        passed.push(Passage { cable, part: 1.0 });
+        passed.extend_from_slice(&path.ports);
         return path.latency.as_ps();
     }
     if !routes.passages(from, to, 1, passed) {
