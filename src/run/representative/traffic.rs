@@ -199,8 +199,7 @@ fn path(
 ) -> u64 {
     if !contends {
         let Some(path) = routes.path(from, to) else { return 0 };
-        let cable = routes.cables().of(topology, path.port)[0];
-        passed.push(Passage { cable, part: 1.0 });
+        passed.extend(path.ports.iter().copied());
         return path.latency.as_ps();
     }
     if !routes.passages(from, to, 1, passed) {
