@@ -28,7 +28,7 @@ fn effort(scenario: &str, sets: &[String]) -> Effort {
 
 /// Holds the growth of a scenario's work with a quantity that `sets` gives, at one, two and four times its least value: orders of operations,
 /// of what they wait for, and of instants.
-fn grows(what: &str, scenario: &str, fixed: &[&str], sets: impl Fn(u32) -> Vec<String>, orders: [i32; 3]) {
+fn grows(what: &str, scenario: &str, fixed: &[&str], sets: impl Fn(u32) -> Vec<String>, orders: [u32; 3]) {
     let of = |times: u32| {
         let all: Vec<String> = fixed.iter().map(|set| (*set).to_owned()).chain(sets(times)).collect();
         let Effort { operations, dependencies, instants } = effort(scenario, &all);
@@ -39,7 +39,7 @@ fn grows(what: &str, scenario: &str, fixed: &[&str], sets: impl Fn(u32) -> Vec<S
         for (count, order) in orders.into_iter().enumerate() {
             let name = ["operations", "dependencies", "instants"][count];
             let growth = pair[1][count] as f64 / pair[0][count].max(1) as f64;
-            let limit = 2_f64.powi(order) * SLACK;
+            let limit = f64::from(1_u32 << order) * SLACK;
             assert!(growth <= limit, "{what}: {name} grow by {growth:.2} when it doubles, not {limit:.2}: {counts:?}");
         }
     }
