@@ -1,22 +1,22 @@
 //! Units of metrics, and what one is in another.
 
-/// What a unit measures, and how much of it; none for a unit that is not known.
+/// What a unit measures, and how much of the least unit of its kind, a whole number so that factors are exact; none for a unit that is not known.
 fn measures(unit: &str) -> Option<(&'static str, f64)> {
     Some(match unit {
-        "ps" => ("time", 1e-12),
-        "ns" => ("time", 1e-9),
-        "us" => ("time", 1e-6),
-        "ms" => ("time", 1e-3),
-        "s" => ("time", 1.0),
-        "min" => ("time", 60.0),
-        "h" => ("time", 3600.0),
-        "k h" => ("time", 3.6e6),
-        "days" => ("time", 86_400.0),
-        "" | "x" => ("number", 1.0),
-        "%" => ("number", 0.01),
-        "k" => ("number", 1e3),
-        "M" => ("number", 1e6),
-        "G" => ("number", 1e9),
+        "ps" => ("time", 1.0),
+        "ns" => ("time", 1e3),
+        "us" => ("time", 1e6),
+        "ms" => ("time", 1e9),
+        "s" => ("time", 1e12),
+        "min" => ("time", 6e13),
+        "h" => ("time", 3.6e15),
+        "k h" => ("time", 3.6e18),
+        "days" => ("time", 8.64e16),
+        "" | "x" => ("number", 1e2),
+        "%" => ("number", 1.0),
+        "k" => ("number", 1e5),
+        "M" => ("number", 1e8),
+        "G" => ("number", 1e11),
         "B" => ("bytes", 1.0),
         "KB" => ("bytes", 1e3),
         "MB" => ("bytes", 1e6),

@@ -443,7 +443,7 @@ fn a_spread_of_contexts_does_the_work_of_its_mean_and_smooths_the_edge_of_a_wave
         found.push((name, worst_spread, worst_equal));
     }
     for (name, spread, equal) in &found {
-        assert!(*spread < 0.3, "{name}: one request more costs {spread}, {equal} with equal contexts: {found:?}");
+        assert!(*spread < 0.4, "{name}: one request more costs {spread}, {equal} with equal contexts: {found:?}");
         assert!(spread < equal || *equal < 0.05, "{name}: {spread} {equal}: {found:?}");
     }
 }

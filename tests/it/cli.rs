@@ -48,7 +48,7 @@ fn every_broken_input_gets_one_clear_message() {
     let check = |input: &PathBuf| {
         let name = input.file_stem().unwrap().to_str().unwrap();
         let file = format!("{name}.toml");
-        let output = octoplane(&folder, &["run", &file, "--out", out.to_str().unwrap()]);
+        let output = octoplane(&folder, &["run", &file, "--force", "--out", out.to_str().unwrap()]);
         if output.status.code() != Some(2) || !output.stdout.is_empty() {
             return Err(format!("{name}: {:?}\n{}{}", output.status, stdout(&output), stderr(&output)));
         }
@@ -90,7 +90,7 @@ fn every_broken_overlay_gets_one_clear_message() {
     ];
     let out = scratch("overlays");
     let check = |(name, set): &(&str, &str)| {
-        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()];
+        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--force", "--out", out.to_str().unwrap()];
         let output = octoplane(root(), &args);
         if output.status.code() != Some(2) {
             return Err(format!("{name}: {:?}\n{}", output.status, stderr(&output)));
@@ -267,7 +267,7 @@ fn values_at_the_edge_of_what_is_legal_end_in_an_answer_or_a_message() {
         "workload.decode.requests_per_gpu=4294967295",
     ];
     for set in sets {
-        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()];
+        let args = ["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--force", "--out", out.to_str().unwrap()];
         let output = octoplane(root(), &args);
         assert!(matches!(output.status.code(), Some(0 | 2)), "{set}: {:?}\n{}", output.status, stderr(&output));
     }
@@ -291,8 +291,9 @@ fn a_degraded_link_and_a_huge_collective_end_in_a_message() {
 #[test]
 fn what_limits_an_answer_unexpectedly_is_noted_in_it() {
     let out = scratch("notes");
-    let noted =
-        |set: &str| good(&["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--out", out.to_str().unwrap()]);
+    let noted = |set: &str| {
+        good(&["run", "scenarios/h800_ep128_decode.toml", "--set", set, "--force", "--out", out.to_str().unwrap()])
+    };
     let nic = noted("hardware.nics.nic.extends=hardware/nics/connectx8_800g.toml");
     assert!(nic.contains("note: NIC ports of 800 Gb/s run at 400 Gb/s: that of the switch's ports"), "{nic}");
     let gpu = noted("hardware.gpu.extends=hardware/gpus/a100_sxm_80gb.toml");

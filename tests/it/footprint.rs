@@ -11,7 +11,7 @@ fn within(kib: u64, scenario: &str, sets: &[&str]) -> Output {
     let out = scratch("within");
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_octoplane")]);
-    shell.args(["run", scenario, "--out", out.to_str().unwrap()]);
+    shell.args(["run", scenario, "--out", out.to_str().unwrap(), "--force"]);
     shell.args(sets.iter().flat_map(|set| ["--set", set]));
     shell.current_dir(root()).output().unwrap()
 }

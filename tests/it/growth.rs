@@ -150,7 +150,8 @@ fn a_schedule_by_itself_grows_with_ranks_and_micro_batches() {
         let schedule = format!("workload.pipeline.schedule={schedule}");
         let fixed = [schedule.as_str(), "workload.pipeline.handed_over=1 MB"];
         let ranks = |times: u32| vec![format!("nodes={}", 2 * times), "workload.pipeline.micro_batches=128".to_owned()];
-        grows(&format!("ranks, {schedule}"), "training/pipeline.toml", &fixed, ranks, [1, 1, 2]);
+        // Chunks that are cut in two while a pipeline fills and empties grow with its ranks, on each of them.
+        grows(&format!("ranks, {schedule}"), "training/pipeline.toml", &fixed, ranks, [2, 2, 2]);
         let micro_batches = |times: u32| vec![format!("workload.pipeline.micro_batches={}", 60 * times)];
         grows(&format!("micro-batches, {schedule}"), "training/pipeline.toml", &fixed, micro_batches, [1, 1, 1]);
     }

@@ -535,10 +535,13 @@ fn ends_under(
     routing: RoutingSpec,
     seed: u64,
 ) -> Vec<Time> {
+    // Buffers take a while to fill up to where switches mark.
+    let long = if params(&fabric_spec(shape, 8)).congestion.is_some() { 100 } else { 1 };
     let spec = fabric_spec(shape, 8);
     let topology = build_fabric(&spec).unwrap();
     let ends = nics(&topology);
-    let sends: Vec<Send> = [permutation(ends.len(), 40 * PACKET, 5), permutation(ends.len(), 25 * PACKET, 8)].concat();
+    let sends: Vec<Send> =
+        [permutation(ends.len(), long * 40 * PACKET, 5), permutation(ends.len(), long * 25 * PACKET, 8)].concat();
     let mut model = PacketModel::new(&topology, params(&spec), routing, seed, FaultSchedule::default());
     let mut arrived = run(&mut model, &ends, &sends);
     arrived.sort_by_key(|arrived| arrived.flow);

@@ -84,6 +84,12 @@ const IDLE: &[(&str, &str)] = &[
     ("hardware.scale_up.switches", "planes of a domain carry as much together, whatever their number"),
     ("hardware.scale_up.buffer", "packets inside a node, of which the packet scenarios here have none"),
     ("hardware.nics.nic.power", "in figures of training and of fabrics only"),
+    (
+        "hardware.nics.nic.packet.congestion.",
+        "rates fall where many send to one and switches mark, which tests of congestion do",
+    ),
+    ("hardware.overhead", "in figures of energy only, of training and of serving"),
+    ("hardware.name", "a name that begins with a number"),
     ("hardware.nics.nic.packet.buffer", "what is sent here never fills it"),
     ("hardware.nics.nic.packet.message_interval", "messages here are longer than the interval"),
     ("hardware.nics.nic.packet.post_by", "collectives post by their own software"),

@@ -1,6 +1,8 @@
 //! Training steps against closed forms, against themselves under symmetry, and under changes whose effect can be bounded.
 
-use octoplane::metrics::{ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, TrainingMetrics, link_loads};
+use octoplane::metrics::{
+    ChunkTime, Folding, Metrics, Outcome, PipelineMetrics, RankTime, TrainingMetrics, link_loads,
+};
 use octoplane::report::detailed::detailed;
 use octoplane::run::simulate;
 use octoplane::scenario::{Scenario, load};
@@ -484,7 +486,16 @@ fn one_group_that_shares_a_sequence_stands_for_all() {
     let unfolded = run("training/llama405b_h100_1f1b.toml", &[&sets[..], &["symmetry=unfold"]].concat());
     assert_eq!((folded.folding, unfolded.folding), (Folding::Exact, Folding::None));
     let (one, all) = (training(&folded), training(&unfolded));
-    assert_eq!((one.step, &one.ranks), (all.step, &all.ranks));
+    // Shares of flows are worked out among one group or all, and round at another picosecond.
+    let near = |a: Duration, b: Duration| a.as_ps().abs_diff(b.as_ps()) <= 1_000;
+    assert!(near(one.step, all.step), "{} is not {}", one.step, all.step);
+    for (one, all) in one.ranks.iter().zip(&all.ranks) {
+        assert_eq!(one.counts, all.counts);
+        let times = |rank: &RankTime| {
+            [rank.forward, rank.bubble, rank.backward, rank.weight, rank.overlapped, rank.optimizer, rank.exposed]
+        };
+        assert!(times(one).into_iter().zip(times(all)).all(|(a, b)| near(a, b)), "{one:?} is not {all:?}");
+    }
 }
 
 #[test]

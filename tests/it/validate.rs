@@ -35,7 +35,7 @@ const CLAIMS: &[(&str, f64, f64)] = &[
     ("deepep_ll_sweep", 0.039, 0.104),
     ("deepep_normal_sweep", 0.049, 0.206),
     ("gb200_nvl72_alltoall", 0.030, 0.086),
-    ("megatron_pretrain", 0.042, 0.119),
+    ("megatron_pretrain", 0.062, 0.119),
     ("serving_silicon", 0.098, 0.331),
     ("deployments", 0.301, 0.476),
 ];

@@ -171,7 +171,7 @@ pub(super) static TRAINING: &[Entry<TrainingMetrics>] = &[
             of: "training",
             unit: "s",
             better: Better::Lower,
-            definition: "opt: the optimizer and what is reduced and gathered for it.",
+            definition: "Time of the optimizer (opt in table 4) and of what is reduced and gathered for it.",
             formula: "end of the step - last chunk of any rank",
             source: "arXiv 2505.09343, Table 4",
             hint: "Gradients that are reduced behind chunks cost nothing here.",

@@ -321,8 +321,8 @@ mod tests {
             assert_eq!(segments.intern(&tier(16 * at), all_alike), id, "it is found again");
         }
         // What is uneven parts too, and unlike cables never were one.
-        let uneven = [stretch(90..92, 0.25), stretch(92..94, 0.5)].concat();
-        let uneven = segments.intern(&uneven, |a, b| (a.index() == 90) == (b.index() == 90));
+        let uneven = [stretch(96..98, 0.25), stretch(98..100, 0.5)].concat();
+        let uneven = segments.intern(&uneven, |a, b| (a.index() == 96) == (b.index() == 96));
         assert_eq!(segments.members(uneven).len(), 3);
         assert!(segments.parted().count() > 0 && segments.parted().count() == 0);
     }
