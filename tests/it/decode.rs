@@ -99,9 +99,7 @@ fn one_gpu_stands_for_all_where_these_share_nics() {
 fn one_gpu_stands_for_all_under_a_sampled_gate_within_a_hundredth() {
     for sets in ALIKE {
         let (folded, unfolded) = folded_and_not(sets, "uniform");
-        // Tensor-parallel groups of several ranks are simulated whole.
-        let alone = if sets.contains(&"parallelism.tp=2") { Folding::None } else { Folding::Sampled };
-        assert_eq!((folded.folding, unfolded.folding), (alone, Folding::None), "{sets:?}");
+        assert_eq!((folded.folding, unfolded.folding), (Folding::Sampled, Folding::None), "{sets:?}");
         let (one, all) = (decode(&folded), decode(&unfolded));
         // What the one sends stands for what it receives, whose arrivals are spread a little differently over peers.
         let near = |a: Duration, b: Duration| (a.as_secs() / b.as_secs() - 1.0).abs() < 1e-2;

@@ -26,8 +26,10 @@ impl Deployment<'_> {
             phases.extend(expert_phases(kernels, size, ep, per_node, 2 * layers * micro_batches));
         }
         phases.extend(self.tensor_phases(layers * micro_batches));
-        // One rank writes down the collectives of its whole group, whose other ranks would exchange tokens meanwhile.
-        let beside = exchanged && micro_batches > 1 && phases.iter().any(|phase| phase.unit > 1);
+        // One rank writes down the collectives of its whole group, whose other ranks would exchange tokens over the same scale-up ports
+        // meanwhile.
+        let by_rail = shape.experts.kernels == Some(ExchangeKernels::Normal);
+        let beside = exchanged && by_rail && micro_batches > 1 && phases.iter().any(|phase| phase.unit > 1);
         let uneven = match exchanged && !shape.experts.gate.is_even() {
             true => Some(UNEVEN_GATE),
             false => beside.then_some("collectives of tensor-parallel groups run beside the exchange of tokens"),
