@@ -242,6 +242,10 @@ fn every_metric_of_the_baseline_is_in_the_catalogue() {
     let mut met = BTreeSet::new();
     for (path, file) in baseline["file"].as_table().unwrap() {
         for name in file["metrics"].as_table().unwrap().keys() {
+            // A run that does not end has no figures: what is counted of it is `check`'s own.
+            if name == "stranded_transfers" {
+                continue;
+            }
             let known =
                 catalog().any(|def| def.name == name && (def.of == "topology") == path.starts_with("topologies/"));
             assert!(known, "{path}: `{name}`");

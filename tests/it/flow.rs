@@ -590,13 +590,13 @@ fn visits_of_all_to_all(radix: u32, hosts: u32) -> (u64, u64) {
 }
 
 #[test]
-fn work_of_a_hashed_all_to_all_grows_little_faster_than_its_flows() {
+fn work_of_a_hashed_all_to_all_grows_with_the_square_of_its_flows_at_most() {
     let [small, large] = [(8, 32), (16, 128)].map(|(radix, hosts)| visits_of_all_to_all(radix, hosts));
     let [more, visits] = [large.0 as f64 / small.0 as f64, large.1 as f64 / small.1 as f64];
     println!("{small:?} {large:?}: {visits:.1} times the work for {more:.1} times the flows");
-    // Work grows with less than flows to the power of five quarters.
-    let (fourth, fifth) = (visits * visits * visits * visits, more * more * more * more * more);
-    assert!(fourth < fifth, "{visits} times the work for {more} times the flows");
+    // All flows are under way at once, and each that ends changes what others get; to look at all flows of every cable that it leaves would
+    // be worse than the square.
+    assert!(visits < 1.2 * more * more, "{visits} times the work for {more} times the flows");
 }
 
 #[test]
