@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dtype;
 pub mod engine;
+pub mod experiment;
 pub mod fingerprint;
 pub mod fit;
 pub mod gpu;

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["metrics"],
     &["report", "scenario"],
+    &["experiment"],
     &["run"],
     &["check", "fit", "reproduce", "search", "sweep", "validate"],
     &["lib", "main", "cli"],
@@ -35,7 +36,7 @@ const ABSENCES: &[(&str, &[&str], &str)] = &[
     ),
     ("workload", &["Duration::from", "/ BytesPerSec", "FlopsPerSec"], "the workload computes no durations"),
     ("metrics", &["crate::engine", "crate::network", "crate::gpu"], "metrics read the timeline only"),
-    ("report", &["crate::engine", "crate::network", "crate::gpu", "crate::run"], "reports read outcomes only"),
+    ("report", &["crate::engine", "crate::network", "crate::gpu", "crate::run", "crate::experiment"], "reports read outcomes only"),
 ];
 
 /// Who may touch the world, by the words that do it.

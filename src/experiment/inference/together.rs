@@ -1,7 +1,7 @@
 //! What the groups of a deployment send at the same time.
 
 use super::{Deployment, StepShape};
-use crate::run::representative::{Phase, Together, UNEVEN_GATE, expert_phases};
+use crate::experiment::representative::{Phase, Together, UNEVEN_GATE, expert_phases};
 use crate::workload::{ExchangeKernels, ReachChoice};
 
 /// Kernels of a layer on a GPU, software of communication included.

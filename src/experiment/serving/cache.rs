@@ -6,7 +6,7 @@ use super::Pool;
 use crate::invalid::Invalid;
 use crate::model::AttentionForm;
 use crate::parallelism::{InferenceLoad, MemoryUse, Reserve, inference_memory};
-use crate::run::reserve::{self, Exchanged};
+use crate::experiment::reserve::{self, Exchanged};
 use crate::units::Bytes;
 use crate::workload::{ArrivalsChoice, CacheMemory, ServingSpec};
 
