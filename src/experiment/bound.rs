@@ -6,12 +6,12 @@
 //! follow from the length of a step follow from that one. Nothing else is bounded: what is not named here may have any value.
 
 use super::build;
-use super::inference::{Asked, Deployment, decode_step, prefill_step};
-use super::{serving, too_large};
+use super::deployment::{Asked, Deployment};
+use super::{bounded, decode, prefill, serving};
 use crate::gpu::least_seconds;
 use crate::invalid::Invalid;
 use crate::scenario::{KernelChoice, Scenario, WorkloadSpec};
-use crate::units::{UsdPerHour, within_range};
+use crate::units::UsdPerHour;
 use crate::workload::{LeastStep, MtpSpec};
 
 /// Roundings to whole picoseconds must not lift a bound above what is simulated.
@@ -42,7 +42,7 @@ impl Forecast {
 /// # Errors
 /// When the scenario asks for what cannot be, other than too much memory.
 pub fn forecast(scenario: &Scenario) -> Result<Forecast, Invalid> {
-    within_range(|| of_scenario(scenario)).unwrap_or_else(|beyond| Err(too_large(beyond)))
+    bounded(|| of_scenario(scenario))
 }
 
 fn of_scenario(scenario: &Scenario) -> Result<Forecast, Invalid> {
@@ -57,7 +57,7 @@ fn of_scenario(scenario: &Scenario) -> Result<Forecast, Invalid> {
         WorkloadSpec::Decode(spec) => {
             let cluster = build::cluster(scenario)?;
             let deployment = Deployment::of(scenario, &cluster)?;
-            let asked = decode_step(spec, &deployment)?;
+            let asked = decode::step(spec, &deployment)?;
             forecast.too_large = asked.memory(&deployment).err();
             let step = least_step(&deployment, &asked);
             let tpot = step / MtpSpec::tokens_per_step(spec.mtp.as_ref());
@@ -69,7 +69,7 @@ fn of_scenario(scenario: &Scenario) -> Result<Forecast, Invalid> {
         WorkloadSpec::Prefill(spec) => {
             let cluster = build::cluster(scenario)?;
             let deployment = Deployment::of(scenario, &cluster)?;
-            let asked = prefill_step(spec, &deployment)?;
+            let asked = prefill::step(spec, &deployment)?;
             forecast.too_large = asked.memory(&deployment).err();
             let step = least_step(&deployment, &asked);
             forecast.best = vec![("step", 1e3 * step)];

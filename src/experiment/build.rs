@@ -14,7 +14,7 @@ use crate::units::Duration;
 use std::collections::BTreeMap;
 
 /// The devices and links of a scenario.
-pub(super) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
+pub(crate) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
     scenario.hardware.check().map_err(|invalid| invalid.under("hardware"))?;
     if scenario.nodes.get() > 1 && scenario.topology.is_none() {
         let message = format!("{} nodes need a fabric to join them, and none is named", scenario.nodes);

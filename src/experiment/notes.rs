@@ -14,7 +14,7 @@ use crate::workload::{DecodeAttention, Kernel, Work};
 use std::collections::BTreeMap;
 
 /// The notes on `scenario` and its `outcome`, as fragments without a full stop.
-pub(super) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, Invalid> {
+pub(crate) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, Invalid> {
     let known = [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)];
     let mut notes: Vec<String> = known.into_iter().flatten().collect();
     notes.extend(unread::notes(scenario));

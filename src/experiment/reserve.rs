@@ -1,6 +1,6 @@
 //! What a deployment keeps of its GPUs' memory for communication, graphs and the runtime.
 
-use super::inference::{Deployment, StepShape};
+use super::deployment::{Deployment, StepShape};
 use crate::parallelism::{Plan, Reserve, communicator_buffers, domain_buffers, low_latency_buffers, normal_buffers};
 use crate::scenario::Scenario;
 use crate::units::Bytes;

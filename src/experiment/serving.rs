@@ -5,17 +5,15 @@ mod fleet;
 mod instance;
 mod times;
 
-use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
+use super::case::{CaseRun, Ran, slowest};
+use super::deployment::{Deployment, Lowered, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
-use super::{Known, build, slowest};
+use super::{Answer, Experiment, Known, build};
 use crate::invalid::Invalid;
-use crate::metrics::{
-    Folding, Memory, Metrics, Outcome, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics,
-};
+use crate::metrics::{Memory, Metrics, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics};
 use crate::routing::Routes;
 use crate::scenario::Scenario;
-use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
@@ -26,16 +24,26 @@ use fleet::{Fleet, NicRates, Transfer, Which, serve};
 use instance::{Ability, Gather, Instance};
 use times::{FULL, Load, StepTimes};
 
+/// Requests that were served, and the full decode step that is shown of them.
+pub(super) struct Serving<'a> {
+    decode: Pool<'a>,
+    spec: &'a ServingSpec,
+    served: Served,
+    facts: ServingFacts,
+    cases: Vec<CaseRun>,
+    symmetry: Symmetry,
+}
+
 /// Serves the requests of the scenario.
-pub(super) fn simulate(
-    scenario: &Scenario,
-    spec: &ServingSpec,
-    known: &Known,
+pub(super) fn prepare<'a>(
+    scenario: &'a Scenario,
+    spec: &'a ServingSpec,
+    cluster: &'a Cluster,
+    known: &'a Known,
     watcher: &mut Watcher<'_>,
-) -> Result<Outcome, Invalid> {
+) -> Result<Serving<'a>, Invalid> {
     check(scenario, spec)?;
-    let cluster = build::cluster(scenario)?;
-    let decode = Pool::decode(scenario, spec, &cluster, known)?;
+    let decode = Pool::decode(scenario, spec, cluster, known)?;
     let prefilling = prefilling(scenario, spec);
     let other = prefilling.as_ref().map(build::cluster).transpose();
     let other = other.map_err(|invalid| invalid.under("workload.serving.prefill"))?;
@@ -82,7 +90,30 @@ pub(super) fn simulate(
         cache_positions: ability.positions_max,
         period: period(spec),
     };
-    decode.outcome(spec, &served, facts, watcher)
+    let (input, output) = spec.mean_lengths();
+    let full = decode.batches([(decode.requests * decode.tp()) as f64, input + output / 2.0, 0.0, 0.0, FULL], 1);
+    let Lowered { cases, symmetry } = decode.step(full, 1.0)?;
+    Ok(Serving { decode, spec, served, facts, cases, symmetry })
+}
+
+impl Experiment for Serving<'_> {
+    fn cases(&mut self) -> Vec<CaseRun> {
+        std::mem::take(&mut self.cases)
+    }
+
+    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+        let Serving { decode, spec, served, facts, symmetry, .. } = *self;
+        let timeline = &ran.timeline;
+        let metrics = serving_metrics(&served, facts, timeline.end() - Time::ZERO, breakdown(timeline));
+        Ok(Answer {
+            memory: Some(decode.memory(spec)?),
+            symmetry,
+            folding: ran.folding,
+            parts: Vec::new(),
+            notes: unsteady(&metrics).into_iter().collect(),
+            metrics: Metrics::Serving(Box::new(metrics)),
+        })
+    }
 }
 
 /// The scenario of the pool that computes prompts, where there is one.
@@ -286,7 +317,9 @@ impl<'a> Pool<'a> {
             return Ok(Duration::ZERO);
         }
         watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
-        Ok(self.run(batches, load[4] / FULL, watcher)?.0.end() - Time::ZERO)
+        let Lowered { cases, .. } = self.step(batches, load[4] / FULL)?;
+        let ran = slowest(self.deployment.scenario, self.deployment.cluster, cases, watcher)?;
+        Ok(ran.timeline.end() - Time::ZERO)
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
@@ -306,13 +339,8 @@ impl<'a> Pool<'a> {
         dealt.map(batch).filter(|batch| batch.tokens() > 0).collect()
     }
 
-    fn run(
-        &self,
-        batches: Vec<Batch>,
-        filled: f64,
-        watcher: &mut Watcher<'_>,
-    ) -> Result<(Timeline, Folding, Symmetry), Invalid> {
-        let deployment = &self.deployment;
+    /// A step that works on `batches`.
+    fn step(&self, batches: Vec<Batch>, filled: f64) -> Result<Lowered, Invalid> {
         let shape = StepShape {
             batches,
             filled,
@@ -322,11 +350,7 @@ impl<'a> Pool<'a> {
             experts: self.experts,
             place: self.place,
         };
-        let Lowered { cases, symmetry } = deployment.step(&shape, self.known)?;
-        let cases = cases.into_iter().map(LoweredCase::run).collect();
-        let (scenario, cluster) = (deployment.scenario, deployment.cluster);
-        let (timeline, folding) = slowest(scenario, cluster, cases, deployment.taken(&shape), watcher)?;
-        Ok((timeline, folding, symmetry))
+        self.deployment.step(&shape, self.known)
     }
 
     /// What the NICs of an instance carry where a GPU's carries `each`.
@@ -350,26 +374,12 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// The answer, with the timeline of a full decode step.
-    fn outcome(
-        &self,
-        spec: &ServingSpec,
-        served: &Served,
-        facts: ServingFacts,
-        watcher: &mut Watcher<'_>,
-    ) -> Result<Outcome, Invalid> {
+    /// Memory of a GPU with as many requests of the mean length as there may be.
+    fn memory(&self, spec: &ServingSpec) -> Result<Memory, Invalid> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
-        let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0, FULL], 1);
-        let (timeline, folding, symmetry) = self.run(full, 1.0, watcher)?;
-        let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
-        let used = self.used(requests.min(fitting), context as u64);
-        let memory = Memory { used, capacity: self.capacity() };
-        let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
-        let notes = unsteady(&metrics).into_iter().collect();
-        let metrics = Metrics::Serving(Box::new(metrics));
-        let cluster = self.deployment.cluster.clone();
-        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), symmetry, folding, parts: Vec::new(), notes })
+        let used = self.used((self.requests * self.tp()).min(fitting), context as u64);
+        Ok(Memory { used, capacity: self.capacity() })
     }
 }

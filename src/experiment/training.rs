@@ -4,27 +4,23 @@
 mod chunks;
 mod update;
 
-use super::exchange::no_mover;
+use super::case::{CaseRun, Ran};
+use super::moe_exchange::no_mover;
 use super::power::NodePower;
 use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::{Observer, Watcher};
-use super::{build, footprint, reserve};
+use super::{Answer, Experiment, bounded, build, reserve};
 use crate::id::Rank;
 use crate::invalid::Invalid;
-use crate::metrics::{
-    ChunkTime, Folding, Level, Memory, Metrics, Outcome, Part, Symmetry, TrainingFacts, pipeline_metrics,
-    training_metrics,
-};
+use crate::metrics::{ChunkTime, Folding, Level, Memory, Metrics, Part, Symmetry, TrainingFacts, training_metrics};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
 use crate::routing::Routes;
-use crate::scenario::{Scenario, SymmetryChoice};
+use crate::scenario::{Scenario, SymmetryChoice, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
 use crate::units::{Bytes, Duration};
-use crate::workload::{
-    Action, ChunkWork, PipelineSpec, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec,
-};
+use crate::workload::{ChunkWork, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
 use chunks::{Chunks, Found};
 use std::ops::Range;
 
@@ -39,27 +35,38 @@ struct Job<'a> {
     cut: Vec<Range<u32>>,
 }
 
-/// Runs a training step.
-pub(super) fn simulate(
-    scenario: &Scenario,
-    spec: &TrainingSpec,
-    cluster: Cluster,
+/// A training step that is ready to run: its chunks have been simulated.
+pub(super) struct Training<'a> {
+    job: Job<'a>,
+    cluster: &'a Cluster,
+    memory: Memory,
+    found: Found,
+    chunk_folding: Folding,
+    /// Whether the replica that stands for all has a share of links that others use too.
+    shared: bool,
+    case: Option<CaseRun>,
+}
+
+/// Prepares the step that `spec` asks for: simulates its chunks.
+pub(super) fn prepare<'a>(
+    scenario: &'a Scenario,
+    spec: &'a TrainingSpec,
+    cluster: &'a Cluster,
     watcher: &mut Watcher<'_>,
-) -> Result<Outcome, Invalid> {
+) -> Result<Training<'a>, Invalid> {
     if !scenario.fault.is_empty() {
         // Chunks are simulated once and stand for all that are like them, whenever these run.
         let message = "a training step stands for all steps, and knows no time at which something breaks";
         return Err(Invalid::at("fault", message).help("use faults with a collective or an exchange"));
     }
-    let job = Job::new(scenario, spec, &cluster)?;
+    let job = Job::new(scenario, spec, cluster)?;
     let memory = job.memory(cluster.gpus_per_node)?;
-    let mut chunks = Chunks::new(&job, &cluster)?;
+    let mut chunks = Chunks::new(&job, cluster)?;
     let times: Vec<Vec<Duration>> =
         (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
     let chunk_folding = chunks.folding();
-    let Found { chunks: chunk_times, actions, timelines } = chunks.into_found();
-    let (replicas, folding) = job.replicas(&cluster);
-    let updates = update::updates(&job, &cluster, &replicas);
+    let found = chunks.into_found();
+    let (replicas, folding) = job.replicas(cluster);
     let step = Step {
         schedule: job.schedule.clone(),
         times,
@@ -68,37 +75,55 @@ pub(super) fn simulate(
             .map(|replica| replica.iter().map(|rank| cluster.gpus[rank.index()]).collect())
             .collect(),
         handed_over: job.handed_over(),
-        updates: Some(updates),
+        updates: Some(update::updates(&job, cluster, &replicas)),
         software: update::update_software(&job),
     };
     watcher.begin(|| "pipeline".to_owned());
-    let seen = if folding == Folding::None { None } else { job.seen(&cluster, &replicas[0])? };
-    let timeline = run_step(scenario, step, seen.as_ref().unwrap_or(&cluster), watcher)?;
-    let facts = TrainingFacts {
-        tokens: spec.global_batch.wide() * spec.sequence.wide(),
-        gpus: cluster.gpus.len() as u64,
-        ranks: job.plan.pp() as usize,
-        per_token: [FlopConvention::CAUSAL, FlopConvention::NONCAUSAL]
-            .map(|convention| convention.training_per_token(job.model, spec.sequence)),
-        peak: scenario.hardware.gpu.tensor.bf16,
-        rent: scenario.hardware.gpu.rent,
-        power: NodePower::of(scenario).total() * scenario.nodes.wide(),
-        run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
-        chunks: chunk_times,
-        actions,
-    };
-    let metrics = training_metrics(&timeline, facts);
-    let parts = parts(&metrics.chunks, timelines);
-    let metrics = Metrics::Training(metrics);
-    let folding = match (chunk_folding, folding) {
-        (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
-        (Folding::Sampled, _) => Folding::Sampled,
-        (_, Folding::Exact) if seen.is_some() => Folding::Shared,
-        (_, folding) => folding,
-    };
-    let symmetry = job.symmetry(&cluster, folding);
-    let (memory, notes) = (Some(memory), Vec::new());
-    Ok(Outcome { timeline, metrics, memory, symmetry, folding, cluster, parts, notes })
+    let seen = if folding == Folding::None { None } else { job.seen(cluster, &replicas[0])? };
+    let shared = seen.is_some();
+    let case = CaseRun { folding, seen, ..CaseRun::of(Box::new(StepWorkload::new(step))) };
+    Ok(Training { job, cluster, memory, found, chunk_folding, shared, case: Some(case) })
+}
+
+impl Experiment for Training<'_> {
+    fn cases(&mut self) -> Vec<CaseRun> {
+        self.case.take().into_iter().collect()
+    }
+
+    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+        let Training { job, cluster, memory, found, chunk_folding, shared, .. } = *self;
+        let Job { scenario, spec, .. } = job;
+        let Found { chunks, actions, timelines } = found;
+        let facts = TrainingFacts {
+            tokens: spec.global_batch.wide() * spec.sequence.wide(),
+            gpus: cluster.gpus.len() as u64,
+            ranks: job.plan.pp() as usize,
+            per_token: [FlopConvention::CAUSAL, FlopConvention::NONCAUSAL]
+                .map(|convention| convention.training_per_token(job.model, spec.sequence)),
+            peak: scenario.hardware.gpu.tensor.bf16,
+            rent: scenario.hardware.gpu.rent,
+            power: NodePower::of(scenario).total() * scenario.nodes.wide(),
+            run_billion_tokens: spec.run_billion_tokens.map(|tokens| tokens.wide()),
+            chunks,
+            actions,
+        };
+        let metrics = training_metrics(&ran.timeline, facts);
+        let parts = parts(&metrics.chunks, timelines);
+        let folding = match (chunk_folding, ran.folding) {
+            (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
+            (Folding::Sampled, _) => Folding::Sampled,
+            (_, Folding::Exact) if shared => Folding::Shared,
+            (_, folding) => folding,
+        };
+        Ok(Answer {
+            metrics: Metrics::Training(metrics),
+            memory: Some(memory),
+            symmetry: job.symmetry(cluster, folding),
+            folding,
+            parts,
+            notes: Vec::new(),
+        })
+    }
 }
 
 /// What happened in each chunk; the one on which the step spends most comes first.
@@ -110,48 +135,19 @@ fn parts(chunks: &[ChunkTime], timelines: Vec<Timeline>) -> Vec<Part> {
     order.into_iter().map(part).collect()
 }
 
-/// Runs one chunk of a training step by itself.
-pub(super) fn simulate_chunk(scenario: &Scenario, spec: &TrainingSpec, work: ChunkWork) -> Result<Timeline, Invalid> {
-    let cluster = build::cluster(scenario)?;
-    let job = Job::new(scenario, spec, &cluster)?;
-    Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(Observer::default()))
-}
-
-/// Runs a pipeline schedule over given times, every GPU one rank.
-pub(super) fn simulate_pipeline(
-    scenario: &Scenario,
-    spec: &PipelineSpec,
-    cluster: Cluster,
-    watcher: &mut Watcher<'_>,
-) -> Result<Outcome, Invalid> {
-    let ranks = cluster.gpus.len();
-    let schedule = Schedule::new(spec.schedule, ranks as u32, spec.micro_batches.get())
-        .map_err(|invalid| invalid.under("workload.pipeline"))?;
-    let time = |action: &Action| match action {
-        Action::Forward(_) => spec.forward,
-        Action::Backward(_) => spec.backward_input + spec.backward_weight,
-        Action::BackwardInput(_) => spec.backward_input,
-        Action::BackwardWeight(_) => spec.backward_weight,
-        Action::Overlapped { .. } => spec.overlapped(),
+/// Runs one chunk of the training step that the scenario describes: what happens on one of its GPUs, or on all.
+///
+/// # Errors
+/// When the scenario asks for what cannot be, and where it describes no training step.
+pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Timeline, Invalid> {
+    let WorkloadSpec::Training(spec) = &scenario.workload else {
+        return Err(Invalid::at("workload", "only a training step has chunks"));
     };
-    let times = schedule.ranks().iter().map(|actions| actions.iter().map(time).collect()).collect();
-    let replicas = vec![cluster.gpus.clone()];
-    let step =
-        Step { schedule, times, replicas, handed_over: spec.handed_over, updates: None, software: Default::default() };
-    let timeline = run_step(scenario, step, &cluster, watcher)?;
-    let metrics = Metrics::Pipeline(pipeline_metrics(&timeline, spec, ranks));
-    let (symmetry, folding, parts) = (Symmetry::all(ranks), Folding::None, Vec::new());
-    Ok(Outcome { timeline, metrics, memory: None, symmetry, folding, cluster, parts, notes: Vec::new() })
-}
-
-fn run_step(
-    scenario: &Scenario,
-    step: Step,
-    cluster: &Cluster,
-    watcher: &mut Watcher<'_>,
-) -> Result<Timeline, Invalid> {
-    let mut kernels = build::kernels(scenario, cluster)?;
-    footprint::run(scenario, cluster, &mut StepWorkload::new(step), kernels.as_mut(), watcher)
+    bounded(|| {
+        let cluster = build::cluster(scenario)?;
+        let job = Job::new(scenario, spec, &cluster)?;
+        Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(Observer::default()))
+    })
 }
 
 impl<'a> Job<'a> {

@@ -33,7 +33,7 @@ pub struct Observer<'a> {
 }
 
 /// Hands what networks tell of themselves on to an observer.
-pub(super) struct Watcher<'a> {
+pub(crate) struct Watcher<'a> {
     observer: Observer<'a>,
     /// Memory that there was when the experiment began.
     room: MemoryRoom,
@@ -45,7 +45,7 @@ pub(super) struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    pub(super) fn new(observer: Observer<'a>) -> Watcher<'a> {
+    pub(crate) fn new(observer: Observer<'a>) -> Watcher<'a> {
         let (before, last) = (Tally::default(), Tally::default());
         Watcher { observer, room: memory_room(), part: String::new(), before, last, effort: Effort::default() }
     }
@@ -79,7 +79,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// What all parts took so far.
-    pub(super) fn effort(&self) -> Effort {
+    pub(crate) fn effort(&self) -> Effort {
         self.effort
     }
 

@@ -1,16 +1,16 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
-use crate::gpu::{Beside, Taken};
+use crate::experiment::seen::{Reach, seen_by};
+use crate::experiment::watch::Watcher;
+use crate::experiment::{build, case::CaseRun};
+use crate::gpu::Taken;
 use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, KindLoad, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
-use crate::experiment::seen::{Reach, seen_by};
-use crate::experiment::watch::Watcher;
-use crate::experiment::{build, footprint};
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -375,11 +375,9 @@ impl<'a> Chunks<'a> {
         } else {
             Taken::default()
         };
-        let kernels = build::kernels(scenario, self.cluster)?;
-        let mut kernels = Beside { kernels, taken, gap: spec.launch_gap };
         let seen = self.seen(group, simulated);
-        let cluster = seen.as_ref().unwrap_or(self.cluster);
-        footprint::run(scenario, cluster, &mut ChunkWorkload::new(chunk), &mut kernels, watcher)
+        let case = CaseRun { seen, taken, gap: spec.launch_gap, ..CaseRun::of(Box::new(ChunkWorkload::new(chunk))) };
+        Ok(case.run(scenario, self.cluster, watcher)?.timeline)
     }
 }
 

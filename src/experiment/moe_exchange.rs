@@ -1,12 +1,13 @@
-//! From a scenario to an exchange of tokens with experts.
+//! One exchange of tokens with experts over all GPUs.
 
-use super::lower::{CaseRun, Job};
+use super::case::{CaseRun, Ran};
 use super::representative::{Case, Together, UNEVEN_GATE, expert_phases, representatives};
 use super::seen::with_parts;
-use crate::gpu::Taken;
+use super::watch::Watcher;
+use super::{Answer, Experiment};
 use crate::hardware::{CommunicationSpec, Lanes};
 use crate::invalid::Invalid;
-use crate::metrics::MoeExchangeFacts;
+use crate::metrics::{Metrics, MoeExchangeFacts, Symmetry, moe_exchange_metrics};
 use crate::rng::Seed;
 use crate::scenario::Scenario;
 use crate::topology::Cluster;
@@ -14,8 +15,15 @@ use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, M
 
 const PLACE: &str = "workload.moe_exchange";
 
-/// Lowers an exchange over all GPUs of the cluster.
-pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<Job, Invalid> {
+/// An exchange that is ready to run.
+pub(super) struct Exchanging {
+    cases: Vec<CaseRun>,
+    symmetry: Symmetry,
+    facts: MoeExchangeFacts,
+}
+
+/// Prepares the exchange that `spec` asks for.
+pub(super) fn prepare(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<Exchanging, Invalid> {
     check(scenario, spec, cluster)?;
     let software = scenario.hardware.communication.as_ref().expect("checked above");
     let members: Vec<usize> = (0..cluster.gpus.len()).collect();
@@ -45,18 +53,30 @@ pub(super) fn job(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster
             folded: case.rank,
         };
         CaseRun {
-            workload: Box::new(MoeExchangeWorkload::new(exchange)),
             folding: case.folding,
             seen: with_parts(cluster, &case.shares),
+            ..CaseRun::of(Box::new(MoeExchangeWorkload::new(exchange)))
         }
     };
-    Ok(Job {
-        cases: found.cases.into_iter().map(run).collect(),
-        symmetry: found.symmetry,
-        memory: None,
-        exchange: Some(facts),
-        taken: Taken::default(),
-    })
+    Ok(Exchanging { cases: found.cases.into_iter().map(run).collect(), symmetry: found.symmetry, facts })
+}
+
+impl Experiment for Exchanging {
+    fn cases(&mut self) -> Vec<CaseRun> {
+        std::mem::take(&mut self.cases)
+    }
+
+    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+        let metrics = moe_exchange_metrics(&ran.timeline, &self.facts);
+        Ok(Answer {
+            metrics: Metrics::MoeExchange(metrics),
+            memory: None,
+            symmetry: self.symmetry,
+            folding: ran.folding,
+            parts: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
 }
 
 /// Why tokens are not exchanged without SMs by `software`; of the value that gives none.

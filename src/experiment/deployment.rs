@@ -1,10 +1,10 @@
-//! From a scenario to one step of inference: plan, memory, symmetry, traffic.
+//! A model with its plan on a cluster, and the steps that it takes: plan, memory, symmetry, traffic.
 
 mod symmetry;
 mod together;
 
-use super::exchange::no_mover;
-use super::lower::{CaseRun, Job};
+use super::case::CaseRun;
+use super::moe_exchange::no_mover;
 use super::representative::{Case, Representatives, representatives};
 use super::seen::with_parts;
 use super::{Known, build, reserve};
@@ -12,7 +12,7 @@ use crate::gpu::Taken;
 use crate::hardware::Lanes;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Memory, Symmetry};
-use crate::model::{AttentionForm, ModelSpec, PrecisionSpec};
+use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::{InferenceLoad, Plan, inference_memory};
 use crate::rng::Seed;
 use crate::routing::Routes;
@@ -20,9 +20,9 @@ use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::Count;
 use crate::workload::{
-    Batch, DecodeSpec, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, GateShape, Group,
-    InferenceStep, InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, PrefillSpec, ReachChoice, RowFormat,
-    RunOn, ScheduleChoice, SharedOn, expert_traffic, parts,
+    Batch, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, GateShape, Group, InferenceStep,
+    InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
+    SharedOn, expert_traffic,
 };
 use std::cell::OnceCell;
 use symmetry::{PeerOrder, peer_order};
@@ -96,7 +96,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// The steps of groups that are simulated together.
-    fn case(&self, shape: &StepShape<'_>, case: &Case, known: &Known, routes: &mut Routes<'_>) -> LoweredCase {
+    fn case(&self, shape: &StepShape<'_>, case: &Case, known: &Known, routes: &mut Routes<'_>) -> CaseRun {
         let folded = case.rank.is_some();
         let traffic = self.traffic(shape, folded, known);
         let of_group = |&group: &usize| self.group(shape, (group, case.rank), &traffic, routes);
@@ -108,7 +108,12 @@ impl<'a> Deployment<'a> {
             Folding::Exact | Folding::Shared if sampled => Folding::Sampled,
             folding => folding,
         };
-        LoweredCase { steps, folding, seen: with_parts(self.cluster, &case.shares) }
+        CaseRun {
+            folding,
+            seen: with_parts(self.cluster, &case.shares),
+            taken: self.taken(shape),
+            ..CaseRun::of(Box::new(InferenceWorkload::side_by_side(steps)))
+        }
     }
 
     /// The step of a group, of which all ranks are simulated or the one that is named; and whether the first of them sends in a rotation
@@ -327,47 +332,21 @@ impl<'a> Deployment<'a> {
         used.fits(capacity).map_err(|invalid| invalid.under(place))?;
         Ok(Memory { used, capacity })
     }
-
-    fn job(&self, shape: &StepShape<'_>, memory: Memory, known: &Known) -> Result<Job, Invalid> {
-        let Lowered { cases, symmetry } = self.step(shape, known)?;
-        Ok(Job {
-            cases: cases.into_iter().map(LoweredCase::run).collect(),
-            symmetry,
-            memory: Some(memory),
-            exchange: None,
-            taken: self.taken(shape),
-        })
-    }
 }
 
 /// A step of inference as operations will be made of it.
 pub(super) struct Lowered {
     /// Parts of the deployment that are simulated by themselves; the slowest decides.
-    pub(super) cases: Vec<LoweredCase>,
+    pub(super) cases: Vec<CaseRun>,
     pub(super) symmetry: Symmetry,
-}
-
-/// The steps of groups that are simulated together.
-pub(super) struct LoweredCase {
-    steps: Vec<InferenceStep>,
-    folding: Folding,
-    /// The cluster as they see it, where others have a share of it.
-    seen: Option<Cluster>,
-}
-
-impl LoweredCase {
-    pub(super) fn run(self) -> CaseRun {
-        let workload = Box::new(InferenceWorkload::side_by_side(self.steps));
-        CaseRun { workload, folding: self.folding, seen: self.seen }
-    }
 }
 
 /// A step of inference as a scenario asks for it, with what it keeps in memory.
 pub(super) struct Asked<'a> {
     pub(super) shape: StepShape<'a>,
-    load: InferenceLoad,
+    pub(super) load: InferenceLoad,
     /// The value that decides how much is kept, for messages.
-    place: &'static str,
+    pub(super) place: &'static str,
 }
 
 impl Asked<'_> {
@@ -375,97 +354,4 @@ impl Asked<'_> {
     pub(super) fn memory(&self, deployment: &Deployment<'_>) -> Result<Memory, Invalid> {
         deployment.memory(&self.load, self.place)
     }
-}
-
-/// Lowers a decode step.
-pub(super) fn decode(scenario: &Scenario, spec: &DecodeSpec, cluster: &Cluster, known: &Known) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster)?;
-    let asked = decode_step(spec, &deployment)?;
-    let memory = asked.memory(&deployment)?;
-    deployment.job(&asked.shape, memory, known)
-}
-
-/// Lowers a prefill step.
-pub(super) fn prefill(
-    scenario: &Scenario,
-    spec: &PrefillSpec,
-    cluster: &Cluster,
-    known: &Known,
-) -> Result<Job, Invalid> {
-    let deployment = Deployment::of(scenario, cluster)?;
-    let asked = prefill_step(spec, &deployment)?;
-    let memory = asked.memory(&deployment)?;
-    deployment.job(&asked.shape, memory, known)
-}
-
-/// The decode step that `spec` asks for.
-pub(super) fn decode_step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
-    // A tensor-parallel group serves the requests of all its GPUs.
-    let tp = u64::from(deployment.plan.tp());
-    let requests = spec.requests_of_group(tp)?;
-    let (dealt, of) = match spec.requests_per_gpu {
-        Some(each) => (each.wide(), "GPU"),
-        None => (requests, "tensor-parallel group"),
-    };
-    if spec.micro_batches.wide() > dealt {
-        let message = format!("{} micro-batches of {dealt} requests per {of}", spec.micro_batches);
-        let invalid = Invalid::at("workload.decode.micro_batches", message);
-        return Err(invalid.help("a micro-batch holds at least one request"));
-    }
-    let contexts = spec.contexts().map_err(|invalid| invalid.under("workload.decode.context"))?;
-    let batch = |requests: u64| Batch::decoding(requests, spec.queries(), contexts);
-    let shape = StepShape {
-        batches: spec.dealt(tp)?.into_iter().map(batch).collect(),
-        filled: 1.0,
-        drafted: spec.mtp.as_ref().map_or(0, |mtp| mtp.drafted.get()),
-        schedule: spec.schedule,
-        launch: spec.launch,
-        experts: &spec.experts,
-        place: "workload.decode",
-    };
-    let load = InferenceLoad {
-        requests,
-        context: contexts.mean(),
-        step_tokens: requests * spec.queries(),
-        form: AttentionForm::Absorbed,
-        mtp: spec.mtp.is_some(),
-        experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
-        reserve: reserve::of_step(deployment, &shape),
-    };
-    let by_gpu = spec.requests_per_gpu.is_some();
-    let place = if by_gpu { "workload.decode.requests_per_gpu" } else { "workload.decode.requests_per_group" };
-    Ok(Asked { shape, load, place })
-}
-
-/// The prefill step that `spec` asks for.
-pub(super) fn prefill_step<'a>(spec: &'a PrefillSpec, deployment: &Deployment<'_>) -> Result<Asked<'a>, Invalid> {
-    let (tp, prompt, cached) = (u64::from(deployment.plan.tp()), spec.prompt.wide(), u64::from(spec.cached));
-    let tokens = spec.tokens_per_gpu.wide() * tp;
-    let prompts = tokens / prompt;
-    if !tokens.is_multiple_of(prompt) || prompts < spec.micro_batches.wide() {
-        let message =
-            format!("{tokens} tokens of {tp} GPUs as prompts of {prompt} in {} micro-batches", spec.micro_batches);
-        let invalid = Invalid::at("workload.prefill.tokens_per_gpu", message);
-        return Err(invalid.help("tp x tokens_per_gpu is a multiple of `prompt`, with one prompt for each micro-batch"));
-    }
-    let batch = |prompts: u64| Batch::prompts(prompts, prompt, cached);
-    let shape = StepShape {
-        batches: parts(prompts, spec.micro_batches.wide()).into_iter().map(batch).collect(),
-        filled: 1.0,
-        drafted: 0,
-        schedule: spec.schedule,
-        launch: spec.launch,
-        experts: &spec.experts,
-        place: "workload.prefill",
-    };
-    let load = InferenceLoad {
-        requests: prompts,
-        context: prompt + cached,
-        step_tokens: tokens,
-        form: AttentionForm::Expanded,
-        mtp: false,
-        experts_on_cpu: spec.experts.run_on == RunOn::Cpu,
-        reserve: reserve::of_step(deployment, &shape),
-    };
-    Ok(Asked { shape, load, place: "workload.prefill.tokens_per_gpu" })
 }

@@ -1,0 +1,85 @@
+//! What the engine runs by itself, of an experiment or of a part of one.
+
+use super::watch::Watcher;
+use super::{build, footprint};
+use crate::gpu::{Beside, Taken};
+use crate::invalid::Invalid;
+use crate::metrics::Folding;
+use crate::scenario::Scenario;
+use crate::timeline::Timeline;
+use crate::topology::Cluster;
+use crate::units::Duration;
+use crate::workload::Workload;
+
+/// GPUs that are simulated by themselves, and what they do.
+pub(crate) struct CaseRun {
+    pub(super) workload: Box<dyn Workload>,
+    /// How alike the ranks are for which one stands.
+    pub(super) folding: Folding,
+    /// The cluster as these GPUs see it, where others have a share of its links.
+    pub(super) seen: Option<Cluster>,
+    /// What communication takes from kernels that run beside it.
+    pub(super) taken: Taken,
+    /// What the host leaves empty after every kernel.
+    pub(super) gap: Duration,
+}
+
+impl CaseRun {
+    /// A workload that has its cluster for itself, in which nothing runs beside kernels.
+    pub(super) fn of(workload: Box<dyn Workload>) -> CaseRun {
+        let (folding, seen, taken, gap) = (Folding::None, None, Taken::default(), Duration::ZERO);
+        CaseRun { workload, folding, seen, taken, gap }
+    }
+
+    /// Runs it on the machines of the scenario.
+    pub(super) fn run(
+        mut self,
+        scenario: &Scenario,
+        cluster: &Cluster,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<Ran, Invalid> {
+        let seen = self.seen.as_ref().unwrap_or(cluster);
+        let mut kernels = kernels(scenario, seen, (self.taken, self.gap))?;
+        let timeline = footprint::run(scenario, seen, self.workload.as_mut(), &mut kernels, watcher)?;
+        Ok(Ran { timeline, folding: self.folding })
+    }
+}
+
+/// The kernels of the scenario beside communication, on streams that the host may feed too slowly.
+pub(super) fn kernels(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    (taken, gap): (Taken, Duration),
+) -> Result<Beside, Invalid> {
+    Ok(Beside { kernels: build::kernels(scenario, cluster)?, taken, gap })
+}
+
+/// What happened in a case.
+pub(crate) struct Ran {
+    pub(crate) timeline: Timeline,
+    pub(crate) folding: Folding,
+}
+
+/// Runs `cases`, and keeps what ends last: a run that cannot end is slower than all others.
+///
+/// # Errors
+/// When one of them asks for what cannot be.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn slowest(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    cases: Vec<CaseRun>,
+    watcher: &mut Watcher<'_>,
+) -> Result<Ran, Invalid> {
+    let key = |ran: &Ran| (!ran.timeline.stranded.is_empty(), ran.timeline.end());
+    let mut slowest: Option<Ran> = None;
+    for case in cases {
+        let ran = case.run(scenario, cluster, watcher)?;
+        if slowest.as_ref().is_none_or(|other| key(other) < key(&ran)) {
+            slowest = Some(ran);
+        }
+    }
+    Ok(slowest.expect("something is simulated"))
+}
