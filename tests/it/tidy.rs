@@ -36,7 +36,11 @@ const ABSENCES: &[(&str, &[&str], &str)] = &[
     ),
     ("workload", &["Duration::from", "/ BytesPerSec", "FlopsPerSec"], "the workload computes no durations"),
     ("metrics", &["crate::engine", "crate::network", "crate::gpu"], "metrics read the timeline only"),
-    ("report", &["crate::engine", "crate::network", "crate::gpu", "crate::run", "crate::experiment"], "reports read outcomes only"),
+    (
+        "report",
+        &["crate::engine", "crate::network", "crate::gpu", "crate::run", "crate::experiment"],
+        "reports read outcomes only",
+    ),
 ];
 
 /// Who may touch the world, by the words that do it.

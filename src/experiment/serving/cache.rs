@@ -3,10 +3,10 @@
 //! It must not know when requests come, nor what is in the cache at a time.
 
 use super::Pool;
+use crate::experiment::reserve::{self, Exchanged};
 use crate::invalid::Invalid;
 use crate::model::AttentionForm;
 use crate::parallelism::{InferenceLoad, MemoryUse, Reserve, inference_memory};
-use crate::experiment::reserve::{self, Exchanged};
 use crate::units::Bytes;
 use crate::workload::{ArrivalsChoice, CacheMemory, ServingSpec};
 

@@ -1,6 +1,9 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
+use crate::experiment::seen::{Reach, seen_by};
+use crate::experiment::watch::Watcher;
+use crate::experiment::{build, footprint};
 use crate::gpu::{Beside, Taken};
 use crate::hardware::{Lanes, NormalCosts};
 use crate::id::{DeviceId, LinkId};
@@ -8,9 +11,6 @@ use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, KindLoad, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
-use crate::experiment::seen::{Reach, seen_by};
-use crate::experiment::watch::Watcher;
-use crate::experiment::{build, footprint};
 use crate::scenario::SymmetryChoice;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
