@@ -5,6 +5,7 @@ use super::events::Events;
 use super::residency::{Mark, Residency};
 use crate::gpu::{Cost, KernelModel};
 use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
+use crate::invalid::Invalid;
 use crate::network::{Arrived, Flow, NetworkModel};
 use crate::timeline::{Bound, Effort, Place, Span, Stranded, Timeline};
 use crate::topology::Topology;
@@ -14,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Runs `workload` to its end, or until nothing is left but transfers without a way and what waits for them.
 ///
+/// # Errors
+/// Those of the workload.
+///
 /// # Panics
 /// When operations are left that nothing can start: a workload whose streams and dependencies contradict each other.
 pub fn run(
@@ -21,7 +25,7 @@ pub fn run(
     kernels: &mut dyn KernelModel,
     network: &mut dyn NetworkModel,
     topology: &Topology,
-) -> Timeline {
+) -> Result<Timeline, Invalid> {
     run_within(workload, kernels, network, topology, Limits { room: MemoryRoom::UNLIMITED, expect: &|_| {} })
 }
 
@@ -36,6 +40,9 @@ pub struct Limits<'a> {
 
 /// Runs `workload` within `limits`, and otherwise as [`run`].
 ///
+/// # Errors
+/// As [`run`].
+///
 /// # Panics
 /// As [`run`].
 pub fn run_within(
@@ -44,7 +51,7 @@ pub fn run_within(
     network: &mut dyn NetworkModel,
     topology: &Topology,
     limits: Limits<'_>,
-) -> Timeline {
+) -> Result<Timeline, Invalid> {
     let mut engine = Engine {
         kernels,
         network,
@@ -69,7 +76,7 @@ pub fn run_within(
     let mut arrived = Vec::new();
     let mut done = Vec::new();
     let mut now = Time::ZERO;
-    engine.ask(workload, now, &done);
+    engine.ask(workload, now, &done)?;
     loop {
         let next = [engine.events.next(), workload.next_arrival()].into_iter().flatten().min();
         now = engine.network.advance_until(next.unwrap_or(Time::FAR_FUTURE), &mut arrived);
@@ -91,10 +98,10 @@ pub fn run_within(
         engine.complete(now, &done);
         // Where kernels only got other shares, there is nothing to tell.
         if !done.is_empty() || workload.next_arrival().is_some_and(|at| at <= now) {
-            engine.ask(workload, now, &done);
+            engine.ask(workload, now, &done)?;
         }
     }
-    engine.finish(topology)
+    Ok(engine.finish(topology))
 }
 
 struct Engine<'a> {
@@ -148,8 +155,8 @@ struct Cleared {
 
 impl Engine<'_> {
     /// Lets the workload add operations, then queues them and starts what can.
-    fn ask(&mut self, workload: &mut dyn Workload, now: Time, done: &[OpId]) {
-        workload.advance(now, done, &mut self.graph);
+    fn ask(&mut self, workload: &mut dyn Workload, now: Time, done: &[OpId]) -> Result<(), Invalid> {
+        workload.advance(now, done, &mut self.graph)?;
         self.graph.check_room();
         if self.graph.size().ops > 2 * self.told {
             self.told = self.graph.size().ops;
@@ -175,6 +182,7 @@ impl Engine<'_> {
             }
         }
         self.start_heads(now);
+        Ok(())
     }
 
     /// Starts what can on the touched streams, in order of stream.

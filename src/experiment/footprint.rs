@@ -73,7 +73,7 @@ pub(super) fn run(
     let limits = Limits { room, expect: &expect };
     let timeline = engine::run_within(workload, kernels, network.as_mut(), &cluster.topology, limits);
     drop(network);
-    Ok(watcher.ran(timeline))
+    Ok(watcher.ran(timeline?))
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub use training::{
 };
 
 use crate::id::OpId;
+use crate::invalid::Invalid;
 use crate::units::{Bytes, Time};
 
 /// Where operations come from.
@@ -44,7 +45,10 @@ pub trait Workload {
     fn next_arrival(&self) -> Option<Time>;
 
     /// Adds what arrives by `now` and what follows from the operations that just finished.
-    fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph);
+    ///
+    /// # Errors
+    /// When what is to be done turns out to be impossible; the run ends with the finding.
+    fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid>;
 
     /// What a device touches between two uses of the same weights, where what is done repeats; nothing else is still in a cache.
     fn between_uses(&self) -> Option<Bytes> {

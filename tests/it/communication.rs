@@ -51,7 +51,7 @@ impl Machine {
         bytes: Bytes,
     ) -> Timeline {
         let mut workload = CollectiveWorkload::chosen(collective, choice, self.group(), bytes);
-        engine::run(&mut workload, &mut Instant, network, &self.cluster.topology)
+        engine::run(&mut workload, &mut Instant, network, &self.cluster.topology).unwrap()
     }
 
     pub(crate) fn time(&self, collective: Collective, choice: Choice, bytes: Bytes) -> Duration {

@@ -217,7 +217,7 @@ fn collectives_take_as_long_as_in_the_analytic_model() {
             for bytes in [0, 15, 16_000, 123_456] {
                 let time = |network: &mut dyn NetworkModel| {
                     let mut workload = CollectiveWorkload::new(kind, ranks.clone(), Bytes::new(bytes));
-                    engine::run(&mut workload, &mut Instant, network, &topology).end()
+                    engine::run(&mut workload, &mut Instant, network, &topology).unwrap().end()
                 };
                 let analytic = time(&mut Analytic::new(&topology));
                 let mut fair = FairShare::new(&topology, Routes::new(&topology), FaultSchedule::default());

@@ -28,7 +28,7 @@ fn cluster_on(nodes: u32, fabric: &[String]) -> Cluster {
 fn collective(cluster: &Cluster, kind: Collective, bytes: Bytes) -> Timeline {
     let mut workload = CollectiveWorkload::new(kind, cluster.gpus.clone(), bytes);
     let mut network = Analytic::new(&cluster.topology);
-    engine::run(&mut workload, &mut Instant, &mut network, &cluster.topology)
+    engine::run(&mut workload, &mut Instant, &mut network, &cluster.topology).unwrap()
 }
 
 /// Latency and narrowest rate of the way between two GPUs, added up from the links by hand.

@@ -7,6 +7,7 @@ use octoplane::gpu::tile::{Machine, Tile};
 use octoplane::gpu::{Conditions, Course, KernelModel, Processor, Roofline, Taken};
 use octoplane::hardware::{GpuSpec, NodeSpec};
 use octoplane::id::{DeviceId, OpId};
+use octoplane::invalid::Invalid;
 use octoplane::metrics::{Metrics, Outcome};
 use octoplane::network::Analytic;
 use octoplane::run::simulate;
@@ -30,7 +31,7 @@ impl Workload for Chains {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         for (rank, chain) in std::mem::take(&mut self.chains).into_iter().enumerate() {
             let stream = graph.stream(Stream { device: self.device, rank, name: "compute" });
             for kernel in chain {
@@ -38,7 +39,36 @@ impl Workload for Chains {
                 graph.push(Op { work: Work::Compute(kernel), label, stream: Some(stream), collective: None }, &[]);
             }
         }
+        Ok(())
     }
+}
+
+/// Waits for a while, and then cannot go on.
+struct Doomed {
+    next: Option<Time>,
+}
+
+impl Workload for Doomed {
+    fn next_arrival(&self) -> Option<Time> {
+        self.next
+    }
+
+    fn advance(&mut self, now: Time, _: &[OpId], _: &mut OpGraph) -> Result<(), Invalid> {
+        if now == Time::ZERO {
+            return Ok(());
+        }
+        self.next = None;
+        Err(Invalid::at("workload", "there is nothing that could serve this"))
+    }
+}
+
+#[test]
+fn what_a_workload_cannot_do_ends_the_run_with_its_finding() {
+    let cluster = cluster();
+    let mut network = Analytic::new(&cluster.topology);
+    let mut workload = Doomed { next: Some(Time::from_ps(7)) };
+    let ended = engine::run(&mut workload, &mut roofline(&cluster), &mut network, &cluster.topology);
+    assert_eq!(ended.unwrap_err().to_string(), "workload: there is nothing that could serve this");
 }
 
 fn cluster() -> Cluster {
@@ -63,7 +93,7 @@ fn run(cluster: &Cluster, model: &mut dyn KernelModel, chains: &[&[Kernel]]) -> 
     let chains = chains.iter().map(|chain| chain.to_vec()).collect();
     let mut workload = Chains { device: cluster.gpus[0], chains };
     let mut network = Analytic::new(&cluster.topology);
-    let timeline = engine::run(&mut workload, model, &mut network, &cluster.topology);
+    let timeline = engine::run(&mut workload, model, &mut network, &cluster.topology).unwrap();
     holds_together(&timeline);
     timeline
 }

@@ -22,12 +22,12 @@ fn one_of_each_node(machine: &Machine) -> Group {
 fn time(machine: &Machine, group: &Group, choice: Choice, bytes: Bytes) -> Duration {
     let mut workload = CollectiveWorkload::chosen(ALL_REDUCE, choice, group.clone(), bytes);
     let mut network = Analytic::new(&machine.cluster.topology);
-    engine::run(&mut workload, &mut Instant, &mut network, &machine.cluster.topology).end() - Time::ZERO
+    engine::run(&mut workload, &mut Instant, &mut network, &machine.cluster.topology).unwrap().end() - Time::ZERO
 }
 
 fn operations(group: &Group, choice: Choice, bytes: Bytes) -> usize {
     let mut graph = OpGraph::default();
-    CollectiveWorkload::chosen(ALL_REDUCE, choice, group.clone(), bytes).advance(Time::ZERO, &[], &mut graph);
+    CollectiveWorkload::chosen(ALL_REDUCE, choice, group.clone(), bytes).advance(Time::ZERO, &[], &mut graph).unwrap();
     graph.len()
 }
 
@@ -141,7 +141,7 @@ fn groups_with_more_ranks_in_some_nodes_have_trees_and_lose_no_byte() {
     let bare = Choice { algorithm: Algorithm::Tree, protocol: Protocol::Bare };
     let mut workload = CollectiveWorkload::chosen(ALL_REDUCE, bare, group.clone(), bytes);
     let mut network = Analytic::new(&machine.cluster.topology);
-    let timeline = engine::run(&mut workload, &mut Instant, &mut network, &machine.cluster.topology);
+    let timeline = engine::run(&mut workload, &mut Instant, &mut network, &machine.cluster.topology).unwrap();
     assert_eq!(timeline.bytes_sent(), bytes * (2 * (n - 1)));
     let ring = Choice { algorithm: Algorithm::Ring, ..chosen };
     assert!(time(&machine, &group, chosen, bytes) < time(&machine, &group, ring, bytes));

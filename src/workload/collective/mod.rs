@@ -21,6 +21,7 @@ pub use group::{Group, Way, WaysBetween};
 use super::Workload;
 use super::op::{Chosen, Label, OpGraph, Phase};
 use crate::id::{DeviceId, OpId};
+use crate::invalid::Invalid;
 use crate::units::{Bytes, Duration, Time};
 use desk::{Desk, Front};
 use levels::Levels;
@@ -150,13 +151,14 @@ impl Workload for CollectiveWorkload {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if std::mem::replace(&mut self.started, true) {
-            return;
+            return Ok(());
         }
         for (choice, group) in &self.groups {
             let after = vec![Vec::new(); group.len()];
             expand(graph, (self.collective, *choice), group, self.bytes, &after, Label::of(Phase::Collective));
         }
+        Ok(())
     }
 }

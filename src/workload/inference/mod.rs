@@ -29,6 +29,7 @@ use super::collective::Group;
 use super::moe::MoeExchange;
 use super::op::{Op, OpGraph, Work};
 use crate::id::{DeviceId, OpId};
+use crate::invalid::Invalid;
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::Plan;
 use crate::units::{Bytes, Time};
@@ -113,7 +114,7 @@ impl Workload for InferenceWorkload {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if !std::mem::replace(&mut self.started, true) {
             for step in &self.steps {
                 let before = graph.len();
@@ -121,6 +122,7 @@ impl Workload for InferenceWorkload {
                 self.touched = self.touched.max(touched(graph, before, step.gpus[step.simulated[0]]));
             }
         }
+        Ok(())
     }
 
     fn between_uses(&self) -> Option<Bytes> {

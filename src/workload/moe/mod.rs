@@ -20,6 +20,7 @@ use super::collective::desk::{Desk, Front};
 use super::op::{Label, OpGraph, Phase};
 use crate::hardware::{ExpertCosts, Lanes};
 use crate::id::{DeviceId, OpId};
+use crate::invalid::Invalid;
 use crate::units::{Bytes, Count, Time};
 
 /// Everything that decides the operations of an exchange.
@@ -136,9 +137,9 @@ impl Workload for MoeExchangeWorkload {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if std::mem::replace(&mut self.started, true) {
-            return;
+            return Ok(());
         }
         let exchange = &self.exchange;
         let mut front: Front = vec![Vec::new(); exchange.group.len()];
@@ -151,5 +152,6 @@ impl Workload for MoeExchangeWorkload {
             let all: Vec<OpId> = front.iter().flatten().copied().collect();
             exchange.simulated().into_iter().for_each(|gpu| front[gpu].clone_from(&all));
         }
+        Ok(())
     }
 }

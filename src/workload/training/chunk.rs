@@ -14,6 +14,7 @@ use super::stage::{Block, StageShape};
 use super::uneven::Loads;
 use super::wire::TrainingTraffic;
 use crate::id::{DeviceId, OpId, StreamId};
+use crate::invalid::Invalid;
 use crate::model::{ModelSpec, PrecisionSpec};
 use crate::parallelism::RecomputeSpec;
 use crate::units::{Duration, Time};
@@ -107,10 +108,11 @@ impl Workload for ChunkWorkload {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if !std::mem::replace(&mut self.started, true) {
             Lowering::new(&self.chunk, graph).all();
         }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 use super::schedule::{Action, Part, Schedule, Unit};
 use super::update::{Update, UpdateSoftware};
 use crate::id::{DeviceId, OpId, StreamId};
+use crate::invalid::Invalid;
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::Workload;
 use crate::workload::op::{Label, Op, OpGraph, Phase, Stream, Work};
@@ -46,9 +47,9 @@ impl Workload for StepWorkload {
         None
     }
 
-    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) {
+    fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if std::mem::replace(&mut self.started, true) {
-            return;
+            return Ok(());
         }
         let mut last = Vec::new();
         for replica in 0..self.step.replicas.len() {
@@ -57,6 +58,7 @@ impl Workload for StepWorkload {
         if let Some(updates) = &self.step.updates {
             super::update::lower((updates, self.step.software), &self.step.replicas, &last, graph);
         }
+        Ok(())
     }
 }
 
