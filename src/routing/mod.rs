@@ -9,6 +9,7 @@ mod port_groups;
 mod routes;
 mod shares;
 mod spec;
+mod store;
 mod tables;
 mod waits;
 
@@ -20,4 +21,5 @@ pub use port_groups::{PortGroup, PortGroups, PortHops};
 pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, NicPorts, RoutingSpec};
+pub use store::TableStore;
 pub use waits::{Channel, WAIT_STEPS, Waits, find_waits};

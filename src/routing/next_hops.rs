@@ -8,7 +8,7 @@ use super::spec::ForwardChoice;
 use super::tables::{Tables, nearby};
 use crate::id::{CableId, DeviceId};
 use crate::routing::Direction;
-use crate::topology::{Device, DeviceKind, LinkKind, Topology};
+use crate::topology::{DeviceKind, LinkKind, Topology};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -18,6 +18,44 @@ const UNREACHED: u16 = u16::MAX;
 #[derive(Clone, Debug)]
 pub struct NextHops<'t> {
     topology: &'t Topology,
+    tables: HopTables,
+}
+
+impl<'t> NextHops<'t> {
+    /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
+    pub fn new(topology: &'t Topology, forward: ForwardChoice, usable: &[bool]) -> NextHops<'t> {
+        let cables = Arc::new(Cables::new(topology));
+        let on = |cable: &Cable| usable.get(cable.link.index()).copied().unwrap_or(true);
+        let usable = cables.iter().map(|(_, cable)| on(cable)).collect();
+        NextHops { topology, tables: HopTables::over(topology, cables, forward, usable) }
+    }
+
+    /// The cables that the sets are made of.
+    pub fn cables(&self) -> &Cables {
+        self.tables.cables()
+    }
+
+    /// Works out the next hops to `to`, unless that is done.
+    pub fn prepare(&mut self, to: DeviceId) {
+        self.tables.prepare(self.topology, to);
+    }
+
+    /// The cables on which data for `to` may leave `at`, in order of place in a bundle and then of link; none where there is
+    /// no way. `to` has been prepared and is not `at`.
+    pub fn hops(&self, at: DeviceId, to: DeviceId) -> &[CableId] {
+        self.tables.hops(at, to)
+    }
+
+    /// Virtual lanes that the ways prepared so far take between devices that are no switches, so that no cycle of waits can
+    /// form; a detour by a router takes up to twice as many.
+    pub fn lanes(&self) -> u8 {
+        self.tables.lanes()
+    }
+}
+
+/// The tables of next hops over some cables of a topology, which whoever asks has at hand: they outlive it.
+#[derive(Clone, Debug)]
+pub(super) struct HopTables {
     cables: Arc<Cables>,
     forward: ForwardChoice,
     /// Per cable.
@@ -41,64 +79,47 @@ struct Hang {
     root: DeviceId,
 }
 
-impl<'t> NextHops<'t> {
-    /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
-    pub fn new(topology: &'t Topology, forward: ForwardChoice, usable: &[bool]) -> NextHops<'t> {
-        let cables = Arc::new(Cables::new(topology));
-        let on = |cable: &Cable| usable.get(cable.link.index()).copied().unwrap_or(true);
-        let usable = cables.iter().map(|(_, cable)| on(cable)).collect();
-        NextHops::over(topology, cables, forward, usable)
-    }
-
+impl HopTables {
     /// Next hops over those of the `cables` of `topology` that are `usable`.
     pub(super) fn over(
-        topology: &'t Topology,
+        topology: &Topology,
         cables: Arc<Cables>,
         forward: ForwardChoice,
         usable: Vec<bool>,
-    ) -> NextHops<'t> {
+    ) -> HopTables {
         let sets = Sets::new(cables.len());
         let tables = Tables::new(topology.n_devices());
-        let mut next_hops = NextHops {
-            topology,
-            cables,
-            forward,
-            usable,
-            hangs: Vec::new(),
-            tables,
-            sets,
-            turns_max: 0,
-            turns_of_hangs: 0,
-        };
-        next_hops.find_hangs();
+        let (hangs, turns_max, turns_of_hangs) = (Vec::new(), 0, 0);
+        let mut next_hops = HopTables { cables, forward, usable, hangs, tables, sets, turns_max, turns_of_hangs };
+        next_hops.find_hangs(topology);
         next_hops
     }
 
     /// The cables that the sets are made of.
-    pub fn cables(&self) -> &Cables {
+    pub(super) fn cables(&self) -> &Cables {
         &self.cables
     }
 
     /// Works out the next hops to `to`, unless that is done.
     #[inline]
-    pub fn prepare(&mut self, to: DeviceId) {
+    pub(super) fn prepare(&mut self, topology: &Topology, to: DeviceId) {
         let root = self.root(to);
         if !self.tables.has(root) {
-            self.work_out(root);
+            self.work_out(topology, root);
         }
     }
 
     /// Kept apart, because nearly all calls find the table there.
     #[cold]
-    fn work_out(&mut self, root: DeviceId) {
-        let table = self.table(root);
+    fn work_out(&mut self, topology: &Topology, root: DeviceId) {
+        let table = self.table(topology, root);
         self.tables.insert(root, &table);
     }
 
     /// The cables on which data for `to` may leave `at`, in order of place in a bundle and then of link; none where there is
     /// no way. `to` has been prepared and is not `at`.
     #[inline]
-    pub fn hops(&self, at: DeviceId, to: DeviceId) -> &[CableId] {
+    pub(super) fn hops(&self, at: DeviceId, to: DeviceId) -> &[CableId] {
         let mut target = to;
         while let Some(hang) = self.hangs[target.index()] {
             if hang.on == at {
@@ -113,13 +134,13 @@ impl<'t> NextHops<'t> {
     }
 
     /// The length of a shortest way to a prepared destination; none where there is no way.
-    pub(super) fn way_length(&self, from: DeviceId, to: DeviceId) -> Option<WayLength> {
+    pub(super) fn way_length(&self, topology: &Topology, from: DeviceId, to: DeviceId) -> Option<WayLength> {
         let mut length = WayLength { hops: 0, by_nic: false };
         let mut at = from;
         while at != to {
             let cable = self.cables.get(*self.hops(at, to).first()?);
-            length.hops += u32::from(self.hop(cable, to));
-            length.by_nic |= self.topology.link(cable.link).kind == LinkKind::Endpoint;
+            length.hops += u32::from(self.hop(topology, cable, to));
+            length.by_nic |= topology.link(cable.link).kind == LinkKind::Endpoint;
             at = cable.to;
         }
         Some(length)
@@ -132,9 +153,14 @@ impl<'t> NextHops<'t> {
         apart.then(|| self.tables.around(to, at))
     }
 
+    /// Memory that the tables take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.tables.bytes()
+    }
+
     /// Virtual lanes that the ways prepared so far take between devices that are no switches, so that no cycle of waits can
     /// form; a detour by a router takes up to twice as many.
-    pub fn lanes(&self) -> u8 {
+    pub(super) fn lanes(&self) -> u8 {
         self.turns_max + 1
     }
 
@@ -142,30 +168,26 @@ impl<'t> NextHops<'t> {
         self.hangs[to.index()].map_or(to, |hang| hang.root)
     }
 
-    fn device(&self, id: DeviceId) -> &'t Device {
-        self.topology.device(id)
-    }
-
     /// Finds the destinations that only one device leads to, other than through what hangs on them: the trees at the rim.
-    fn find_hangs(&mut self) {
+    fn find_hangs(&mut self, topology: &Topology) {
         let neighbours = |id: DeviceId| {
             let mut before: Vec<DeviceId> = self.arriving(id).map(|(_, cable)| cable.from).collect();
             before.sort_unstable();
             before.dedup();
             before
         };
-        let mut open: Vec<Vec<DeviceId>> = self.topology.devices().map(|(id, _)| neighbours(id)).collect();
+        let mut open: Vec<Vec<DeviceId>> = topology.devices().map(|(id, _)| neighbours(id)).collect();
         let mut hangs: Vec<Option<DeviceId>> = vec![None; open.len()];
-        let mut queue: VecDeque<DeviceId> = self.topology.devices().map(|(id, _)| id).collect();
+        let mut queue: VecDeque<DeviceId> = topology.devices().map(|(id, _)| id).collect();
         while let Some(id) = queue.pop_front() {
             let &[on] = &open[id.index()][..] else { continue };
-            if hangs[id.index()].is_none() && self.device(on).kind != DeviceKind::Cpu {
+            if hangs[id.index()].is_none() && topology.device(on).kind != DeviceKind::Cpu {
                 hangs[id.index()] = Some(on);
                 open[on.index()].retain(|&other| other != id);
                 queue.push_back(on);
             }
         }
-        for (id, _) in self.topology.devices() {
+        for (id, _) in topology.devices() {
             let hang = hangs[id.index()].map(|on| {
                 let mut by: Vec<CableId> =
                     self.arriving(id).filter(|(_, cable)| cable.from == on).map(|(id, _)| id).collect();
@@ -194,14 +216,14 @@ impl<'t> NextHops<'t> {
     }
 
     /// The next hops to `to` at each device.
-    fn table(&mut self, to: DeviceId) -> Vec<SetId> {
-        let (distances, order) = self.distances(to);
+    fn table(&mut self, topology: &Topology, to: DeviceId) -> Vec<SetId> {
+        let (distances, order) = self.distances(topology, to);
         let mut table = vec![SetId::EMPTY; distances.len()];
         // Turns still to come, for data that arrives going up, and for data that arrives otherwise.
         let mut turns = vec![[0_u8; 2]; distances.len()];
         let mut hops = Vec::new();
         for &at in &order[1..] {
-            self.nearer(at, to, &distances, &mut hops);
+            self.nearer(topology, (at, to), &distances, &mut hops);
             let most = |arrived| {
                 let after = |&hop: &CableId| {
                     let cable = self.cables.get(hop);
@@ -215,9 +237,9 @@ impl<'t> NextHops<'t> {
         }
         // Data starts in memory, or at NICs where those are all that is described.
         let in_memory = |kind: DeviceKind| matches!(kind, DeviceKind::Gpu | DeviceKind::Cpu);
-        let any = self.topology.devices().any(|(_, device)| in_memory(device.kind));
+        let any = topology.devices().any(|(_, device)| in_memory(device.kind));
         let is_start = |kind: DeviceKind| if any { in_memory(kind) } else { kind == DeviceKind::Nic };
-        let starts = self.topology.devices().filter(|(_, device)| is_start(device.kind));
+        let starts = topology.devices().filter(|(_, device)| is_start(device.kind));
         let most = starts.map(|(id, _)| turns[id.index()][0]).max().unwrap_or(0);
         self.turns_max = self.turns_max.max(most + self.turns_of_hangs);
         table
@@ -225,8 +247,8 @@ impl<'t> NextHops<'t> {
 
     /// Hops to `to` from every device, and the devices from near to far. CPUs do not forward, and a GPU that does counts as a
     /// hop more, so that no data takes that way which can stay in the fabric.
-    fn distances(&self, to: DeviceId) -> (Vec<u16>, Vec<DeviceId>) {
-        let mut distances = vec![UNREACHED; self.topology.n_devices()];
+    fn distances(&self, topology: &Topology, to: DeviceId) -> (Vec<u16>, Vec<DeviceId>) {
+        let mut distances = vec![UNREACHED; topology.n_devices()];
         distances[to.index()] = 0;
         let mut done = vec![false; distances.len()];
         let mut order = Vec::new();
@@ -238,11 +260,11 @@ impl<'t> NextHops<'t> {
                     continue;
                 }
                 order.push(at);
-                if at != to && self.device(at).kind == DeviceKind::Cpu {
+                if at != to && topology.device(at).kind == DeviceKind::Cpu {
                     continue;
                 }
                 for (_, cable) in self.arriving(at) {
-                    let hop = self.hop(cable, to);
+                    let hop = self.hop(topology, cable, to);
                     let before = cable.from;
                     if here + hop < distances[before.index()] {
                         distances[before.index()] = here + hop;
@@ -256,17 +278,17 @@ impl<'t> NextHops<'t> {
     }
 
     /// The length of a cable on a way to `to`.
-    fn hop(&self, cable: &Cable, to: DeviceId) -> u16 {
-        let forwards = cable.to != to && self.device(cable.to).kind == DeviceKind::Gpu;
+    fn hop(&self, topology: &Topology, cable: &Cable, to: DeviceId) -> u16 {
+        let forwards = cable.to != to && topology.device(cable.to).kind == DeviceKind::Gpu;
         // At the near end it is what some ask for.
-        let wanted = self.forward == ForwardChoice::ScaleUp && self.device(cable.from).kind == DeviceKind::NvSwitch;
+        let wanted = self.forward == ForwardChoice::ScaleUp && topology.device(cable.from).kind == DeviceKind::NvSwitch;
         1 + u16::from(forwards && !wanted)
     }
 
     /// Makes `hops` the cables that lead nearer to `to`. A GPU stays inside its node where it can; otherwise it leaves through its
     /// own NIC or, if that is asked for, by way of a neighbour that is as near.
-    fn nearer(&self, at: DeviceId, to: DeviceId, distances: &[u16], hops: &mut Vec<CableId>) {
-        let leads_on = |next: DeviceId| next == to || self.device(next).kind != DeviceKind::Cpu;
+    fn nearer(&self, topology: &Topology, (at, to): (DeviceId, DeviceId), distances: &[u16], hops: &mut Vec<CableId>) {
+        let leads_on = |next: DeviceId| next == to || topology.device(next).kind != DeviceKind::Cpu;
         let here = distances[at.index()];
         let out = self
             .cables
@@ -274,12 +296,12 @@ impl<'t> NextHops<'t> {
             .filter(|(id, cable)| self.usable[id.index()] && distances[cable.to.index()] < here && leads_on(cable.to));
         hops.clear();
         hops.extend(out.map(|(id, _)| id));
-        let (place, end) = (self.device(at), self.device(to));
+        let (place, end) = (topology.device(at), topology.device(to));
         if place.kind == DeviceKind::Gpu {
             let inside = end.kind == DeviceKind::Gpu && end.group == place.group;
             let scale_up = inside || self.forward == ForwardChoice::ScaleUp;
             let preferred = if scale_up { LinkKind::ScaleUp } else { LinkKind::Host };
-            let kind = |&id: &CableId| self.topology.link(self.cables.get(id).link).kind == preferred;
+            let kind = |&id: &CableId| topology.link(self.cables.get(id).link).kind == preferred;
             if hops.iter().any(kind) {
                 hops.retain(kind);
             }

@@ -9,8 +9,9 @@
 //! port does.
 
 use super::cables::Cables;
-use super::next_hops::NextHops;
+use super::next_hops::HopTables;
 use super::spec::{ForwardChoice, NicPorts, RoutingSpec};
+use super::store::{Home, TableStore};
 use crate::id::{CableId, DeviceId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use std::collections::BTreeMap;
@@ -65,19 +66,26 @@ impl PortGroups {
 }
 
 /// Next hops under a choice of ports.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PortHops<'t> {
     topology: &'t Topology,
+    tables: PortTables,
+    /// Where the tables go back to.
+    home: Option<Home>,
+}
+
+/// The tables of next hops under a choice of ports; they outlive the topology that they are of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PortTables {
     forward: ForwardChoice,
     /// By group: first those by any port, then those of each group where queue pairs keep to theirs.
-    groups: Vec<NextHops<'t>>,
+    groups: Vec<HopTables>,
     /// Per device: the groups of the ports of its NICs.
     own: Vec<u64>,
 }
 
-impl<'t> PortHops<'t> {
-    /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
-    pub fn new(topology: &'t Topology, spec: &RoutingSpec, usable: &[bool]) -> PortHops<'t> {
+impl PortTables {
+    fn new(topology: &Topology, spec: &RoutingSpec, usable: &[bool]) -> PortTables {
         let cables = Arc::new(Cables::new(topology));
         let on = |link: crate::id::LinkId| usable.get(link.index()).copied().unwrap_or(true);
         let all: Vec<bool> = cables.iter().map(|(_, cable)| on(cable.link)).collect();
@@ -85,52 +93,90 @@ impl<'t> PortHops<'t> {
         let (ports, n) = if by_port { groups_of_ports(topology, &cables) } else { (BTreeMap::new(), 0) };
         let in_group = |group: u8| {
             let of_group = |(id, _): (CableId, _)| all[id.index()] && ports.get(&id).is_none_or(|&of| of == group);
-            NextHops::over(topology, Arc::clone(&cables), spec.forward, cables.iter().map(of_group).collect())
+            HopTables::over(topology, Arc::clone(&cables), spec.forward, cables.iter().map(of_group).collect())
         };
         let groups = (1..=n as u8).map(in_group);
-        let any = NextHops::over(topology, Arc::clone(&cables), spec.forward, all.clone());
+        let any = HopTables::over(topology, Arc::clone(&cables), spec.forward, all.clone());
         let own = if n == 0 { Vec::new() } else { own_groups(topology, &cables, &ports) };
-        PortHops { topology, forward: spec.forward, groups: std::iter::once(any).chain(groups).collect(), own }
+        PortTables { forward: spec.forward, groups: std::iter::once(any).chain(groups).collect(), own }
+    }
+
+    /// Memory that they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.groups.iter().map(HopTables::bytes).sum()
+    }
+}
+
+impl Clone for PortHops<'_> {
+    fn clone(&self) -> Self {
+        PortHops { topology: self.topology, tables: self.tables.clone(), home: self.home.clone() }
+    }
+}
+
+impl Drop for PortHops<'_> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.put(std::mem::take(&mut self.tables));
+        }
+    }
+}
+
+impl<'t> PortHops<'t> {
+    /// Next hops over those links that are `usable`, by place of the link; all are where it is empty.
+    pub fn new(topology: &'t Topology, spec: &RoutingSpec, usable: &[bool]) -> PortHops<'t> {
+        PortHops { topology, tables: PortTables::new(topology, spec, usable), home: None }
+    }
+
+    /// As [`PortHops::new`], from the tables in `store` where it has such, which go back there at the end.
+    pub(super) fn stored(
+        topology: &'t Topology,
+        spec: &RoutingSpec,
+        usable: &[bool],
+        store: &Arc<TableStore>,
+    ) -> PortHops<'t> {
+        let home = Home::of(store, topology, spec, usable);
+        let tables = home.take().unwrap_or_else(|| PortTables::new(topology, spec, usable));
+        PortHops { topology, tables, home: Some(home) }
     }
 
     /// The cables that the sets are made of.
     pub fn cables(&self) -> &Cables {
-        self.groups[0].cables()
+        self.tables.groups[0].cables()
     }
 
     /// Whether ports are told apart.
     pub fn are_told_apart(&self) -> bool {
-        self.groups.len() > 1
+        self.tables.groups.len() > 1
     }
 
     /// Next hops by any port.
-    pub fn any(&self) -> &NextHops<'t> {
-        &self.groups[0]
+    pub(super) fn any(&self) -> &HopTables {
+        &self.tables.groups[0]
     }
 
     /// Works out the next hops to `to` within `group`, unless that is done.
     #[inline]
     pub fn prepare(&mut self, group: PortGroup, to: DeviceId) {
-        self.groups[usize::from(group.0)].prepare(to);
+        self.tables.groups[usize::from(group.0)].prepare(self.topology, to);
     }
 
     /// The cables on which data for `to`, which has been prepared, may leave `at` within `group`.
     #[inline]
     pub fn hops(&self, group: PortGroup, at: DeviceId, to: DeviceId) -> &[CableId] {
-        self.groups[usize::from(group.0)].hops(at, to)
+        self.tables.groups[usize::from(group.0)].hops(at, to)
     }
 
     /// Virtual lanes that the ways prepared so far take.
     pub fn lanes(&self) -> u8 {
-        self.groups.iter().map(NextHops::lanes).max().unwrap_or(1)
+        self.tables.groups.iter().map(HopTables::lanes).max().unwrap_or(1)
     }
 
     /// The groups over which a transfer is shared out, prepared; none where `to` cannot be reached.
     pub fn between(&mut self, from: DeviceId, to: DeviceId) -> PortGroups {
         if self.are_told_apart() && from != to {
             // Data leaves by the sender's NIC, or by that on the rail of the destination.
-            let [from_own, to_own] = [from, to].map(|id| self.own[id.index()]);
-            let (first, second) = match self.forward {
+            let [from_own, to_own] = [from, to].map(|id| self.tables.own[id.index()]);
+            let (first, second) = match self.tables.forward {
                 ForwardChoice::OwnNic => (from_own, to_own),
                 ForwardChoice::ScaleUp => (to_own, from_own),
             };
@@ -141,8 +187,8 @@ impl<'t> PortHops<'t> {
                 }
             }
         }
-        self.groups[0].prepare(to);
-        let reached = from == to || !self.groups[0].hops(from, to).is_empty();
+        self.tables.groups[0].prepare(self.topology, to);
+        let reached = from == to || !self.tables.groups[0].hops(from, to).is_empty();
         if reached { PortGroups::ANY } else { PortGroups::NONE }
     }
 
@@ -151,7 +197,9 @@ impl<'t> PortHops<'t> {
         let (mut least, mut found) = (u32::MAX, PortGroups::NONE);
         for group in candidates.iter() {
             self.prepare(group, to);
-            let Some(way) = self.groups[usize::from(group.0)].way_length(from, to) else { continue };
+            let Some(way) = self.tables.groups[usize::from(group.0)].way_length(self.topology, from, to) else {
+                continue;
+            };
             if way.hops < least {
                 (least, found) = (way.hops, PortGroups::NONE);
             }

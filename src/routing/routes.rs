@@ -5,11 +5,13 @@ use super::choose::{Chooser, Connection};
 use super::port_groups::{PortGroup, PortHops};
 use super::shares::{Passage, splits};
 use super::spec::{DetourChoice, NicPorts, RoutingSpec};
+use super::store::TableStore;
 use super::tables::nearby;
 use crate::hardware::RoutingChoice;
 use crate::id::{CableId, DeviceId, LinkId};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use crate::units::{BytesPerSec, Duration};
+use std::sync::Arc;
 
 /// Routes from anywhere to the destinations asked for.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Routes<'t> {
     pub(super) chooser: Chooser,
     /// The rate of the slowest cable between switches.
     slowest_in_fabric: BytesPerSec,
+    /// Where tables of other links come from.
+    store: Option<Arc<TableStore>>,
 }
 
 /// A chosen route and what it amounts to.
@@ -55,18 +59,38 @@ impl<'t> Routes<'t> {
     /// Routes as `spec` wants them, with hashes that depend on `seed`, over those links that are `usable` by place of the
     /// link; all are where it is empty.
     pub fn with(topology: &'t Topology, spec: RoutingSpec, seed: u64, usable: &[bool]) -> Routes<'t> {
-        let next_hops = PortHops::new(topology, &spec, usable);
+        Routes::over(topology, spec, seed, PortHops::new(topology, &spec, usable), None)
+    }
+
+    /// As [`Routes::with`] over all links, from the tables in `store` where it has such. They go back there at the end, so that whoever
+    /// asks next for routes over an equal topology finds them worked out.
+    pub fn stored(topology: &'t Topology, spec: RoutingSpec, seed: u64, store: &Arc<TableStore>) -> Routes<'t> {
+        let next_hops = PortHops::stored(topology, &spec, &[], store);
+        Routes::over(topology, spec, seed, next_hops, Some(Arc::clone(store)))
+    }
+
+    fn over(
+        topology: &'t Topology,
+        spec: RoutingSpec,
+        seed: u64,
+        next_hops: PortHops<'t>,
+        store: Option<Arc<TableStore>>,
+    ) -> Routes<'t> {
         let chooser = Chooser::new(topology, next_hops.cables(), seed);
         let between_switches =
             next_hops.cables().iter().filter(|(_, c)| topology.link(c.link).kind == LinkKind::Fabric);
         let rates = between_switches.map(|(_, cable)| rate_of(topology, next_hops.cables(), cable.link));
         let slowest_in_fabric = rates.min().unwrap_or(BytesPerSec::new(u64::MAX));
-        Routes { topology, spec, next_hops, chooser, slowest_in_fabric }
+        Routes { topology, spec, next_hops, chooser, slowest_in_fabric, store }
     }
 
     /// The same routes over other links: those that are `usable` by place of the link.
     pub fn restricted(&self, usable: &[bool]) -> Routes<'t> {
-        Routes { next_hops: PortHops::new(self.topology, &self.spec, usable), chooser: self.chooser.clone(), ..*self }
+        let next_hops = match &self.store {
+            Some(store) => PortHops::stored(self.topology, &self.spec, usable, store),
+            None => PortHops::new(self.topology, &self.spec, usable),
+        };
+        Routes { next_hops, chooser: self.chooser.clone(), store: self.store.clone(), ..*self }
     }
 
     /// A shortest path: the one that ECMP hashes a first queue pair to, or that static routing takes under any other policy, and the

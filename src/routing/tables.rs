@@ -37,6 +37,11 @@ impl Tables {
         Tables { rows: vec![NONE; n_devices], row: Vec::new(), blocks: Vec::new(), known: BTreeMap::new() }
     }
 
+    /// Memory that they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        4 * (self.rows.len() + self.row.len() + self.blocks.len())
+    }
+
     /// Whether `root` has a table.
     pub(super) fn has(&self, root: DeviceId) -> bool {
         self.rows[root.index()] != NONE

@@ -1,6 +1,7 @@
 //! Devices, links and the graph that holds them.
 
 use crate::id::{DeviceId, LinkId};
+use crate::rng::mix;
 use crate::units::{BytesPerSec, Duration};
 use petgraph::Directed;
 use petgraph::graph::{EdgeIndex, Graph, NodeIndex};
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// What a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +118,7 @@ pub struct Link {
 pub struct Topology {
     graph: Graph<Device, Link, Directed, u32>,
     names: BTreeMap<DeviceId, String>,
+    wiring: OnceLock<u128>,
 }
 
 /// A graph under construction.
@@ -160,7 +163,7 @@ impl TopologyBuilder {
 
     /// The finished graph.
     pub fn finish(self) -> Topology {
-        Topology { graph: self.graph, names: self.names }
+        Topology { graph: self.graph, names: self.names, wiring: OnceLock::new() }
     }
 }
 
@@ -199,6 +202,24 @@ impl Topology {
             (link.bandwidth, link.achievable) = (keep(link.bandwidth), keep(link.achievable));
         }
         changed
+    }
+
+    /// A name for devices and cables: equal where all of them are, whatever the rates and latencies of the cables.
+    pub fn wiring(&self) -> u128 {
+        let hashed = || {
+            let devices = self.graph.node_weights().flat_map(|device| {
+                let Device { kind, group, plane, index } = *device;
+                [u64::from(group) << 8 | kind as u64, u64::from(plane) << 32 | u64::from(index)]
+            });
+            let links = self.links().flat_map(|(id, link)| {
+                let (from, to) = self.ends(id);
+                let ends = (from.index() as u64) << 32 | to.index() as u64;
+                [ends, u64::from(link.cables) << 8 | link.kind as u64]
+            });
+            let halves = devices.chain(links).fold([1, 2], |halves, part| halves.map(|half| mix(half ^ part)));
+            u128::from(halves[0]) << 64 | u128::from(halves[1])
+        };
+        *self.wiring.get_or_init(hashed)
     }
 
     /// The other direction of the cables of the link `id`: both are made together.
