@@ -145,7 +145,7 @@ pub(super) fn network<'t>(
 }
 
 /// What breaks, and when.
-fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+pub(super) fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
     let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
     if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
         let message = "the analytic network model knows neither routes nor rates that change";
