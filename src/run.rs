@@ -29,19 +29,19 @@ pub fn simulate_among(scenario: &Scenario, known: &Known) -> Result<Outcome, Inv
 ///
 /// # Errors
 /// As for [`simulate`].
-pub fn simulate_watched(scenario: &Scenario, known: &Known, observer: Observer<'_>) -> Result<Outcome, Invalid> {
-    bounded(|| whole(scenario, known, &mut Watcher::new(observer)))
+pub fn simulate_watched<'a>(scenario: &Scenario, known: &'a Known, observer: Observer<'a>) -> Result<Outcome, Invalid> {
+    bounded(|| whole(scenario, known, &mut Watcher::new(observer, known)))
 }
 
 fn whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>) -> Result<Outcome, Invalid> {
     let cluster = build_cluster(scenario)?;
     let mut experiment = prepare(scenario, &cluster, known, watcher)?;
     let mut ran = slowest(scenario, &cluster, experiment.cases(), watcher)?;
-    let answer = experiment.answer(&ran, watcher)?;
+    let answer = experiment.answer(&mut ran, watcher)?;
     let Answer { metrics, memory, symmetry, folding, parts, notes: of_kind } = answer;
     ran.timeline.effort = watcher.effort();
     let mut outcome =
         Outcome { cluster, timeline: ran.timeline, metrics, memory, symmetry, folding, parts, notes: Vec::new() };
-    outcome.notes = notes_on(scenario, &outcome)?.into_iter().chain(of_kind).collect();
+    outcome.notes = notes_on(scenario, &outcome, known)?.into_iter().chain(of_kind).collect();
     Ok(outcome)
 }

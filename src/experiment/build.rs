@@ -1,5 +1,6 @@
 //! From a scenario to the machines that it runs on.
 
+use super::Known;
 use super::watch::Watcher;
 use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
@@ -30,10 +31,10 @@ pub(super) fn routing(scenario: &Scenario) -> RoutingSpec {
 }
 
 /// The ways that data may take.
-pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster) -> Result<Routes<'t>, Invalid> {
+pub(super) fn routes<'t>(scenario: &Scenario, cluster: &'t Cluster, known: &Known) -> Result<Routes<'t>, Invalid> {
     let routing = routing(scenario);
     routing.check(&cluster.topology).map_err(|invalid| invalid.under("routing"))?;
-    Ok(Routes::with(&cluster.topology, routing, scenario.seed, &[]))
+    Ok(Routes::stored(&cluster.topology, routing, scenario.seed, &known.tables))
 }
 
 /// The longest latency of a link in the packet model, which counts it in 32 bits.
@@ -124,9 +125,10 @@ pub(super) fn network<'t>(
     cluster: &'t Cluster,
     watcher: &'t mut Watcher<'_>,
 ) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
+    let known = watcher.known();
     let watch = watcher.watch();
     let faults = faults(scenario, cluster)?;
-    let routes = routes(scenario, cluster)?;
+    let routes = routes(scenario, cluster, known)?;
     let network: Box<dyn NetworkModel + 't> = match scenario.network {
         NetworkChoice::Analytic => Box::new(Analytic::with(&cluster.topology, routes)),
         NetworkChoice::Flow => Box::new(FairShare::new(&cluster.topology, routes, faults)),
@@ -145,7 +147,7 @@ pub(super) fn network<'t>(
 }
 
 /// What breaks, and when.
-fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
+pub(super) fn faults(scenario: &Scenario, cluster: &Cluster) -> Result<FaultSchedule, Invalid> {
     let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
     if !scenario.fault.is_empty() && scenario.network == NetworkChoice::Analytic {
         let message = "the analytic network model knows neither routes nor rates that change";

@@ -3,6 +3,7 @@
 use super::watch::Watcher;
 use super::{build, footprint};
 use crate::gpu::{Beside, Taken};
+use crate::id::LinkId;
 use crate::invalid::Invalid;
 use crate::metrics::Folding;
 use crate::scenario::Scenario;
@@ -16,8 +17,8 @@ pub(crate) struct CaseRun {
     pub(super) workload: Box<dyn Workload>,
     /// How alike the ranks are for which one stands.
     pub(super) folding: Folding,
-    /// The cluster as these GPUs see it, where others have a share of its links.
-    pub(super) seen: Option<Cluster>,
+    /// The share of links that is left to these GPUs, where those for which they stand have the rest.
+    pub(super) shares: Vec<(LinkId, f64)>,
     /// What communication takes from kernels that run beside it.
     pub(super) taken: Taken,
     /// What the host leaves empty after every kernel.
@@ -27,8 +28,8 @@ pub(crate) struct CaseRun {
 impl CaseRun {
     /// A workload that has its cluster for itself, in which nothing runs beside kernels.
     pub(super) fn of(workload: Box<dyn Workload>) -> CaseRun {
-        let (folding, seen, taken, gap) = (Folding::None, None, Taken::default(), Duration::ZERO);
-        CaseRun { workload, folding, seen, taken, gap }
+        let (folding, shares, taken, gap) = (Folding::None, Vec::new(), Taken::default(), Duration::ZERO);
+        CaseRun { workload, folding, shares, taken, gap }
     }
 
     /// Runs it on the machines of the scenario.
@@ -38,9 +39,11 @@ impl CaseRun {
         cluster: &Cluster,
         watcher: &mut Watcher<'_>,
     ) -> Result<Ran, Invalid> {
-        let seen = self.seen.as_ref().unwrap_or(cluster);
-        let mut kernels = kernels(scenario, seen, (self.taken, self.gap))?;
-        let timeline = footprint::run(scenario, seen, self.workload.as_mut(), &mut kernels, watcher)?;
+        let shared = || Cluster { topology: cluster.topology.with_parts(&self.shares), ..cluster.clone() };
+        let shared = (!self.shares.is_empty()).then(shared);
+        let cluster = shared.as_ref().unwrap_or(cluster);
+        let mut kernels = kernels(scenario, cluster, (self.taken, self.gap))?;
+        let timeline = footprint::run(scenario, cluster, self.workload.as_mut(), &mut kernels, watcher)?;
         Ok(Ran { timeline, folding: self.folding })
     }
 }

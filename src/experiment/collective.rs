@@ -2,7 +2,7 @@
 
 use super::case::{CaseRun, Ran};
 use super::watch::Watcher;
-use super::{Answer, Experiment, build};
+use super::{Answer, Experiment, Known, build};
 use crate::invalid::Invalid;
 use crate::metrics::{Metrics, Symmetry, collective_metrics};
 use crate::scenario::{CollectiveSpec, Scenario};
@@ -21,6 +21,7 @@ pub(super) fn prepare<'a>(
     scenario: &Scenario,
     spec: &'a CollectiveSpec,
     cluster: &Cluster,
+    known: &Known,
 ) -> Result<CollectiveRun<'a>, Invalid> {
     let (gpus, groups) = (cluster.gpus.len(), spec.groups.index());
     if gpus < 2 {
@@ -34,7 +35,7 @@ pub(super) fn prepare<'a>(
     }
     let costs = scenario.hardware.communication.as_ref().map(|software| &software.collectives);
     let mut chosen = Vec::new();
-    let mut routes = build::routes(scenario, cluster)?;
+    let mut routes = build::routes(scenario, cluster, known)?;
     for first in 0..groups {
         let members: Vec<usize> = (first..gpus).step_by(groups).collect();
         let group = Group::routed(cluster, &mut routes, &members, costs);
@@ -56,7 +57,7 @@ impl Experiment for CollectiveRun<'_> {
         self.case.take().into_iter().collect()
     }
 
-    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
         let CollectiveRun { spec, gpus, .. } = *self;
         let metrics = collective_metrics(&ran.timeline, spec.kind, gpus / spec.groups.index(), spec.bytes);
         Ok(Answer {

@@ -1,6 +1,6 @@
 //! Whether flows collide: routing that fixes the way of each flow may lay many of them on one cable while others beside it are idle.
 
-use super::build;
+use super::{Known, build};
 use crate::id::{CableId, DeviceId};
 use crate::invalid::Invalid;
 use crate::routing::{Cable, Direction, Passage, Routes, RoutingChoice};
@@ -25,13 +25,18 @@ struct Load {
 }
 
 /// The note on flows that collide, where they do and it matters.
-pub(super) fn note(scenario: &Scenario, cluster: &Cluster, timeline: &Timeline) -> Result<Option<String>, Invalid> {
+pub(super) fn note(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    timeline: &Timeline,
+    known: &Known,
+) -> Result<Option<String>, Invalid> {
     let policy = build::routing(scenario).policy();
     let fixed = matches!(policy, RoutingChoice::Static | RoutingChoice::Ecmp);
     if !fixed || scenario.network == NetworkChoice::Analytic || cluster.nodes < 2 {
         return Ok(None);
     }
-    let mut routes = build::routes(scenario, cluster)?;
+    let mut routes = build::routes(scenario, cluster, known)?;
     let Some(loads) = loads(&mut routes, cluster, timeline) else { return Ok(None) };
     let topology = &cluster.topology;
     let kind = |cable: &CableId| topology.link(routes.cables().get(*cable).link).kind;

@@ -6,7 +6,6 @@ mod together;
 use super::case::CaseRun;
 use super::moe_exchange::no_mover;
 use super::representative::{Case, Representatives, representatives};
-use super::seen::with_parts;
 use super::{Known, build, reserve};
 use crate::gpu::Taken;
 use crate::hardware::Lanes;
@@ -80,16 +79,16 @@ impl<'a> Deployment<'a> {
     /// The step as operations will be made of it, for each part of the deployment that is simulated by itself.
     pub(super) fn step(&self, shape: &StepShape<'_>, known: &Known) -> Result<Lowered, Invalid> {
         self.check(shape)?;
-        let found = self.representatives(shape)?;
-        let mut routes = build::routes(self.scenario, self.cluster)?;
+        let found = self.representatives(shape, known)?;
+        let mut routes = build::routes(self.scenario, self.cluster, known)?;
         let cases = found.cases.iter().map(|case| self.case(shape, case, known, &mut routes)).collect();
         Ok(Lowered { cases, symmetry: found.symmetry.clone() })
     }
 
     /// What is simulated of the deployment; all its steps send alike.
-    fn representatives(&self, shape: &StepShape<'_>) -> Result<&Representatives, Invalid> {
+    fn representatives(&self, shape: &StepShape<'_>, known: &Known) -> Result<&Representatives, Invalid> {
         if self.found.get().is_none() {
-            let found = representatives(self.scenario, self.cluster, &self.together(shape))?;
+            let found = representatives(self.scenario, self.cluster, &self.together(shape), known)?;
             return Ok(self.found.get_or_init(|| found));
         }
         Ok(self.found.get().expect("found before"))
@@ -110,7 +109,7 @@ impl<'a> Deployment<'a> {
         };
         CaseRun {
             folding,
-            seen: with_parts(self.cluster, &case.shares),
+            shares: case.shares.clone(),
             taken: self.taken(shape),
             ..CaseRun::of(Box::new(InferenceWorkload::side_by_side(steps)))
         }

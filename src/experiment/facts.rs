@@ -3,10 +3,10 @@
 use super::build;
 use crate::dtype::Dtype;
 use crate::hardware::Libraries;
-use crate::metrics::{Facts, Ideal, Outcome};
+use crate::metrics::{ExpertExchange, Facts, Ideal, Outcome, Part};
 use crate::model::AttentionSpec;
-use crate::scenario::{KernelChoice, NetworkChoice, Scenario, choice_name};
-use crate::workload::Chosen;
+use crate::scenario::{KernelChoice, NetworkChoice, Scenario, WorkloadSpec, choice_name};
+use crate::workload::{Chosen, ExchangeKernels};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -35,7 +35,11 @@ const IDEAL_EXPERTS: &[(&str, &str, &str)] = &[
 pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
     let (workload, sizes) = workload(scenario);
     let model = scenario.model.as_ref();
-    let part = outcome.parts.first().map_or(&[][..], |part| &part.timeline.collectives);
+    let of_part = |part: &Part| {
+        let count = part.count;
+        part.timeline.collectives.iter().map(move |&(chosen, times)| (chosen, times * count)).collect::<Vec<_>>()
+    };
+    let collectives = outcome.timeline.collectives.iter().copied().chain(outcome.parts.iter().flat_map(of_part));
     Facts {
         model: model.map(|model| model.name.clone()),
         gpu: scenario.hardware.gpu.name.clone(),
@@ -55,7 +59,8 @@ pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
         routing: written(&build::routing(scenario)),
         symmetry: outcome.symmetry.text(),
         measured: None,
-        collectives: merged(outcome.timeline.collectives.iter().chain(part)),
+        collectives: merged(collectives),
+        exchange: exchange(scenario),
     }
 }
 
@@ -112,11 +117,25 @@ fn shortened(value: Value) -> Value {
     }
 }
 
+/// What exchanges tokens of a training step with experts. Other workloads name their kernels themselves.
+fn exchange(scenario: &Scenario) -> Option<ExpertExchange> {
+    let WorkloadSpec::Training(spec) = &scenario.workload else { return None };
+    let ranks = scenario.parallelism.ep.wide();
+    scenario.model.as_ref().filter(|model| model.moe.is_some() && ranks > 1)?;
+    let software = scenario.hardware.communication.as_ref();
+    Some(ExpertExchange {
+        kernels: software.map(|_| choice_name(&ExchangeKernels::Normal)),
+        software: software.map(|software| software.name.clone()),
+        sms: software.and(Some(spec.communication_sms)).filter(|&sms| sms > 0),
+        ranks,
+    })
+}
+
 /// The same choice once.
-fn merged<'c>(chosen: impl Iterator<Item = &'c (Chosen, u64)>) -> Vec<(Chosen, u64)> {
+fn merged(chosen: impl Iterator<Item = (Chosen, u64)>) -> Vec<(Chosen, u64)> {
     let mut counts: BTreeMap<Chosen, u64> = BTreeMap::new();
     for (chosen, count) in chosen {
-        *counts.entry(*chosen).or_insert(0) += count;
+        *counts.entry(chosen).or_insert(0) += count;
     }
     counts.into_iter().collect()
 }
@@ -136,6 +155,16 @@ fn ideal(scenario: &Scenario, workload: &str, sizes: &Value) -> Vec<Ideal> {
     }
     if scenario.hardware.communication.is_none() {
         add("communication software takes no time", "hardware.communication");
+    }
+    if let WorkloadSpec::Training(_) = scenario.workload {
+        let bare = "as rings at the cost of the wire alone";
+        let plan = &scenario.parallelism;
+        if plan.tp.get() > 1 {
+            add(&format!("collectives of tensor-parallel groups {bare}"), "parallelism.tp");
+        }
+        if plan.cp.get() > 1 {
+            add(&format!("exchanges of keys and values {bare}"), "parallelism.cp");
+        }
     }
     let has_experts = scenario.model.as_ref().is_some_and(|model| model.moe.is_some());
     let rules: Vec<_> = IDEAL.iter().chain(IDEAL_EXPERTS.iter().filter(|_| has_experts)).collect();

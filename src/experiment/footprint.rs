@@ -5,10 +5,10 @@ use super::watch::Watcher;
 use crate::engine::{self, Limits};
 use crate::gpu::KernelModel;
 use crate::invalid::Invalid;
-use crate::scenario::{NetworkChoice, Scenario};
+use crate::scenario::{NetworkChoice, Scenario, simulation_room};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, MemoryRoom};
+use crate::units::Bytes;
 use crate::workload::{GraphSize, Workload};
 
 /// What a simulation will take on this kind of machine.
@@ -60,9 +60,7 @@ pub(super) fn run(
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
     let (left, tell) = (watcher.room(), watcher.tell());
-    // Whoever names a limit knows why.
-    let named = scenario.simulation_memory.map(|bytes| MemoryRoom { bytes, limit: "`simulation_memory`" });
-    let room = named.unwrap_or(left);
+    let room = simulation_room(scenario, left);
     let expect = |size: GraphSize| {
         let estimate = Estimate::of(size, scenario.network);
         if let Some(tell) = tell.filter(|_| estimate.is_long()) {

@@ -19,7 +19,6 @@ mod power;
 mod prefill;
 mod representative;
 mod reserve;
-mod seen;
 mod serving;
 mod training;
 mod unread;
@@ -53,7 +52,7 @@ pub(crate) trait Experiment {
     ///
     /// # Errors
     /// When a simulation that the answer takes beside it cannot be.
-    fn answer(self: Box<Self>, ran: &Ran, watcher: &mut Watcher<'_>) -> Result<Answer, Invalid>;
+    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &mut Watcher<'_>) -> Result<Answer, Invalid>;
 }
 
 /// The answer of an experiment beside its cluster and its timeline; see [`Outcome`](crate::metrics::Outcome).
@@ -80,10 +79,10 @@ pub(crate) fn prepare<'a>(
         WorkloadSpec::Decode(spec) => Box::new(decode::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Prefill(spec) => Box::new(prefill::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Serving(spec) => Box::new(serving::prepare(scenario, spec, cluster, known, watcher)?),
-        WorkloadSpec::Collective(spec) => Box::new(collective::prepare(scenario, spec, cluster)?),
+        WorkloadSpec::Collective(spec) => Box::new(collective::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Training(spec) => Box::new(training::prepare(scenario, spec, cluster, watcher)?),
         WorkloadSpec::Pipeline(spec) => Box::new(pipeline::prepare(spec, cluster)?),
-        WorkloadSpec::MoeExchange(spec) => Box::new(moe_exchange::prepare(scenario, spec, cluster)?),
+        WorkloadSpec::MoeExchange(spec) => Box::new(moe_exchange::prepare(scenario, spec, cluster, known)?),
     })
 }
 

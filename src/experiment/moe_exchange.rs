@@ -2,9 +2,8 @@
 
 use super::case::{CaseRun, Ran};
 use super::representative::{Case, Together, UNEVEN_GATE, expert_phases, representatives};
-use super::seen::with_parts;
 use super::watch::Watcher;
-use super::{Answer, Experiment};
+use super::{Answer, Experiment, Known};
 use crate::hardware::{CommunicationSpec, Lanes};
 use crate::invalid::Invalid;
 use crate::metrics::{Metrics, MoeExchangeFacts, Symmetry, moe_exchange_metrics};
@@ -23,7 +22,12 @@ pub(super) struct Exchanging {
 }
 
 /// Prepares the exchange that `spec` asks for.
-pub(super) fn prepare(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Cluster) -> Result<Exchanging, Invalid> {
+pub(super) fn prepare(
+    scenario: &Scenario,
+    spec: &MoeExchangeSpec,
+    cluster: &Cluster,
+    known: &Known,
+) -> Result<Exchanging, Invalid> {
     check(scenario, spec, cluster)?;
     let software = scenario.hardware.communication.as_ref().expect("checked above");
     let members: Vec<usize> = (0..cluster.gpus.len()).collect();
@@ -38,7 +42,7 @@ pub(super) fn prepare(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Clu
         nodes_per_token: copies.nodes_per_token(),
         copies_per_token: spec.kernels.copies_counted(&copies, cluster.nodes),
     };
-    let found = representatives(scenario, cluster, &together(spec, members.len(), per_node))?;
+    let found = representatives(scenario, cluster, &together(spec, members.len(), per_node), known)?;
     let group = Group::without_ways(cluster, &members, Some(&software.collectives));
     let run = |case: Case| {
         let exchange = MoeExchange {
@@ -54,7 +58,7 @@ pub(super) fn prepare(scenario: &Scenario, spec: &MoeExchangeSpec, cluster: &Clu
         };
         CaseRun {
             folding: case.folding,
-            seen: with_parts(cluster, &case.shares),
+            shares: case.shares,
             ..CaseRun::of(Box::new(MoeExchangeWorkload::new(exchange)))
         }
     };
@@ -66,7 +70,7 @@ impl Experiment for Exchanging {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
         let metrics = moe_exchange_metrics(&ran.timeline, &self.facts);
         Ok(Answer {
             metrics: Metrics::MoeExchange(metrics),

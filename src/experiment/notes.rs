@@ -1,7 +1,7 @@
 //! What an answer says beside its figures, because a reader may not expect it: rates that something else limits, formats that a
 //! GPU lacks, costs that are not known.
 
-use super::{collisions, unread};
+use super::{Known, collisions, unread};
 use crate::gpu::KernelModel;
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
@@ -14,9 +14,9 @@ use crate::workload::{DecodeAttention, Kernel, Work};
 use std::collections::BTreeMap;
 
 /// The notes on `scenario` and its `outcome`, as fragments without a full stop.
-pub(crate) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, Invalid> {
-    let known = [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)];
-    let mut notes: Vec<String> = known.into_iter().flatten().collect();
+pub(crate) fn of(scenario: &Scenario, outcome: &Outcome, known: &Known) -> Result<Vec<String>, Invalid> {
+    let stated = [slower_ports(scenario), missing_format(scenario), missing_rent(scenario)];
+    let mut notes: Vec<String> = stated.into_iter().flatten().collect();
     notes.extend(unread::notes(scenario));
     if let Some(fabric) = &scenario.topology {
         notes.extend(
@@ -25,7 +25,7 @@ pub(crate) fn of(scenario: &Scenario, outcome: &Outcome) -> Result<Vec<String>, 
     }
     let timelines = [Some(&outcome.timeline), outcome.parts.first().map(|part| &part.timeline)];
     for timeline in timelines.into_iter().flatten() {
-        let collide = collisions::note(scenario, &outcome.cluster, timeline)?;
+        let collide = collisions::note(scenario, &outcome.cluster, timeline, known)?;
         notes.extend(collide.filter(|note| !notes.contains(note)));
     }
     Ok(notes)

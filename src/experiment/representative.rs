@@ -17,23 +17,20 @@ mod shares;
 mod states;
 mod traffic;
 
-use super::build;
+use super::{Known, build};
 use crate::id::LinkId;
 use crate::invalid::Invalid;
 use crate::metrics::{Folding, Level, Symmetry};
 use crate::network::resolve;
 use crate::routing::Routes;
-use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice, simulation_memory};
+use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice, memory_room, simulation_room};
 use crate::topology::Cluster;
 use crate::units::Bytes;
-use crate::workload::ExchangeKernels;
+use crate::workload::{ExchangeKernels, GraphSize};
 use classes::{Classes, classes};
 use shares::{of_groups, of_rank};
 use states::states;
 use traffic::Traffic;
-
-/// Memory of an operation from its start to the end of the run, timeline included.
-const BYTES_PER_OPERATION: u64 = 435;
 
 /// Groups of GPUs that do the same at the same time.
 #[derive(Clone, Debug)]
@@ -120,6 +117,35 @@ pub(super) struct Case {
 pub(super) struct Representatives {
     pub(super) symmetry: Symmetry,
     pub(super) cases: Vec<Case>,
+    /// What shows each group.
+    pub(super) shown: Vec<Shown>,
+}
+
+/// Where it is seen what a group does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The case.
+    pub(super) case: usize,
+    /// The group of that case that is like it.
+    pub(super) group: usize,
+}
+
+/// What is simulated by itself, what shows each group, and why no less is simulated.
+pub(super) struct Cases {
+    pub(super) cases: Vec<Case>,
+    pub(super) shown: Vec<Shown>,
+    /// Whether groups differ in latencies at most.
+    pub(super) equal_rates: bool,
+    because: Option<String>,
+}
+
+impl Cases {
+    /// All ranks of all of some groups.
+    fn all(groups: usize, because: Option<String>) -> Cases {
+        let case = Case { groups: (0..groups).collect(), rank: None, shares: Vec::new(), folding: Folding::None };
+        let shown = (0..groups).map(|group| Shown { case: 0, group }).collect();
+        Cases { cases: vec![case], shown, equal_rates: false, because }
+    }
 }
 
 /// What of `together` is simulated.
@@ -127,21 +153,40 @@ pub(super) fn representatives(
     scenario: &Scenario,
     cluster: &Cluster,
     together: &Together,
+    known: &Known,
 ) -> Result<Representatives, Invalid> {
+    let ranks = scenario.symmetry == SymmetryChoice::Group;
+    found(scenario, together, compared(scenario, cluster, together, (ranks, known))?)
+}
+
+/// Which groups of `together` are simulated, all ranks of each.
+pub(super) fn whole_groups(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    together: &Together,
+    known: &Known,
+) -> Result<Cases, Invalid> {
+    compared(scenario, cluster, together, (true, known))
+}
+
+/// Compares ranks and groups by what they meet on their paths; all `ranks` of a group may be wanted, alike or not.
+fn compared(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    together: &Together,
+    (ranks, known): (bool, &Known),
+) -> Result<Cases, Invalid> {
     let groups = together.groups.len();
-    let all = |because: Option<String>| {
-        let case = Case { groups: (0..groups).collect(), rank: None, shares: Vec::new(), folding: Folding::None };
-        found(scenario, together, vec![case], because)
-    };
     let alone = groups == 1 && together.groups[0].len() == 1;
     if alone || scenario.symmetry == SymmetryChoice::Unfold {
-        return all(None);
+        return Ok(Cases::all(groups, None));
     }
     let faults = resolve(&scenario.fault, &cluster.topology).map_err(|invalid| invalid.under("fault"))?;
     let Some(states) = states(&faults, cluster.topology.n_links()) else {
-        return all(Some("faults leave the network in more states than are compared".to_owned()));
+        let because = "faults leave the network in more states than are compared";
+        return Ok(Cases::all(groups, Some(because.to_owned())));
     };
-    let routes = build::routes(scenario, cluster)?;
+    let routes = build::routes(scenario, cluster, known)?;
     let mut layers = Vec::new();
     for state in &states {
         let mut routes = if state.is_healthy() { routes.clone() } else { routes.restricted(&state.usable()) };
@@ -150,9 +195,7 @@ pub(super) fn representatives(
         }
     }
     let classes = classes(together, &layers);
-    let wanted = Wanted { ranks: scenario.symmetry == SymmetryChoice::Group, faulty: !faults.is_empty() };
-    let (cases, because) = cases(together, &layers, &classes, wanted);
-    found(scenario, together, cases, because)
+    Ok(cases(together, &layers, &classes, Wanted { ranks, faulty: !faults.is_empty() }))
 }
 
 fn traffic(
@@ -175,16 +218,26 @@ struct Wanted {
     faulty: bool,
 }
 
-/// What is simulated by itself, and why no less is.
-fn cases(together: &Together, layers: &[Traffic], classes: &Classes, wanted: Wanted) -> (Vec<Case>, Option<String>) {
+fn cases(together: &Together, layers: &[Traffic], classes: &Classes, wanted: Wanted) -> Cases {
     let (mut cases, mut because): (Vec<Case>, Option<String>) = (Vec::new(), None);
+    let mut shown = vec![Shown { case: 0, group: 0 }; together.groups.len()];
     let mut reason = |text: &str| {
         because.get_or_insert_with(|| text.to_owned());
     };
     for groups in of_groups(layers, classes) {
         // One of each class; and of groups that meet only their likes, one with its share of what they share.
         let seen = |case: &Case| classes.are_alike(&case.groups, &groups.members);
-        if cases.iter().any(seen) {
+        let known = cases.iter().position(seen);
+        let case = known.unwrap_or(cases.len());
+        let simulated = known.map_or(groups.members.clone(), |known| cases[known].groups.clone());
+        match simulated[..] {
+            [one] => groups.all.iter().for_each(|&group| shown[group] = Shown { case, group: one }),
+            _ => classes
+                .paired(&groups.members, &simulated)
+                .into_iter()
+                .for_each(|(member, group)| shown[member] = Shown { case, group }),
+        }
+        if known.is_some() {
             continue;
         }
         let Some(shares) = groups.shares else {
@@ -218,7 +271,7 @@ fn cases(together: &Together, layers: &[Traffic], classes: &Classes, wanted: Wan
         let whole = Case { groups: vec![group], rank: None, shares, folding: Folding::None };
         cases.push(folded.unwrap_or(whole));
     }
-    (cases, because)
+    Cases { cases, shown, equal_rates: classes.have_equal_rates(), because }
 }
 
 /// The rank that stands for a group whose ranks are alike: that with the longest paths, since everyone waits for the last.
@@ -234,12 +287,8 @@ fn one_rank(together: &Together, layers: &[Traffic], classes: &Classes, group: u
 }
 
 /// The answer, unless it needs more memory than there is.
-fn found(
-    scenario: &Scenario,
-    together: &Together,
-    cases: Vec<Case>,
-    because: Option<String>,
-) -> Result<Representatives, Invalid> {
+fn found(scenario: &Scenario, together: &Together, found: Cases) -> Result<Representatives, Invalid> {
+    let Cases { cases, shown, because, .. } = found;
     let (all, ranks) = (together.groups.len(), together.groups[0].len());
     let simulated: usize = cases.iter().map(|case| case.groups.len()).sum();
     let whole = |case: &Case| case.rank.is_none();
@@ -250,21 +299,23 @@ fn found(
         true => Level::OneGroup,
     };
     let symmetry = Symmetry { level, groups: all as u64, simulated: simulated as u64, ranks: ranks as u64, because };
-    let needed =
-        cases.iter().map(|case| operations(together, case)).max().unwrap_or(0).saturating_mul(BYTES_PER_OPERATION);
-    if let Some(limit) = simulation_memory(scenario).filter(|limit| needed > limit.get()) {
+    let needed = cases.iter().map(|case| size(together, case).memory()).max().unwrap_or(0);
+    let limit = simulation_room(scenario, memory_room()).bytes;
+    if needed > limit.get() {
         let (what, needed) = (symmetry.text(), Bytes::new(needed));
         let message = format!("to simulate {what}, takes about {needed}, and a run may use {limit}");
         let help = "use fewer nodes or smaller groups, or raise `simulation_memory`";
         return Err(Invalid::at("symmetry", message).help(help));
     }
-    Ok(Representatives { symmetry, cases })
+    Ok(Representatives { symmetry, cases, shown })
 }
 
-/// Operations that are written down for a case.
-fn operations(together: &Together, case: &Case) -> u64 {
+/// What is written down for a case; sizes of transfers are not known yet.
+fn size(together: &Together, case: &Case) -> GraphSize {
     let ranks = together.groups[0].len() as u64;
     let simulated = if case.rank.is_some() { 1 } else { ranks };
-    let sends: u64 = together.phases.iter().map(|phase| phase.sends.len() as u64 * phase.times).sum();
-    (sends / ranks * simulated + together.kernels * simulated) * case.groups.len() as u64
+    let all: u64 = together.phases.iter().map(|phase| phase.sends.len() as u64 * phase.times).sum();
+    let groups = case.groups.len() as u64;
+    let (sends, kernels) = (all / ranks * simulated * groups, together.kernels * simulated * groups);
+    GraphSize { ops: sends + kernels, sends, bytes: 0 }
 }

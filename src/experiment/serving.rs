@@ -101,7 +101,7 @@ impl Experiment for Serving<'_> {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
         let Serving { decode, spec, served, facts, symmetry, .. } = *self;
         let timeline = &ran.timeline;
         let metrics = serving_metrics(&served, facts, timeline.end() - Time::ZERO, breakdown(timeline));

@@ -2,26 +2,27 @@
 //! that were found.
 
 mod chunks;
+mod groups;
+mod replicas;
 mod update;
 
 use super::case::{CaseRun, Ran};
 use super::moe_exchange::no_mover;
 use super::power::NodePower;
-use super::seen::{Reach, shared_ports, with_parts};
 use super::watch::{Observer, Watcher};
-use super::{Answer, Experiment, bounded, build, reserve};
-use crate::id::Rank;
+use super::{Answer, Experiment, Known, bounded, build, reserve};
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, Level, Memory, Metrics, Part, Symmetry, TrainingFacts, training_metrics};
+use crate::metrics::{ChunkTime, Folding, Memory, Metrics, Part, Symmetry, TrainingFacts, training_metrics};
 use crate::model::{FlopConvention, ModelSpec};
 use crate::parallelism::{Plan, RankLoad, TrainingLoad, training_memory};
-use crate::routing::Routes;
-use crate::scenario::{Scenario, SymmetryChoice, WorkloadSpec};
+use crate::scenario::{Scenario, WorkloadSpec};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{Bytes, Duration};
+use crate::units::{Bytes, Duration, Time};
 use crate::workload::{ChunkWork, Schedule, ScheduleSpec, StageShape, Step, StepWorkload, TrainingSpec};
 use chunks::{Chunks, Found};
+use groups::weaker;
+use replicas::Replicas;
 use std::ops::Range;
 
 /// A training step as it was checked.
@@ -41,9 +42,9 @@ pub(super) struct Training<'a> {
     cluster: &'a Cluster,
     memory: Memory,
     found: Found,
-    chunk_folding: Folding,
-    /// Whether the replica that stands for all has a share of links that others use too.
-    shared: bool,
+    folding: Folding,
+    symmetry: Symmetry,
+    notes: Vec<String>,
     case: Option<CaseRun>,
 }
 
@@ -54,35 +55,32 @@ pub(super) fn prepare<'a>(
     cluster: &'a Cluster,
     watcher: &mut Watcher<'_>,
 ) -> Result<Training<'a>, Invalid> {
-    if !scenario.fault.is_empty() {
-        // Chunks are simulated once and stand for all that are like them, whenever these run.
-        let message = "a training step stands for all steps, and knows no time at which something breaks";
-        return Err(Invalid::at("fault", message).help("use faults with a collective or an exchange"));
-    }
+    check_faults(scenario, cluster)?;
     let job = Job::new(scenario, spec, cluster)?;
     let memory = job.memory(cluster.gpus_per_node)?;
-    let mut chunks = Chunks::new(&job, cluster)?;
+    let mut chunks = Chunks::new(&job, cluster, watcher.known())?;
     let times: Vec<Vec<Duration>> =
         (0..job.plan.pp()).map(|rank| chunks.times(rank, watcher)).collect::<Result<_, _>>()?;
-    let chunk_folding = chunks.folding();
+    let (folding, symmetry) = (chunks.folding(), chunks.symmetry().clone());
     let found = chunks.into_found();
-    let (replicas, folding) = job.replicas(cluster);
+    let replicas = Replicas::new(&job, cluster, watcher.known())?;
     let step = Step {
         schedule: job.schedule.clone(),
         times,
         replicas: replicas
+            .ranks
             .iter()
             .map(|replica| replica.iter().map(|rank| cluster.gpus[rank.index()]).collect())
             .collect(),
         handed_over: job.handed_over(),
-        updates: Some(update::updates(&job, cluster, &replicas)),
+        updates: Some(update::updates(&job, cluster, &replicas.ranks)),
         software: update::update_software(&job),
     };
     watcher.begin(|| "pipeline".to_owned());
-    let seen = if folding == Folding::None { None } else { job.seen(cluster, &replicas[0])? };
-    let shared = seen.is_some();
-    let case = CaseRun { folding, seen, ..CaseRun::of(Box::new(StepWorkload::new(step))) };
-    Ok(Training { job, cluster, memory, found, chunk_folding, shared, case: Some(case) })
+    let notes = replicas.note(scenario.symmetry).into_iter().collect();
+    let workload = Box::new(StepWorkload::new(step));
+    let case = CaseRun { folding: replicas.folding, shares: replicas.shares, ..CaseRun::of(workload) };
+    Ok(Training { job, cluster, memory, found, folding, symmetry, notes, case: Some(case) })
 }
 
 impl Experiment for Training<'_> {
@@ -90,10 +88,12 @@ impl Experiment for Training<'_> {
         self.case.take().into_iter().collect()
     }
 
-    fn answer(self: Box<Self>, ran: &Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
-        let Training { job, cluster, memory, found, chunk_folding, shared, .. } = *self;
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+        let Training { job, cluster, memory, found, folding, symmetry, notes, .. } = *self;
         let Job { scenario, spec, .. } = job;
         let Found { chunks, actions, timelines } = found;
+        // A chunk that does not end ends no step.
+        ran.timeline.stranded.extend(timelines.iter().flat_map(|chunk| &chunk.stranded));
         let facts = TrainingFacts {
             tokens: spec.global_batch.wide() * spec.sequence.wide(),
             gpus: cluster.gpus.len() as u64,
@@ -109,21 +109,20 @@ impl Experiment for Training<'_> {
         };
         let metrics = training_metrics(&ran.timeline, facts);
         let parts = parts(&metrics.chunks, timelines);
-        let folding = match (chunk_folding, ran.folding) {
-            (Folding::Farthest, _) | (_, Folding::Farthest) => Folding::Farthest,
-            (Folding::Sampled, _) => Folding::Sampled,
-            (_, Folding::Exact) if shared => Folding::Shared,
-            (_, folding) => folding,
-        };
-        Ok(Answer {
-            metrics: Metrics::Training(metrics),
-            memory: Some(memory),
-            symmetry: job.symmetry(cluster, folding),
-            folding,
-            parts,
-            notes: Vec::new(),
-        })
+        let folding = weaker(folding, ran.folding);
+        Ok(Answer { metrics: Metrics::Training(metrics), memory: Some(memory), symmetry, folding, parts, notes })
     }
+}
+
+/// Refuses faults that come or go: chunks are simulated once and stand for all that are like them, whenever these run.
+fn check_faults(scenario: &Scenario, cluster: &Cluster) -> Result<(), Invalid> {
+    let faults = build::faults(scenario, cluster)?;
+    let Some(change) = faults.changes().iter().find(|change| change.at > Time::ZERO) else { return Ok(()) };
+    let after = change.at - Time::ZERO;
+    let message = format!("a training step takes faults that are there all the time, and one changes after {after}");
+    let help =
+        "leave out `from`, `until` and `flapping`, or use faults that come and go with a collective or an exchange";
+    Err(Invalid::at("fault", message).help(help))
 }
 
 /// What happened in each chunk; the one on which the step spends most comes first.
@@ -131,7 +130,12 @@ fn parts(chunks: &[ChunkTime], timelines: Vec<Timeline>) -> Vec<Part> {
     let spent = |chunk: &ChunkTime| chunk.time * chunk.count as u64;
     let mut order: Vec<(&ChunkTime, Timeline)> = chunks.iter().zip(timelines).collect();
     order.sort_by_key(|(chunk, _)| std::cmp::Reverse(spent(chunk)));
-    let part = |(chunk, timeline): (&ChunkTime, Timeline)| Part { name: chunk.name.clone(), timeline, at: chunk.first };
+    let part = |(chunk, timeline): (&ChunkTime, Timeline)| Part {
+        name: chunk.name.clone(),
+        timeline,
+        count: chunk.count as u64,
+        at: chunk.first,
+    };
     order.into_iter().map(part).collect()
 }
 
@@ -146,7 +150,9 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
     bounded(|| {
         let cluster = build::cluster(scenario)?;
         let job = Job::new(scenario, spec, &cluster)?;
-        Chunks::new(&job, &cluster)?.timeline(work, &mut Watcher::new(Observer::default()))
+        let known = Known::default();
+        let mut watcher = Watcher::new(Observer::default(), &known);
+        Chunks::new(&job, &cluster, &known)?.timeline(work, &mut watcher)
     })
 }
 
@@ -200,18 +206,6 @@ impl<'a> Job<'a> {
         Ok(Job { scenario, spec, model, plan, schedule, cut })
     }
 
-    /// What is simulated: chunks of the first group of GPUs that share experts or sequences stand for those of all such groups.
-    fn symmetry(&self, cluster: &Cluster, folding: Folding) -> Symmetry {
-        let plan = &self.plan;
-        let (gpus, ranks) = (cluster.gpus.len(), plan.ep().max(plan.tp() * plan.cp()) as usize);
-        let level = if folding == Folding::None { Level::OneGroup } else { Level::OneRank };
-        let groups = (gpus / ranks) as u64;
-        match (level, groups) {
-            (Level::OneGroup, 1) => Symmetry::all(gpus),
-            _ => Symmetry { level, groups, simulated: 1, ranks: ranks as u64, because: None },
-        }
-    }
-
     /// The stages that `rank` holds, by chunk.
     fn stages(&self, rank: u32) -> Vec<u32> {
         (0..self.schedule.chunks()).map(|chunk| self.schedule.stage(rank, chunk)).collect()
@@ -252,54 +246,5 @@ impl<'a> Job<'a> {
         let tokens = self.spec.micro_batch.wide() * self.spec.sequence.wide() / shared;
         let precision = self.scenario.precision.unwrap_or_default();
         precision.activations.bytes(tokens * self.model.hidden.wide())
-    }
-
-    /// The cluster as one replica that stands for all sees it, where that differs: the other GPUs of its nodes send to GPUs of their
-    /// own place, as its GPUs do.
-    fn seen(&self, cluster: &Cluster, replica: &[Rank]) -> Result<Option<Cluster>, Invalid> {
-        let (per_node, nodes) = (cluster.gpus_per_node as usize, cluster.nodes as usize);
-        let mut routes = build::routes(self.scenario, cluster)?;
-        let mut parts = Vec::new();
-        for gpu in replica.iter().map(|rank| rank.index()) {
-            let (here, next) = (cluster.node_of(gpu), (cluster.node_of(gpu) + 1) % nodes);
-            let of = |node: usize| node * per_node..(node + 1) * per_node;
-            let members: Vec<usize> = if nodes > 1 { of(here).chain(of(next)).collect() } else { of(here).collect() };
-            parts.extend(shared_ports(&mut routes, cluster, &members, gpu - here * per_node, Reach::Rail));
-        }
-        // A node with several ranks of the replica has each port once.
-        parts.sort_by_key(|&(port, _)| port);
-        parts.dedup_by_key(|(port, _)| *port);
-        Ok(with_parts(cluster, &parts))
-    }
-
-    /// The ranks of each replica of the pipeline that is simulated, and whether one stands for all.
-    fn replicas(&self, cluster: &Cluster) -> (Vec<Vec<Rank>>, Folding) {
-        let plan = self.plan;
-        let places = (0..plan.dp()).flat_map(|dp| (0..plan.tp()).map(move |tp| (tp, dp)));
-        let all: Vec<Vec<Rank>> =
-            places.map(|(tp, dp)| (0..plan.pp()).map(|pp| plan.rank(tp, dp, pp)).collect()).collect();
-        if self.scenario.symmetry == SymmetryChoice::Unfold || all.len() == 1 {
-            return (all, Folding::None);
-        }
-        let mut routes = Routes::new(&cluster.topology);
-        let mut profile = |replica: &[Rank]| -> Vec<(Duration, u64)> {
-            let hop = |pair: &[Rank]| {
-                let [from, to] = [pair[0], pair[1]].map(|rank| cluster.gpus[rank.index()]);
-                let path = routes.path(from, to).expect("a cluster is connected");
-                (path.latency, path.narrowest.get())
-            };
-            replica.windows(2).map(hop).collect()
-        };
-        let first = profile(&all[0]);
-        let mut chosen = (first.iter().map(|&(latency, _)| latency).sum::<Duration>(), 0);
-        let mut alike = true;
-        for (number, replica) in all.iter().enumerate() {
-            let found = profile(replica);
-            alike &= found == first;
-            chosen = chosen.max((found.iter().map(|&(latency, _)| latency).sum(), number));
-        }
-        let folding = if alike { Folding::Exact } else { Folding::Farthest };
-        let number = if alike { 0 } else { chosen.1 };
-        (vec![all[number].clone()], folding)
     }
 }

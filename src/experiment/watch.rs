@@ -2,6 +2,7 @@
 //!
 //! This module must not know who is told.
 
+use super::Known;
 use super::footprint::Estimate;
 use crate::network::{Tally, Watch};
 use crate::scenario::memory_room;
@@ -32,9 +33,10 @@ pub struct Observer<'a> {
     pub estimate: Option<&'a dyn Fn(&Estimate)>,
 }
 
-/// Hands what networks tell of themselves on to an observer.
+/// What the simulations of an experiment share: who hears of them, what they have in common, what all of them took.
 pub(crate) struct Watcher<'a> {
     observer: Observer<'a>,
+    known: &'a Known,
     /// Memory that there was when the experiment began.
     room: MemoryRoom,
     part: String,
@@ -45,9 +47,14 @@ pub(crate) struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    pub(crate) fn new(observer: Observer<'a>) -> Watcher<'a> {
+    pub(crate) fn new(observer: Observer<'a>, known: &'a Known) -> Watcher<'a> {
         let (before, last) = (Tally::default(), Tally::default());
-        Watcher { observer, room: memory_room(), part: String::new(), before, last, effort: Effort::default() }
+        Watcher { observer, known, room: memory_room(), part: String::new(), before, last, effort: Effort::default() }
+    }
+
+    /// What the experiment has in common with others.
+    pub(super) fn known(&self) -> &'a Known {
+        self.known
     }
 
     /// Who is told what a simulation will take.
@@ -114,7 +121,8 @@ mod tests {
         let mut observer = |progress: &Progress<'_>| {
             told.push((progress.part.to_owned(), progress.at, progress.events, progress.hops, progress.transfers));
         };
-        let mut watcher = Watcher::new(Observer { progress: Some(&mut observer), estimate: None });
+        let known = Known::default();
+        let mut watcher = Watcher::new(Observer { progress: Some(&mut observer), estimate: None }, &known);
         for (part, events) in [("one", [3, 5]), ("two", [2, 9])] {
             watcher.begin(|| part.to_owned());
             let mut watch = watcher.watch().expect("somebody watches");
@@ -126,6 +134,6 @@ mod tests {
         let at =
             |part: &str, ps, events, transfers| (part.to_owned(), Time::from_ps(ps), events, 10 * events, transfers);
         assert_eq!(told, [at("one", 3, 3, 1), at("one", 5, 5, 1), at("two", 2, 7, 2), at("two", 9, 14, 2)]);
-        assert!(Watcher::new(Observer::default()).watch().is_none(), "nobody watches");
+        assert!(Watcher::new(Observer::default(), &known).watch().is_none(), "nobody watches");
     }
 }

@@ -41,10 +41,26 @@ pub struct Facts {
     pub symmetry: String,
     /// What was chosen for each collective, and how often it ran.
     pub collectives: Vec<(Chosen, u64)>,
+    /// What exchanges tokens of a training step with experts, where anything does.
+    pub exchange: Option<ExpertExchange>,
     /// What is taken to be ideal.
     pub ideal: Vec<Ideal>,
     /// How far such answers were off measured ones; none where that is not known.
     pub measured: Option<Vec<MeasuredError>>,
+}
+
+/// What exchanges tokens with experts, forward and backward. Tokens cross the fabric once per node, to the GPU of their own GPU's index, which
+/// forwards them inside the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExpertExchange {
+    /// Kernels, where software is described; without them, transfers cost the wire alone.
+    pub kernels: Option<String>,
+    /// The software that they are of.
+    pub software: Option<String>,
+    /// SMs that they run on; without any, a co-processor takes their place.
+    pub sms: Option<u32>,
+    /// GPUs that share experts.
+    pub ranks: u64,
 }
 
 /// How far answers of this kind were off measured ones, on this generation of GPU and with this library.
@@ -84,7 +100,7 @@ impl Facts {
                 "count": count,
             })
         };
-        json!({
+        let mut all = json!({
             "model": self.model,
             "gpu": self.gpu,
             "architecture": self.architecture,
@@ -103,6 +119,10 @@ impl Facts {
             "collectives": self.collectives.iter().map(collective).collect::<Value>(),
             "ideal": self.ideal,
             "measured_error": self.measured,
-        })
+        });
+        if let Some(exchange) = &self.exchange {
+            all["exchange"] = json!(exchange);
+        }
+        all
     }
 }

@@ -33,7 +33,7 @@ pub use collective::{CollectiveMetrics, collective_metrics};
 pub use convert::unit_factor;
 pub use decode::{DecodeFacts, DecodeMetrics, decode_metrics};
 pub use fabric::FabricMetrics;
-pub use facts::{Facts, Ideal, MeasuredError};
+pub use facts::{ExpertExchange, Facts, Ideal, MeasuredError};
 pub use kernels::{KernelTime, kernel_times};
 pub use links::{CutOff, KindLoad, LinkLoad, cut_off, kind_loads, link_loads};
 pub use metric::Metric;

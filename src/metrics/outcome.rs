@@ -39,6 +39,8 @@ pub struct Part {
     pub name: String,
     /// What happened in it.
     pub timeline: Timeline,
+    /// How often a step has it, over all ranks of a pipeline.
+    pub count: u64,
     /// On which GPU it first runs, and when.
     pub at: Option<(DeviceId, Time)>,
 }

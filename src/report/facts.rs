@@ -1,6 +1,6 @@
 //! What was simulated, in a few lines for people.
 
-use crate::metrics::{Facts, MeasuredError};
+use crate::metrics::{ExpertExchange, Facts, MeasuredError};
 use crate::units::Bytes;
 use crate::workload::Chosen;
 use serde_json::Value;
@@ -43,6 +43,7 @@ pub(super) fn facts_text(facts: &Facts) -> Vec<String> {
     if more > 0 {
         lines.push(format!("... and {more} more collectives"));
     }
+    lines.extend(facts.exchange.as_ref().map(exchange));
     if !facts.ideal.is_empty() {
         let ideal: Vec<String> =
             facts.ideal.iter().map(|ideal| format!("{} ({})", ideal.assumption, ideal.key)).collect();
@@ -76,6 +77,18 @@ fn measured(facts: &Facts) -> String {
             format!("measured error of {workload} on {gpu}: {}", errors.join("; "))
         }
     }
+}
+
+fn exchange(exchange: &ExpertExchange) -> String {
+    let ExpertExchange { kernels, software, sms, ranks } = exchange;
+    let by = match (kernels, software) {
+        (Some(kernels), Some(software)) => {
+            let mover = sms.map_or_else(|| "a co-processor".to_owned(), |sms| format!("{sms} SMs"));
+            format!("{kernels} kernels of {software}, on {mover}")
+        }
+        _ => "the wire alone".to_owned(),
+    };
+    format!("expert exchange over {ranks} GPUs: {by}; once per node over the fabric, then inside the node")
 }
 
 fn collective((chosen, count): &(Chosen, u64)) -> String {

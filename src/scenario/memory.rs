@@ -1,10 +1,17 @@
 //! How much memory there is for a run: what the machine, the control group and the address-space limit leave.
 
+use super::spec::Scenario;
 use crate::units::{Bytes, MemoryRoom};
 use std::fs;
 
 /// The part of a machine's memory that a run takes at most, in per cent.
 const SHARE: u64 = 80;
+
+/// What a simulation of `scenario` may use: what it says, for whoever names a limit knows why, else `left`.
+pub fn simulation_room(scenario: &Scenario, left: MemoryRoom) -> MemoryRoom {
+    let named = scenario.simulation_memory.map(|bytes| MemoryRoom { bytes, limit: "`simulation_memory`" });
+    named.unwrap_or(left)
+}
 
 /// What is left for a run, by the narrowest of the limits that this system tells of.
 pub fn memory_room() -> MemoryRoom {

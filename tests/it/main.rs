@@ -35,5 +35,6 @@ mod symmetry;
 mod texts;
 mod tidy;
 mod training;
+mod training_symmetry;
 mod tuner;
 mod validate;

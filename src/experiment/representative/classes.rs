@@ -10,6 +10,8 @@ pub(super) struct Classes {
     ranks: Vec<Vec<u64>>,
     /// Equal for groups that are alike.
     groups: Vec<u64>,
+    /// Equal for groups that are alike but for latencies.
+    rates: Vec<u64>,
     /// Sum of the latencies of what a rank sends, by group and rank.
     latencies: Vec<Vec<u64>>,
 }
@@ -45,12 +47,33 @@ pub(super) fn classes(together: &Together, layers: &[Traffic]) -> Classes {
         all.into_iter().fold(0, |known, (rank, latency)| mix(mix(known ^ rank) ^ latency))
     };
     let groups = ranks.iter().zip(&latencies).map(of_group).collect();
-    Classes { ranks, groups, latencies }
+    let in_order = |ranks: &Vec<u64>| {
+        let mut ranks = ranks.clone();
+        ranks.sort_unstable();
+        ranks.into_iter().fold(0, |known, rank| mix(known ^ rank))
+    };
+    let rates = ranks.iter().map(in_order).collect();
+    Classes { ranks, groups, rates, latencies }
 }
 
 impl Classes {
     pub(super) fn n_groups(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Whether all groups have equally much to pass over paths of equal rates.
+    pub(super) fn have_equal_rates(&self) -> bool {
+        self.rates.iter().all(|rates| *rates == self.rates[0])
+    }
+
+    /// For each of `members` the group of `shown` that is like it; as many of each class are among both.
+    pub(super) fn paired(&self, members: &[usize], shown: &[usize]) -> Vec<(usize, usize)> {
+        let by_class = |groups: &[usize]| {
+            let mut groups = groups.to_vec();
+            groups.sort_by_key(|&group| self.groups[group]);
+            groups
+        };
+        by_class(members).into_iter().zip(by_class(shown)).collect()
     }
 
     /// Whether as many groups of each class are among `some` as among `others`.

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(super) struct Apart {
     /// One group, or all that have to be simulated together.
     pub(super) members: Vec<usize>,
+    /// Those and the groups for which the one stands.
+    pub(super) all: Vec<usize>,
     /// The share of links that is left to the one; none where several have to be simulated together.
     pub(super) shares: Option<Vec<(LinkId, f64)>>,
 }
@@ -44,8 +46,8 @@ pub(super) fn of_groups(layers: &[Traffic], classes: &Classes) -> Vec<Apart> {
         let shares = if members.len() == 1 { Some(Vec::new()) } else { None };
         let of_one = || of(layers, |flow| flow.group as usize == one);
         match shares.or_else(|| alike.then(of_one).flatten()) {
-            Some(shares) => Apart { members: vec![one], shares: Some(shares) },
-            None => Apart { members, shares: None },
+            Some(shares) => Apart { members: vec![one], all: members, shares: Some(shares) },
+            None => Apart { all: members.clone(), members, shares: None },
         }
     };
     sets.all().into_iter().map(apart).collect()

@@ -190,7 +190,7 @@ struct Ends {
 }
 
 /// The cables of a transfer, in order of travel, and its latency in picoseconds: of the whole path where the network contends, else
-/// those on which it leaves its node. Nothing where there is no path.
+/// those on which it leaves its node. Nothing where there is no path, or none is needed.
 fn path(
     topology: &Topology,
     routes: &mut Routes<'_>,
@@ -198,6 +198,9 @@ fn path(
     contends: bool,
     passed: &mut Vec<Passage>,
 ) -> u64 {
+    if from == to {
+        return 0;
+    }
     if !contends {
         let Some(path) = routes.path(from, to) else { return 0 };
         passed.extend_from_slice(&path.ports);

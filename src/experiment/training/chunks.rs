@@ -1,28 +1,29 @@
 //! Simulates every kind of chunk that a step has, once.
 
 use super::Job;
-use crate::experiment::seen::{Reach, seen_by};
+use super::groups::Groups;
+use crate::experiment::case::CaseRun;
+use crate::experiment::representative::{Case, Shown};
 use crate::experiment::watch::Watcher;
-use crate::experiment::{build, case::CaseRun};
+use crate::experiment::{Known, build};
 use crate::gpu::Taken;
 use crate::hardware::{Lanes, NormalCosts};
-use crate::id::{DeviceId, LinkId};
+use crate::id::{DeviceId, LinkId, StreamId};
 use crate::invalid::Invalid;
-use crate::metrics::{ChunkTime, Folding, KindLoad, breakdown, kernel_times, kind_loads};
+use crate::metrics::{ChunkTime, Folding, KindLoad, Symmetry, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
-use crate::scenario::SymmetryChoice;
-use crate::timeline::Timeline;
+use crate::timeline::{Place, Span, Timeline};
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
     Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
     MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How far a GPU of an expert-parallel group is from the others: latency and rate, in the order in which it sends.
-type Profile = Vec<(Duration, u64)>;
+/// A kind of chunk in the answer: what it does, in which case of the groups, and how long it takes.
+type Key = (ChunkWork, usize, Duration);
 
 /// What was simulated, in order of what it does.
 pub(super) struct Found {
@@ -38,41 +39,36 @@ pub(super) struct Chunks<'a> {
     job: &'a Job<'a>,
     cluster: &'a Cluster,
     traffic: Option<TrainingTraffic>,
-    routes: Routes<'a>,
+    groups: Groups,
     /// The ways that the scenario's routing gives transfers.
     ways: Routes<'a>,
-    found: BTreeMap<(ChunkWork, Profile), (ChunkTime, Timeline)>,
+    /// How long each group takes of those that a case has.
+    simulated: BTreeMap<(ChunkWork, usize), BTreeMap<usize, Duration>>,
+    found: BTreeMap<Key, (ChunkTime, Timeline)>,
     /// What each pipeline rank does, in this order.
-    actions: Vec<Vec<(ChunkWork, Profile)>>,
-    farthest: bool,
-    folded: bool,
+    actions: Vec<Vec<Key>>,
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(job: &'a Job<'a>, cluster: &'a Cluster) -> Result<Chunks<'a>, Invalid> {
+    pub(super) fn new(job: &'a Job<'a>, cluster: &'a Cluster, known: &Known) -> Result<Chunks<'a>, Invalid> {
         let mut rng = Seed(job.scenario.seed).stream("gate");
         let ep = u64::from(job.plan.ep());
         let per_node = u64::from(cluster.gpus_per_node).min(ep);
         let traffic = job.model.moe.as_ref().map(|moe| training_traffic(moe, ep, per_node, &mut rng));
-        let routes = Routes::new(&cluster.topology);
-        let ways = build::routes(job.scenario, cluster)?;
         Ok(Chunks {
             job,
             cluster,
             traffic,
-            routes,
-            ways,
+            groups: Groups::new(job, cluster, known)?,
+            ways: ways(job, cluster, known)?,
+            simulated: BTreeMap::new(),
             found: BTreeMap::new(),
             actions: Vec::new(),
-            farthest: false,
-            folded: false,
         })
     }
 
     /// How long each action of a pipeline rank takes.
     pub(super) fn times(&mut self, rank: u32, watcher: &mut Watcher<'_>) -> Result<Vec<Duration>, Invalid> {
-        let group = self.group(rank);
-        let (simulated, profile) = self.simulated(&group);
         let actions = self.job.schedule.ranks()[rank as usize].clone();
         let shape = |chunk| self.job.shape(self.job.schedule.stage(rank, chunk));
         let work = |action: Action| match action {
@@ -85,106 +81,61 @@ impl<'a> Chunks<'a> {
             }
         };
         let works: Vec<ChunkWork> = actions.into_iter().map(work).collect();
-        let mut times = Vec::with_capacity(works.len());
-        self.actions.push(works.iter().map(|&work| (work, profile.clone())).collect());
+        let shown = self.groups.of_stage(rank);
+        let mut keys = Vec::with_capacity(works.len());
         for work in works {
-            let key = (work, profile.clone());
-            if !self.found.contains_key(&key) {
-                let simulated = self.simulate(work, &group, &simulated, watcher)?;
-                self.found.insert(key.clone(), simulated);
-            }
+            let key = self.slowest(work, &shown, watcher)?;
             let (found, _) = self.found.get_mut(&key).expect("simulated above");
             found.count += 1;
-            times.push(found.time);
+            keys.push(key);
         }
+        let times = keys.iter().map(|&(_, _, time)| time).collect();
+        self.actions.push(keys);
         Ok(times)
     }
 
-    /// Whether one GPU stood for all of its group.
-    pub(super) fn folding(&self) -> Folding {
-        match (self.folded, self.farthest) {
-            (false, _) => Folding::None,
-            (true, false) if self.job.spec.load_spread > Fraction::ZERO && self.job.model.moe.is_some() => {
-                Folding::Sampled
+    /// The chunk that takes longest where groups of a pipeline rank do `work`: all that it has to do with wait for the last.
+    fn slowest(&mut self, work: ChunkWork, shown: &[Shown], watcher: &mut Watcher<'_>) -> Result<Key, Invalid> {
+        let mut slowest: Option<Key> = None;
+        for &Shown { case, group } in shown {
+            if !self.simulated.contains_key(&(work, case)) {
+                self.simulate(work, case, watcher)?;
             }
-            (true, false) => Folding::Exact,
-            (true, true) => Folding::Farthest,
+            let key = (work, case, self.simulated[&(work, case)][&group]);
+            if slowest.is_none_or(|(_, _, longest)| longest < key.2) {
+                slowest = Some(key);
+            }
         }
+        Ok(slowest.expect("every stage has groups"))
+    }
+
+    /// How alike the GPUs are of which one stood for its group.
+    pub(super) fn folding(&self) -> Folding {
+        let uneven = self.job.spec.load_spread > Fraction::ZERO && self.job.model.moe.is_some();
+        match self.groups.folding() {
+            Folding::Exact | Folding::Shared if uneven => Folding::Sampled,
+            folding => folding,
+        }
+    }
+
+    /// Which groups were simulated, and for which they stand.
+    pub(super) fn symmetry(&self) -> &Symmetry {
+        self.groups.symmetry()
     }
 
     /// What was simulated.
     pub(super) fn into_found(self) -> Found {
-        let places: BTreeMap<&(ChunkWork, Profile), usize> = self.found.keys().zip(0..).collect();
-        let row = |work: &(ChunkWork, Profile)| places[work];
-        let actions = self.actions.iter().map(|rank| rank.iter().map(row).collect()).collect();
-        let (chunks, timelines) = self.found.into_values().unzip();
+        // What was not the slowest decides nothing.
+        let deciding: BTreeMap<Key, (ChunkTime, Timeline)> =
+            self.found.into_iter().filter(|(_, (chunk, _))| chunk.count > 0).collect();
+        let places: BTreeMap<Key, usize> = deciding.keys().copied().zip(0..).collect();
+        let actions = self.actions.iter().map(|rank| rank.iter().map(|key| places[key]).collect()).collect();
+        let (chunks, timelines) = deciding.into_values().unzip();
         Found { chunks, actions, timelines }
     }
 
-    /// The expert-parallel group of the first replica's GPU at `rank`; for a dense model, the GPUs that share sequences with it.
-    fn group(&self, rank: u32) -> Vec<DeviceId> {
-        let plan = self.job.plan;
-        let first = plan.rank(0, 0, rank);
-        let gpu = |rank: crate::id::Rank| self.cluster.gpus[rank.index()];
-        if plan.ep() > plan.tp() * plan.cp() {
-            plan.ep_group(first).map(gpu).collect()
-        } else {
-            plan.sequence_group(first).map(gpu).collect()
-        }
-    }
-
-    /// Which GPUs of a group are simulated, and the distances that they see: one for all unless that is not wanted, the one
-    /// with the longest ways where they differ.
-    fn simulated(&mut self, group: &[DeviceId]) -> (Vec<usize>, Profile) {
-        let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
-        let mut profile = |rank: usize| -> Profile {
-            let node = rank - rank % per_node;
-            let inside = (1..per_node).map(|turn| node + (rank + turn) % per_node);
-            let across = (1..group.len() / per_node).map(|hop| (rank + hop * per_node) % group.len());
-            // The way round those that share sequences counts, too: it is as slow as the longest of its hops.
-            let (stride, shared) = (self.job.plan.tp() as usize, (self.job.plan.tp() * self.job.plan.cp()) as usize);
-            let next = (shared > stride).then(|| rank - rank % shared + (rank + stride) % shared);
-            let peers: Vec<usize> = inside.chain(across).chain(next).collect();
-            let mut profile: Profile = peers
-                .into_iter()
-                .map(|peer| {
-                    let path = self.routes.path(group[rank], group[peer]).expect("a cluster is connected");
-                    (path.latency, path.narrowest.get())
-                })
-                .collect();
-            // Whether the nearest node is one or two further on does not matter to anyone.
-            profile.sort_unstable();
-            profile
-        };
-        let profiles: Vec<Profile> = (0..group.len()).map(&mut profile).collect();
-        if self.job.scenario.symmetry != SymmetryChoice::Fold || group.len() == 1 {
-            return ((0..group.len()).collect(), profiles[0].clone());
-        }
-        self.folded = true;
-        self.farthest |= profiles.iter().any(|profile| *profile != profiles[0]);
-        let far = |rank: &usize| profiles[*rank].iter().map(|&(latency, _)| latency).sum::<Duration>();
-        let farthest = (0..group.len()).rev().max_by_key(far).expect("a group has a GPU");
-        (vec![farthest], profiles[farthest].clone())
-    }
-
-    /// The places in the cluster of the GPUs of a group.
-    fn places(&self, group: &[DeviceId]) -> Vec<usize> {
-        let place =
-            |gpu: &DeviceId| self.cluster.gpus.iter().position(|other| other == gpu).expect("a GPU of the cluster");
-        group.iter().map(place).collect()
-    }
-
-    /// The cluster as one GPU that stands for its group sees it, where that differs.
-    fn seen(&mut self, group: &[DeviceId], simulated: &[usize]) -> Option<Cluster> {
-        let [one] = simulated[..] else { return None };
-        let described = self.job.scenario.hardware.communication.is_some();
-        let reach = if described { Reach::Rail } else { Reach::All };
-        let members = self.places(group);
-        seen_by(&mut self.ways, self.cluster, &members, one, reach)
-    }
-
     /// What exchanges tokens, where the node describes any: kernels on the SMs that they are given, or a co-processor.
-    fn exchange(&self, group: &[DeviceId], simulated: &[usize]) -> Option<MoeExchange> {
+    fn exchange(&self, members: &[usize], folded: Option<usize>) -> Option<MoeExchange> {
         let Job { scenario, spec, model, plan, .. } = *self.job;
         let (moe, software) = (model.moe.as_ref()?, scenario.hardware.communication.as_ref()?);
         let (sms, costs) = (spec.communication_sms, software.experts.on(spec.communication_sms)?);
@@ -205,46 +156,61 @@ impl<'a> Chunks<'a> {
             sms,
             scale_up: true,
         };
-        let members = self.places(group);
-        let per_node = (self.cluster.gpus_per_node as usize).min(group.len());
+        let per_node = (self.cluster.gpus_per_node as usize).min(members.len());
         let mut rng = Seed(scenario.seed).stream("exchange");
         Some(MoeExchange {
-            copies: Copies::sample(&spec, group.len(), per_node, &mut rng),
+            copies: Copies::sample(&spec, members.len(), per_node, &mut rng),
             spec,
-            group: Group::without_ways(self.cluster, &members, Some(&software.collectives)),
+            group: Group::without_ways(self.cluster, members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),
             per_node,
             offset: 0,
             costs,
             lanes: Lanes::of(&scenario.hardware.gpu),
-            folded: (simulated.len() < group.len()).then_some(simulated[0]),
+            folded,
         })
     }
 
     /// What happens on the GPUs of pipeline rank 0 that are simulated while they do `work`.
     pub(super) fn timeline(&mut self, work: ChunkWork, watcher: &mut Watcher<'_>) -> Result<Timeline, Invalid> {
-        let group = self.group(0);
-        let (simulated, _) = self.simulated(&group);
-        let (loads, _) = self.loads(work, &group, &simulated);
-        self.run(work, loads, &group, &simulated, watcher)
+        let case = self.groups.of_stage(0)[0].case;
+        self.run(work, case, watcher)
     }
 
-    fn simulate(
-        &mut self,
-        work: ChunkWork,
-        group: &[DeviceId],
-        simulated: &[usize],
-        watcher: &mut Watcher<'_>,
-    ) -> Result<(ChunkTime, Timeline), Invalid> {
-        let (loads, busiest) = self.loads(work, group, simulated);
+    /// Simulates the groups of a case while they do `work`, and keeps what each of them did, once for those that took as long.
+    fn simulate(&mut self, work: ChunkWork, case: usize, watcher: &mut Watcher<'_>) -> Result<(), Invalid> {
         watcher.begin(|| name(work));
-        let timeline = self.run(work, loads, group, simulated, watcher)?;
+        let timeline = self.run(work, case, watcher)?;
+        let groups = self.groups.case(case).groups.clone();
+        let mut times = BTreeMap::new();
+        if let [group] = groups[..] {
+            times.insert(group, timeline.end() - Time::ZERO);
+            self.keep(work, case, timeline);
+        } else {
+            for group in groups.iter().copied() {
+                let own = of_devices(&timeline, &self.devices(group), groups.len() as u64);
+                times.insert(group, own.end() - Time::ZERO);
+                self.keep(work, case, own);
+            }
+        }
+        self.simulated.insert((work, case), times);
+        Ok(())
+    }
+
+    /// Keeps what one group did, unless another one of its case took as long.
+    fn keep(&mut self, work: ChunkWork, case: usize, timeline: Timeline) {
+        let time = timeline.end() - Time::ZERO;
+        if self.found.contains_key(&(work, case, time)) {
+            return;
+        }
+        let ranks = self.groups.ranks(case);
+        let (_, busiest) = self.loads(work, &ranks);
         let parts = breakdown(&timeline);
-        let time = ChunkTime {
+        let chunk = ChunkTime {
             name: name(work),
             count: 0,
             busiest,
-            time: timeline.end() - Time::ZERO,
+            time,
             computing: parts.computing,
             communicating: parts.communicating,
             exposed: parts.exposed_communication,
@@ -252,9 +218,14 @@ impl<'a> Chunks<'a> {
             critical_path: parts.critical_path,
             kernels: kernel_times(&timeline),
             first: None,
-            links: self.link_loads(&timeline, simulated.len()),
+            links: self.link_loads(&timeline, ranks.len()),
         };
-        Ok((time, timeline))
+        self.found.insert((work, case, time), (chunk, timeline));
+    }
+
+    /// The GPUs of a group.
+    fn devices(&self, group: usize) -> Vec<DeviceId> {
+        self.groups.places(group).iter().map(|&place| self.cluster.gpus[place]).collect()
     }
 
     /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
@@ -282,10 +253,10 @@ impl<'a> Chunks<'a> {
     /// the result of an exchange is needed, who is late in one layer catches up in another, and it is the one with most to do in
     /// all layers together; backward there are two products for each one forward. Nobody waits in gradients of weights. Exchanges wait for
     /// the busiest node, over whose NICs tokens come and go.
-    fn loads(&self, work: ChunkWork, group: &[DeviceId], simulated: &[usize]) -> (Vec<Loads>, f64) {
+    fn loads(&self, work: ChunkWork, simulated: &[usize]) -> (Vec<Loads>, f64) {
         let Job { spec, model, plan, .. } = *self.job;
         let Some(moe) = &model.moe else { return (vec![Loads::alike(1.0); simulated.len()], 1.0) };
-        let sequences = group.len() as u64 / u64::from(plan.tp() * plan.cp()) * spec.micro_batch.wide();
+        let sequences = self.groups.size() as u64 / u64::from(plan.tp() * plan.cp()) * spec.micro_batch.wide();
         let holders = plan.ep() as usize;
         let experts = moe.routed_experts.wide().div_ceil(holders as u64);
         let uneven = Uneven::new(spec.load_spread, holders, experts, sequences);
@@ -326,25 +297,40 @@ impl<'a> Chunks<'a> {
         (simulated.iter().map(of_rank).collect(), most)
     }
 
-    fn run(
-        &mut self,
-        work: ChunkWork,
-        loads: Vec<Loads>,
-        group: &[DeviceId],
-        simulated: &[usize],
-        watcher: &mut Watcher<'_>,
-    ) -> Result<Timeline, Invalid> {
+    /// Runs `work` on all groups of a case at the same time.
+    fn run(&mut self, work: ChunkWork, case: usize, watcher: &mut Watcher<'_>) -> Result<Timeline, Invalid> {
+        let Job { scenario, spec, .. } = *self.job;
+        // Kernels leave SMs to communication only while there is something that they overlap with.
+        let taken = if matches!(work, ChunkWork::Overlapped { .. }) {
+            Taken {
+                sms: u64::from(spec.communication_sms),
+                memory: scenario.hardware.exchange_memory(spec.communication_sms),
+            }
+        } else {
+            Taken::default()
+        };
+        let Case { groups, rank, shares, .. } = self.groups.case(case);
+        let ranks = self.groups.ranks(case);
+        let chunks = groups.iter().map(|&group| self.chunk(work, group, &ranks, *rank)).collect();
+        let (workload, shares) = (Box::new(ChunkWorkload::side_by_side(chunks)), shares.clone());
+        let case = CaseRun { taken, gap: spec.launch_gap, shares, ..CaseRun::of(workload) };
+        Ok(case.run(scenario, self.cluster, watcher)?.timeline)
+    }
+
+    /// What a group does, of which `ranks` are simulated: all, or the one that stands for all.
+    fn chunk(&self, work: ChunkWork, group: usize, ranks: &[usize], folded: Option<usize>) -> Chunk {
         let Job { scenario, spec, model, plan, .. } = *self.job;
-        let overlapped = matches!(work, ChunkWork::Overlapped { .. });
-        let exchange = self.exchange(group, simulated);
+        let (loads, _) = self.loads(work, ranks);
+        let exchange = self.exchange(self.groups.places(group), folded);
         let beside = |slowed: fn(NormalCosts) -> NormalCosts| {
             let mut exchange = exchange.clone()?;
-            if overlapped {
+            if matches!(work, ChunkWork::Overlapped { .. }) {
                 exchange.costs.normal = slowed(exchange.costs.normal);
             }
             Some(exchange)
         };
-        let chunk = Chunk {
+        let gpus = self.devices(group);
+        Chunk {
             model: model.clone(),
             precision: scenario.precision.unwrap_or_default(),
             tp: u64::from(plan.tp()),
@@ -359,25 +345,49 @@ impl<'a> Chunks<'a> {
             experts: u64::from(plan.experts_per_gpu(model)),
             loads,
             traffic: self.traffic,
-            gpus: group.to_vec(),
-            per_node: (self.cluster.gpus_per_node as usize).min(group.len()),
-            simulated: simulated.to_vec(),
+            per_node: (self.cluster.gpus_per_node as usize).min(gpus.len()),
+            gpus,
+            simulated: ranks.to_vec(),
             exchange: beside(NormalCosts::while_computing),
             counting: beside(NormalCosts::while_counting),
             work,
-        };
-        // Kernels leave SMs to communication only while there is something that they overlap with.
-        let taken = if overlapped {
-            Taken {
-                sms: u64::from(spec.communication_sms),
-                memory: scenario.hardware.exchange_memory(spec.communication_sms),
-            }
-        } else {
-            Taken::default()
-        };
-        let seen = self.seen(group, simulated);
-        let case = CaseRun { seen, taken, gap: spec.launch_gap, ..CaseRun::of(Box::new(ChunkWorkload::new(chunk))) };
-        Ok(case.run(scenario, self.cluster, watcher)?.timeline)
+        }
+    }
+}
+
+/// The ways that data may take while the scenario's faults are there.
+fn ways<'a>(job: &Job<'_>, cluster: &'a Cluster, known: &Known) -> Result<Routes<'a>, Invalid> {
+    let (routes, faults) = (build::routes(job.scenario, cluster, known)?, build::faults(job.scenario, cluster)?);
+    if faults.is_empty() {
+        return Ok(routes);
+    }
+    let mut usable = vec![true; cluster.topology.n_links()];
+    faults.changes().iter().filter(|change| change.is_down()).for_each(|change| usable[change.link.index()] = false);
+    Ok(routes.restricted(&usable))
+}
+
+/// What happens on some GPUs, which are one of `groups` equal groups that exchange nothing with each other.
+fn of_devices(timeline: &Timeline, devices: &[DeviceId], groups: u64) -> Timeline {
+    let own: BTreeSet<DeviceId> = devices.iter().copied().collect();
+    let streams = timeline.streams.iter().zip(0..).filter(|(stream, _)| own.contains(&stream.device));
+    let kept: BTreeMap<StreamId, StreamId> =
+        streams.clone().enumerate().map(|(new, (_, old))| (StreamId::new(old), StreamId::new(new))).collect();
+    let span = |span: &Span| match (span.place, span.work) {
+        (Place::Stream(stream), _) => kept.get(&stream).map(|&stream| Span { place: Place::Stream(stream), ..*span }),
+        (Place::Port(_), Work::Send { from, .. }) => own.contains(&from).then_some(*span),
+        (Place::Port(_), _) => None,
+    };
+    let spans: Vec<Span> = timeline.spans.iter().filter_map(span).collect();
+    let port = |span: &Span| if let Place::Port(port) = span.place { Some(port) } else { None };
+    let used: BTreeSet<LinkId> = spans.iter().filter_map(port).collect();
+    Timeline {
+        spans,
+        streams: streams.map(|(stream, _)| stream.clone()).collect(),
+        ports: timeline.ports.iter().filter(|(port, _)| used.contains(port)).copied().collect(),
+        stranded: timeline.stranded.iter().filter(|stranded| own.contains(&stranded.from)).copied().collect(),
+        links: timeline.links.clone(),
+        collectives: timeline.collectives.iter().map(|&(chosen, count)| (chosen, count / groups)).collect(),
+        effort: timeline.effort,
     }
 }
 

@@ -90,16 +90,16 @@ pub struct Chunk {
     pub work: ChunkWork,
 }
 
-/// Lowers a chunk to operations, once.
+/// Lowers chunks to operations, once: those that groups of GPUs run at the same time.
 pub struct ChunkWorkload {
-    chunk: Chunk,
+    chunks: Vec<Chunk>,
     started: bool,
 }
 
 impl ChunkWorkload {
-    /// The workload of one chunk.
-    pub fn new(chunk: Chunk) -> ChunkWorkload {
-        ChunkWorkload { chunk, started: false }
+    /// The workload of one chunk of each group.
+    pub fn side_by_side(chunks: Vec<Chunk>) -> ChunkWorkload {
+        ChunkWorkload { chunks, started: false }
     }
 }
 
@@ -110,7 +110,9 @@ impl Workload for ChunkWorkload {
 
     fn advance(&mut self, _: Time, _: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if !std::mem::replace(&mut self.started, true) {
-            Lowering::new(&self.chunk, graph).all();
+            for chunk in &self.chunks {
+                Lowering::new(chunk, graph).all();
+            }
         }
         Ok(())
     }

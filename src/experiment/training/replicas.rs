@@ -1,0 +1,123 @@
+//! The replicas of the pipeline, and which of them are simulated.
+//!
+//! What a replica hands over between its stages and passes on in its rings is compared with what the others do, on the paths that
+//! routing gives it. One replica stands for all, or one of each kind where they differ in latencies, all of these at once, because they wait
+//! for each other at the end of a step. Where paths of replicas differ in rate or load, all are simulated.
+
+use super::Job;
+use super::update::updates;
+use crate::experiment::Known;
+use crate::experiment::representative::{Cases, Phase, Together, whole_groups};
+use crate::id::{DeviceId, LinkId, Rank};
+use crate::invalid::Invalid;
+use crate::metrics::Folding;
+use crate::scenario::SymmetryChoice;
+use crate::topology::Cluster;
+use crate::workload::{Part, Update};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// The replicas that are simulated.
+pub(super) struct Replicas {
+    /// The ranks of each, by pipeline rank.
+    pub(super) ranks: Vec<Vec<Rank>>,
+    /// The share of links that is left to them.
+    pub(super) shares: Vec<(LinkId, f64)>,
+    pub(super) folding: Folding,
+    /// How many there are.
+    pub(super) all: usize,
+}
+
+/// Where a rank passes on the pieces of its two kinds of weights: in its node, and outside.
+const NEXT: usize = 4;
+
+impl Replicas {
+    /// Those of `job`.
+    pub(super) fn new(job: &Job<'_>, cluster: &Cluster, known: &Known) -> Result<Replicas, Invalid> {
+        let plan = job.plan;
+        let places = (0..plan.dp()).flat_map(|dp| (0..plan.tp()).map(move |tp| (tp, dp)));
+        let ranks: Vec<Vec<Rank>> =
+            places.map(|(tp, dp)| (0..plan.pp()).map(|pp| plan.rank(tp, dp, pp)).collect()).collect();
+        let all = ranks.len();
+        if job.scenario.symmetry == SymmetryChoice::Unfold || all == 1 {
+            return Ok(Replicas { ranks, shares: Vec::new(), folding: Folding::None, all });
+        }
+        let Cases { cases, equal_rates, .. } =
+            whole_groups(job.scenario, cluster, &together(job, cluster, &ranks), known)?;
+        if !equal_rates {
+            // How far a slow hop holds up its ring hangs on all members.
+            return Ok(Replicas { ranks, shares: Vec::new(), folding: Folding::None, all });
+        }
+        let simulated: BTreeSet<usize> = cases.iter().flat_map(|case| &case.groups).copied().collect();
+        let shares: BTreeMap<LinkId, f64> = cases.iter().flat_map(|case| &case.shares).copied().collect();
+        let folding = match (simulated.len() == all, shares.is_empty()) {
+            (true, _) => Folding::None,
+            (false, true) => Folding::Exact,
+            (false, false) => Folding::Shared,
+        };
+        let ranks = simulated.into_iter().map(|replica| ranks[replica].clone()).collect();
+        Ok(Replicas { ranks, shares: shares.into_iter().collect(), folding, all })
+    }
+
+    /// What the answer says where replicas differ.
+    pub(super) fn note(&self, choice: SymmetryChoice) -> Option<String> {
+        let (some, all) = (self.ranks.len(), self.all);
+        let differ = some > 1 && choice != SymmetryChoice::Unfold;
+        differ.then(|| {
+            format!(
+                "hand-overs between stages and rings of gradients are those of {some} of {all} replicas, which differ"
+            )
+        })
+    }
+}
+
+/// All replicas as groups. Behind the GPUs of a replica come those to which its rings lead, rank by rank.
+fn together(job: &Job<'_>, cluster: &Cluster, replicas: &[Vec<Rank>]) -> Together {
+    let updates = updates(job, cluster, replicas);
+    let place_of: BTreeMap<DeviceId, usize> = cluster.gpus.iter().copied().zip(0..).collect();
+    let group = |(number, ranks): (usize, &Vec<Rank>)| -> Vec<usize> {
+        let own = ranks.iter().map(|rank| rank.index());
+        let next = ranks
+            .iter()
+            .zip(&updates)
+            .flat_map(|(rank, update)| next(update, number).map(|to| to.map_or(rank.index(), |gpu| place_of[&gpu])));
+        own.chain(next).collect()
+    };
+    let (size, pp) = (job.plan.pp() as usize * (1 + NEXT), job.plan.pp());
+    let phase = |sends: Vec<(u32, u32)>| Phase { sends, unit: 1, times: 1 };
+    // Pieces of one kind of weights go both ways at the same time.
+    let ring = |ways: Range<u32>| {
+        let ends = (0..pp).flat_map(|rank| ways.clone().map(move |way| (rank, pp + NEXT as u32 * rank + way)));
+        phase(ends.collect())
+    };
+    let phases = vec![phase(hand_overs(job).into_iter().collect()), ring(0..2), ring(2..4)];
+    let groups: Vec<Vec<usize>> = replicas.iter().enumerate().map(group).collect();
+    assert!(groups.iter().all(|group| group.len() == size), "every rank has as many rings");
+    Together { groups, phases, uneven: None, kernels: 0 }
+}
+
+/// To whom a rank of a replica passes pieces on.
+fn next(update: &Update, replica: usize) -> [Option<DeviceId>; NEXT] {
+    let [rest, experts] = &update.rings[..] else { panic!("weights are of two kinds") };
+    [rest.inside[replica], rest.outside[replica], experts.inside[replica], experts.outside[replica]]
+}
+
+/// From which pipeline rank to which results and gradients are handed over.
+fn hand_overs(job: &Job<'_>) -> BTreeSet<(u32, u32)> {
+    let schedule = &job.schedule;
+    let last = schedule.stages() - 1;
+    let mut pairs = BTreeSet::new();
+    for (rank, actions) in (0..).zip(schedule.ranks()) {
+        for (part, unit) in actions.iter().flat_map(|action| action.parts()) {
+            let stage = schedule.stage(rank, unit.chunk);
+            let to = match part {
+                Part::Forward if stage < last => stage + 1,
+                Part::Input if stage > 0 => stage - 1,
+                Part::Forward | Part::Input | Part::Weight => continue,
+            };
+            pairs.insert((rank, schedule.holder(to, unit.micro_batch).0));
+        }
+    }
+    pairs.retain(|(from, to)| from != to);
+    pairs
+}
