@@ -2,7 +2,6 @@
 
 mod cache;
 mod fleet;
-mod instance;
 mod times;
 
 use super::case::{CaseRun, Ran, slowest};
@@ -15,14 +14,14 @@ use crate::metrics::{Memory, Metrics, Served, ServingFacts, ServingMetrics, Symm
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::topology::Cluster;
-use crate::units::{BytesPerSec, Count, Duration, Fraction, Time, UsdPerHour};
+use crate::units::{BytesPerSec, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
-    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, ExpertsSpec,
-    GatherSpec, LaunchChoice, MtpSpec, Prompts, Requests, ScheduleChoice, ServingSpec, parts,
+    ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, EngineWorker,
+    ExpertsSpec, Fcfs, FcfsLimits, Gather, GatherSpec, LaunchChoice, LeastLoaded, MtpSpec, Prompts, Requests,
+    ReservingCache, ScheduleChoice, ServingSpec, StepLoad, WorkerShape, parts,
 };
 use fleet::{Fleet, NicRates, Transfer, Which, serve};
-use instance::{Ability, Gather, Instance};
-use times::{FULL, Load, StepTimes};
+use times::{FULL, Load, StepTimes, axes};
 
 /// Requests that were served, and the full decode step that is shown of them.
 pub(super) struct Serving<'a> {
@@ -52,25 +51,23 @@ pub(super) fn prepare<'a>(
         _ => None,
     };
     decode.holds(spec)?;
-    let ability = decode.ability(spec, prefill.is_none())?;
-    let copies = |ability: Ability, count: Count| (0..count.get()).map(|_| Instance::new(ability)).collect();
-    let mut fleet = Fleet { decode: copies(ability, spec.decode.instances), prefill: Vec::new(), transfer: None };
-    let mut prefill_gpus = 0;
-    if let (Some(pool), Some(spec_of)) = (&prefill, &spec.prefill) {
-        let own = pool.ability(spec, true)?;
-        prefill_gpus = own.gpus * spec_of.instances.wide();
-        fleet.prefill = copies(own, spec_of.instances);
-        fleet.transfer = Some(pool.transfer(&decode));
-    }
+    let fleet = Fleet {
+        decode: decode.workers(prefill.is_none())?,
+        prefill: prefill.as_ref().map_or(Ok(Vec::new()), |pool| pool.workers(true))?,
+        router: Box::new(LeastLoaded),
+        transfer: prefill.as_ref().map(|pool| pool.transfer(&decode)),
+    };
     let (mut of_decode, mut of_prefill) = (StepTimes::default(), StepTimes::default());
     let prompt = spec.mean_computed();
     let mut taken = 0;
-    let mut steps = |which: Which, load: Load| {
+    let mut steps = |which: Which, load: StepLoad| {
         taken += 1;
-        match (which, &prefill) {
+        let load = axes(&load);
+        let time = match (which, &prefill) {
             (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
             _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
-        }
+        };
+        Ok(time? + spec.step_overhead)
     };
     let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
     watcher.took(taken);
@@ -79,15 +76,15 @@ pub(super) fn prepare<'a>(
         error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
     }
     let facts = ServingFacts {
-        decode_gpus: ability.gpus * spec.decode.instances.wide(),
-        decode_instances: spec.decode.instances.wide(),
-        prefill_gpus,
-        prefill_instances: spec.prefill.as_ref().map_or(0, |prefill| prefill.instances.wide()),
+        decode_gpus: decode.all_gpus(),
+        decode_instances: decode.instances,
+        prefill_gpus: prefill.as_ref().map_or(0, Pool::all_gpus),
+        prefill_instances: prefill.as_ref().map_or(0, |pool| pool.instances),
         gpus_per_node: u64::from(cluster.gpus_per_node),
         gpu_hour: gpu_hour(scenario, spec),
         watts_per_gpu: watts_per_gpu(scenario),
         steps: (of_decode.runs() + of_prefill.runs(), error),
-        cache_positions: ability.positions_max,
+        cache_positions: decode.positions()? * decode.groups(),
         period: period(spec),
     };
     let (input, output) = spec.mean_lengths();
@@ -197,6 +194,8 @@ const SERVED_LEAST: f64 = 0.9;
 /// One kind of instance.
 struct Pool<'a> {
     deployment: Deployment<'a>,
+    /// Copies of it.
+    instances: u64,
     known: &'a Known,
     experts: &'a ExpertsSpec,
     micro_batches: u64,
@@ -224,6 +223,7 @@ impl<'a> Pool<'a> {
         let decode = &spec.decode;
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
+            instances: decode.instances.wide(),
             known,
             experts: &decode.experts,
             micro_batches: decode.micro_batches.wide(),
@@ -251,6 +251,7 @@ impl<'a> Pool<'a> {
         let prefill = spec.prefill.as_ref().expect("a prefill pool is described");
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
+            instances: prefill.instances.wide(),
             known,
             experts: &prefill.experts,
             micro_batches: prefill.micro_batches.wide(),
@@ -276,37 +277,62 @@ impl<'a> Pool<'a> {
         1 + self.mtp.map_or(0, |mtp| mtp.drafted.wide())
     }
 
-    /// What an instance can do.
-    fn ability(&self, spec: &ServingSpec, prompts: bool) -> Result<Ability, Invalid> {
-        let gpus = self.deployment.cluster.gpus.len() as u64;
-        Ok(Ability {
-            gpus,
-            groups: gpus / self.tp(),
-            requests_max: self.requests * gpus,
-            prompt_tokens_max: if prompts { self.tokens * gpus } else { 0 },
-            positions_max: self.positions()? * gpus / self.tp(),
-            answers_kept: self.cache.map_or(1.0, |cache| cache.answers.get()),
-            prompts_first: self.colocation.is_some_and(|colocation| colocation.prompts_first),
-            whole_prompts: self.colocation.is_some_and(|colocation| colocation.whole_prompts),
-            look_every: self.colocation.map_or(1, |colocation| colocation.look_every.wide()),
-            gather: self.colocation.and_then(|colocation| colocation.gather).map(|gather| self.gather(gather)),
+    /// GPUs of an instance.
+    fn gpus(&self) -> u64 {
+        self.deployment.cluster.gpus.len() as u64
+    }
+
+    /// GPUs of all instances.
+    fn all_gpus(&self) -> u64 {
+        self.gpus() * self.instances
+    }
+
+    /// Tensor-parallel groups of an instance.
+    fn groups(&self) -> u64 {
+        self.gpus() / self.tp()
+    }
+
+    /// Idle instances, which compute prompts or not.
+    fn workers(&self, prompts: bool) -> Result<Vec<EngineWorker>, Invalid> {
+        let decodes = self.requests > 0;
+        let shape = WorkerShape {
+            groups: self.groups(),
+            decodes,
             queries: self.queries(),
             tokens_per_step: MtpSpec::tokens_per_step(self.mtp),
-            overhead: spec.step_overhead,
             // Only experts see what other groups have.
             counts_groups: self.deployment.model.moe.is_some(),
-        })
+        };
+        let scheduler = self.scheduler(prompts);
+        let per_position = self.per_position();
+        let capacity = per_position * (self.positions()? * self.groups());
+        let kept = self.cache.map_or(1.0, |cache| cache.answers.get());
+        let cache = ReservingCache::new(decodes.then_some(capacity), per_position, kept);
+        let worker = |_| EngineWorker::new(shape, Box::new(scheduler), Box::new(cache));
+        Ok((0..self.instances).map(worker).collect())
+    }
+
+    /// Who decides what a step of an instance takes.
+    fn scheduler(&self, prompts: bool) -> Fcfs {
+        let tokens = if prompts { self.tokens * self.gpus() } else { 0 };
+        let plain = FcfsLimits { queries: self.queries(), ..FcfsLimits::new(self.requests * self.gpus(), tokens) };
+        let limits = self.colocation.map_or(plain, |colocation| FcfsLimits {
+            prefill_first: colocation.prompts_first,
+            chunked_prefill: !colocation.whole_prompts,
+            look_every: colocation.look_every.wide(),
+            gather: colocation.gather.map(|gather| self.gather(gather)),
+            ..plain
+        });
+        Fcfs::new(limits)
     }
 
     /// For what new prompts wait.
     fn gather(&self, spec: GatherSpec) -> Gather {
-        let gpus = self.deployment.cluster.gpus.len() as u64;
-        let groups = gpus / self.tp();
         let step = self.tokens + self.requests * self.queries();
         Gather {
             steps: spec.steps.wide(),
-            positions: ((step * gpus) as f64 * spec.share.get()).ceil() as u64,
-            one_each: groups > 1,
+            positions: ((step * self.gpus()) as f64 * spec.share.get()).ceil() as u64,
+            one_each: self.groups() > 1,
         }
     }
 
@@ -355,7 +381,7 @@ impl<'a> Pool<'a> {
 
     /// What the NICs of an instance carry where a GPU's carries `each`.
     fn nic_rates(&self, each: BytesPerSec) -> NicRates {
-        NicRates { all: each * self.deployment.cluster.gpus.len() as u64, of_one: each * self.tp() }
+        NicRates { all: each * self.gpus(), of_one: each * self.tp() }
     }
 
     /// How keys and values get to an instance of `decode`.

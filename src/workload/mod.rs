@@ -26,8 +26,10 @@ pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttent
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
 pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
-    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, GatherSpec,
-    LengthsChoice, PrefillPoolSpec, Request, Requests, ServingSpec, TraceRow,
+    ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, DecodingSet,
+    EngineWorker, Fcfs, FcfsLimits, Gather, GatherSpec, KvCache, LeastLoaded, LengthsChoice, PendingPrompt,
+    PrefillPoolSpec, PromptBlocks, Request, RequestQueues, Requests, ReservingCache, Router, ScheduledBatch, Scheduler,
+    Sequence, ServingSpec, StepEnd, StepLoad, TraceRow, WorkerLoad, WorkerShape,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,

@@ -23,6 +23,7 @@ mod oracle;
 mod packet;
 mod permutation;
 mod pictures;
+mod policies;
 mod ports;
 mod results;
 mod routing;

@@ -1,11 +1,9 @@
 //! All instances of all pools over time: events in one total order (time, kind, index).
 
-use super::instance::{Instance, Ticket};
-use super::times::Load;
 use crate::invalid::Invalid;
 use crate::metrics::{Served, ServedStep};
 use crate::units::{Bytes, BytesPerSec, Duration, Time};
-use crate::workload::{Request, Requests};
+use crate::workload::{EngineWorker, Request, Requests, Router, Sequence, StepLoad, WorkerLoad};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -49,9 +47,11 @@ impl Line {
 /// The pools.
 pub(super) struct Fleet {
     /// Instances that decode; where there are no others, they compute prompts too.
-    pub(super) decode: Vec<Instance>,
+    pub(super) decode: Vec<EngineWorker>,
     /// Instances that only compute prompts.
-    pub(super) prefill: Vec<Instance>,
+    pub(super) prefill: Vec<EngineWorker>,
+    /// Which of them take requests.
+    pub(super) router: Box<dyn Router>,
     /// From these to those.
     pub(super) transfer: Option<Transfer>,
 }
@@ -64,7 +64,7 @@ pub(super) enum Which {
 }
 
 /// How long a step of an instance of a pool takes.
-pub(super) type StepTime<'a> = &'a mut dyn FnMut(Which, Load) -> Result<Duration, Invalid>;
+pub(super) type StepTime<'a> = &'a mut dyn FnMut(Which, StepLoad) -> Result<Duration, Invalid>;
 
 /// What happens, in the order in which it happens at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +94,7 @@ struct Run<'a> {
     out: Vec<Line>,
     into: Vec<Line>,
     /// Requests on their way to each decode instance.
-    coming: Vec<usize>,
+    coming: Vec<u64>,
     served: Served,
     admitted: Vec<usize>,
     /// From the arrival of a request until it is known here.
@@ -148,85 +148,83 @@ impl Run<'_> {
         }
     }
 
-    fn ticket(&self, request: usize) -> Ticket {
-        let Request { input, computed, output, .. } = self.known[request].request;
-        Ticket { request, input, computed, output, group: 0 }
+    fn sequence(&self, request: usize) -> Sequence {
+        Sequence::of(request, &self.known[request].request)
     }
 
     fn arrive(&mut self, now: Time, request: usize) -> Result<(), Invalid> {
         if self.source.users().is_none() {
             self.draw(now);
         }
-        let ticket = self.ticket(request);
-        self.served.input_tokens += u64::from(ticket.input);
-        self.served.computed_tokens += u64::from(ticket.computed);
+        let sequence = self.sequence(request);
+        self.served.input_tokens += u64::from(sequence.input);
+        self.served.computed_tokens += u64::from(sequence.computed);
         if self.fleet.prefill.is_empty() {
-            let instance = least(&self.fleet.decode, |_, instance| (instance.load() as u64, instance.queued));
-            self.fleet.decode[instance].prompt(ticket);
+            let instance = route(&mut *self.fleet.router, &sequence, &self.fleet.decode, &self.coming);
+            self.fleet.decode[instance].prefill(sequence);
             self.start_decode(now, instance)
         } else {
-            let instance = least(&self.fleet.prefill, |_, instance| (instance.queued, 0));
-            self.fleet.prefill[instance].prompt(ticket);
+            let instance = route(&mut *self.fleet.router, &sequence, &self.fleet.prefill, &[]);
+            self.fleet.prefill[instance].prefill(sequence);
             self.start_prefill(now, instance)
         }
     }
 
     fn moved(&mut self, now: Time, request: usize) -> Result<(), Invalid> {
-        let ticket = self.ticket(request);
+        let sequence = self.sequence(request);
         let instance = self.known[request].goes_to;
         self.coming[instance] -= 1;
-        self.fleet.decode[instance].decode(ticket);
+        self.fleet.decode[instance].decode(sequence);
         self.start_decode(now, instance)
     }
 
     fn prefill_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.prefill[instance].end(now);
-        let input = end.prompted.iter().map(|ticket| u64::from(ticket.input)).sum();
+        let input = end.prompted.iter().map(|sequence| u64::from(sequence.input)).sum();
         // Answers of one token are complete.
-        let output = end.prompted.iter().filter(|ticket| ticket.output == 1).count() as f64;
+        let output = end.prompted.iter().filter(|sequence| sequence.output == 1).count() as f64;
         self.served.prefill_steps.push(ServedStep { start: end.start, end: now, output, input });
-        for ticket in end.prompted {
-            self.served.prefilled.push(now - self.known[ticket.request].request.arrival);
-            if ticket.output == 1 {
-                self.first_token(now, &ticket);
-                self.finish(now, &ticket);
+        for sequence in end.prompted {
+            self.served.prefilled.push(now - self.known[sequence.request].request.arrival);
+            if sequence.output == 1 {
+                self.first_token(now, &sequence);
+                self.finish(now, &sequence);
                 continue;
             }
-            self.hand_over(now, instance, &ticket);
+            self.hand_over(now, instance, &sequence);
         }
         self.start_prefill(now, instance)
     }
 
     /// Sends keys and values from a prefill instance to the decode instance that has least to do.
-    fn hand_over(&mut self, now: Time, from: usize, ticket: &Ticket) {
+    fn hand_over(&mut self, now: Time, from: usize, sequence: &Sequence) {
         let transfer = self.fleet.transfer.expect("pools are joined");
-        let coming = &self.coming;
-        let to = least(&self.fleet.decode, |at, instance| ((instance.load() + coming[at]) as u64, 0));
+        let to = route(&mut *self.fleet.router, sequence, &self.fleet.decode, &self.coming);
         self.coming[to] += 1;
-        self.known[ticket.request].goes_to = to;
-        let bytes = transfer.per_position * u64::from(ticket.input);
+        self.known[sequence.request].goes_to = to;
+        let bytes = transfer.per_position * u64::from(sequence.input);
         let there = self.out[from].pass(now, bytes).max(self.into[to].pass(now, bytes)) + transfer.latency;
         self.served.moved.push(there - now);
-        self.events.push(Reverse((there, Event::Moved(ticket.request))));
+        self.events.push(Reverse((there, Event::Moved(sequence.request))));
     }
 
     fn decode_step(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
         let end = self.fleet.decode[instance].end(now);
         // What is computed again came in before.
-        let new = end.prompted.iter().filter(|ticket| self.known[ticket.request].first.is_none());
-        let input = new.map(|ticket| u64::from(ticket.input)).sum();
+        let new = end.prompted.iter().filter(|sequence| self.known[sequence.request].first.is_none());
+        let input = new.map(|sequence| u64::from(sequence.input)).sum();
         self.served.decode_steps.push(ServedStep { start: end.start, end: now, output: end.emitted, input });
         // A decoding instance sends out the first token of a request from another pool with the next one.
-        end.prompted.iter().chain(&end.begun).for_each(|ticket| self.first_token(now, ticket));
-        end.finished.iter().for_each(|ticket| self.finish(now, ticket));
+        end.prompted.iter().chain(&end.begun).for_each(|sequence| self.first_token(now, sequence));
+        end.finished.iter().for_each(|sequence| self.finish(now, sequence));
         if let Some((gap, requests)) = end.gained {
             self.served.gaps.push((gap, requests));
         }
         self.start_decode(now, instance)
     }
 
-    fn first_token(&mut self, now: Time, ticket: &Ticket) {
-        let known = &mut self.known[ticket.request];
+    fn first_token(&mut self, now: Time, sequence: &Sequence) {
+        let known = &mut self.known[sequence.request];
         if known.first.is_some() {
             // It was computed again.
             return;
@@ -236,8 +234,8 @@ impl Run<'_> {
         self.served.ttft_admitted.push(now - known.admitted);
     }
 
-    fn finish(&mut self, now: Time, ticket: &Ticket) {
-        let Known { request: Request { arrival, input, output, .. }, first, .. } = self.known[ticket.request];
+    fn finish(&mut self, now: Time, sequence: &Sequence) {
+        let Known { request: Request { arrival, input, output, .. }, first, .. } = self.known[sequence.request];
         if let Some(first) = first
             && output > 1
         {
@@ -252,18 +250,18 @@ impl Run<'_> {
     }
 
     fn start_prefill(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
-        let steps = &mut |load| (self.steps)(Which::Prefill, load);
-        if let Some(end) = self.fleet.prefill[instance].start(now, &mut self.admitted, steps)? {
-            self.events.push(Reverse((end, Event::PrefillStep(instance))));
+        if let Some(load) = self.fleet.prefill[instance].start(now, &mut self.admitted) {
+            let time = (self.steps)(Which::Prefill, load)?;
+            self.events.push(Reverse((now + time, Event::PrefillStep(instance))));
         }
         self.note_admitted(now);
         Ok(())
     }
 
     fn start_decode(&mut self, now: Time, instance: usize) -> Result<(), Invalid> {
-        let steps = &mut |load| (self.steps)(Which::Decode, load);
-        if let Some(end) = self.fleet.decode[instance].start(now, &mut self.admitted, steps)? {
-            self.events.push(Reverse((end, Event::DecodeStep(instance))));
+        if let Some(load) = self.fleet.decode[instance].start(now, &mut self.admitted) {
+            let time = (self.steps)(Which::Decode, load)?;
+            self.events.push(Reverse((now + time, Event::DecodeStep(instance))));
         }
         self.note_admitted(now);
         Ok(())
@@ -276,9 +274,13 @@ impl Run<'_> {
     }
 }
 
-/// The instance with the least of something; the first of equals.
-fn least(instances: &[Instance], of: impl Fn(usize, &Instance) -> (u64, u64)) -> usize {
-    (0..instances.len()).min_by_key(|&place| of(place, &instances[place])).expect("a pool has an instance")
+/// The worker that takes `sequence`, where so many are on their way to each.
+fn route(router: &mut dyn Router, sequence: &Sequence, workers: &[EngineWorker], coming: &[u64]) -> usize {
+    let mut loads = workers.iter().enumerate().map(|(place, worker)| {
+        let WorkerLoad { requests, queued } = worker.load();
+        WorkerLoad { requests: requests + coming.get(place).copied().unwrap_or(0), queued }
+    });
+    router.route(sequence, &mut loads)
 }
 
 #[cfg(test)]

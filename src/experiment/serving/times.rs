@@ -6,6 +6,7 @@
 
 use crate::invalid::Invalid;
 use crate::units::Duration;
+use crate::workload::StepLoad;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -21,6 +22,11 @@ const AXES: usize = 5;
 pub(super) const FULL: f64 = 65_536.0;
 /// Groups that together have more than this part count as full: experts have that much more to do at most.
 const NEARLY_FULL: f64 = 0.9;
+
+/// A load as a place in the table.
+pub(super) fn axes(load: &StepLoad) -> Load {
+    [load.requests, load.context, load.prompts, load.cached, load.filled * FULL]
+}
 
 /// A point of the table.
 type Place = [u64; AXES];

@@ -3,6 +3,16 @@
 use super::spec::{ArrivalsChoice, LengthsChoice, ServingSpec};
 use crate::rng::{RandomStream, Seed};
 use crate::units::{Count, Duration, Time};
+use std::num::NonZeroU32;
+
+/// Blocks of a prompt in a table of block hashes: those at `first` and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptBlocks {
+    /// Place of the first one in the table.
+    pub first: u32,
+    /// How many there are.
+    pub count: NonZeroU32,
+}
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +25,8 @@ pub struct Request {
     pub computed: u32,
     /// Tokens of its answer; at least one.
     pub output: u32,
+    /// The blocks of its prompt, where it is known which prompts begin alike.
+    pub blocks: Option<PromptBlocks>,
 }
 
 /// The requests of a scenario, one after the other.
@@ -68,7 +80,7 @@ impl<'a> Requests<'a> {
             }
         };
         let hits = (f64::from(input) * self.spec.prefix_hits.get()) as u32;
-        Some(Request { arrival: self.now, input, computed: (input - hits).max(1), output })
+        Some(Request { arrival: self.now, input, computed: (input - hits).max(1), output, blocks: None })
     }
 
     fn wait(&mut self, every: Duration, load: f64) -> Duration {
