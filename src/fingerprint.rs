@@ -1,7 +1,7 @@
 //! Names for contents: the same bytes have the same name on every machine.
 
 /// 128-bit FNV-1a of what is fed to it, as 32 hexadecimal digits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(u128);
 
 impl Fingerprint {

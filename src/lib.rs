@@ -23,6 +23,7 @@ pub mod run;
 pub mod scenario;
 pub mod search;
 pub mod sources;
+pub mod store;
 pub mod sweep;
 pub mod timeline;
 pub mod topology;

@@ -2,7 +2,8 @@
 
 use super::Known;
 use super::watch::Watcher;
-use crate::gpu::tile::{Machine, Tile};
+use crate::fingerprint::Fingerprint;
+use crate::gpu::tile::{CourseStore, Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::{GpuSpec, Libraries};
 use crate::id::DeviceId;
@@ -13,6 +14,7 @@ use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
 use crate::units::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The devices and links of a scenario.
 pub(crate) fn cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
@@ -75,7 +77,7 @@ fn closes_no_circle(scenario: &Scenario, cluster: &Cluster, lanes: u8) -> bool {
 }
 
 /// The model of every processor of the cluster.
-pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn KernelModel>, Invalid> {
+pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster, known: &Known) -> Result<Box<dyn KernelModel>, Invalid> {
     let mut cpus = BTreeMap::new();
     if let Some(spec) = &scenario.hardware.cpu {
         // The sockets of a node share the work on experts, so that the first stands for all of them.
@@ -83,7 +85,8 @@ pub(super) fn kernels(scenario: &Scenario, cluster: &Cluster) -> Result<Box<dyn 
         let cpu = Processor::cpu(spec, sockets);
         cpus.extend(cluster.topology.devices_of(DeviceKind::Cpu).map(|id| (id, cpu.clone())));
     }
-    model(scenario.kernel, (&scenario.hardware.gpu, scenario.libraries()), &cluster.gpus, cpus)
+    let gpu = (&scenario.hardware.gpu, scenario.libraries());
+    model(scenario.kernel, gpu, (&cluster.gpus, cpus), Some(&known.kernels))
 }
 
 /// The model of some equal GPUs by themselves.
@@ -92,15 +95,15 @@ pub(crate) fn gpu_kernels(
     gpu: (&GpuSpec, Libraries),
     devices: &[DeviceId],
 ) -> Result<Box<dyn KernelModel>, Invalid> {
-    model(choice, gpu, devices, BTreeMap::new())
+    model(choice, gpu, (devices, BTreeMap::new()), None)
 }
 
 /// The model of equal GPUs with their kernel libraries, beside other processors.
 fn model(
     choice: KernelChoice,
     (gpu, libraries): (&GpuSpec, Libraries),
-    gpus: &[DeviceId],
-    mut others: BTreeMap<DeviceId, Processor>,
+    (gpus, mut others): (&[DeviceId], BTreeMap<DeviceId, Processor>),
+    store: Option<&Arc<CourseStore>>,
 ) -> Result<Box<dyn KernelModel>, Invalid> {
     Ok(match choice {
         KernelChoice::Instant => Box::new(Instant),
@@ -114,9 +117,19 @@ fn model(
                 let message = format!("`{}` has no [sm] table, which the cycle-level kernel model needs", gpu.name);
                 Invalid::at("kernel", message).help("use `kernel = \"roofline\"`, or describe the SM")
             })?;
-            Box::new(Tile::new(machine, others))
+            let tile = Tile::new(machine, others);
+            Box::new(match store {
+                Some(store) => tile.stored(name_of(gpu, libraries), store),
+                None => tile,
+            })
         }
     })
+}
+
+/// A name for a GPU with its kernel libraries: what decides how long its kernels take.
+fn name_of(gpu: &GpuSpec, libraries: Libraries) -> Fingerprint {
+    let written = serde_json::to_vec(&(gpu, libraries)).expect("descriptions of hardware can be written down");
+    Fingerprint::of(&written)
 }
 
 /// An idle network between the devices of the cluster, of whose progress `watcher` hears.

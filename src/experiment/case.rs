@@ -1,7 +1,7 @@
 //! What the engine runs by itself, of an experiment or of a part of one.
 
 use super::watch::Watcher;
-use super::{build, footprint};
+use super::{Known, build, footprint};
 use crate::gpu::{Beside, Taken};
 use crate::id::LinkId;
 use crate::invalid::Invalid;
@@ -42,7 +42,7 @@ impl CaseRun {
         let shared = || Cluster { topology: cluster.topology.with_parts(&self.shares), ..cluster.clone() };
         let shared = (!self.shares.is_empty()).then(shared);
         let cluster = shared.as_ref().unwrap_or(cluster);
-        let mut kernels = kernels(scenario, cluster, (self.taken, self.gap))?;
+        let mut kernels = kernels(scenario, cluster, (self.taken, self.gap), watcher.known())?;
         let timeline = footprint::run(scenario, cluster, self.workload.as_mut(), &mut kernels, watcher)?;
         Ok(Ran { timeline, folding: self.folding })
     }
@@ -53,8 +53,9 @@ pub(super) fn kernels(
     scenario: &Scenario,
     cluster: &Cluster,
     (taken, gap): (Taken, Duration),
+    known: &Known,
 ) -> Result<Beside, Invalid> {
-    Ok(Beside { kernels: build::kernels(scenario, cluster)?, taken, gap })
+    Ok(Beside { kernels: build::kernels(scenario, cluster, known)?, taken, gap })
 }
 
 /// What happened in a case.

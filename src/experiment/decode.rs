@@ -81,7 +81,7 @@ impl Experiment for Decode<'_> {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &mut Watcher<'_>) -> Result<Answer, Invalid> {
         let Decode { deployment, spec, memory, symmetry, shape, .. } = *self;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
         let tp = scenario.parallelism.tp.wide();
@@ -91,7 +91,7 @@ impl Experiment for Decode<'_> {
             gpus_per_node: u64::from(cluster.gpus_per_node),
             rent: scenario.hardware.gpu.rent,
         };
-        let mut kernels = kernels(scenario, cluster, (deployment.taken(&shape), Duration::ZERO))?;
+        let mut kernels = kernels(scenario, cluster, (deployment.taken(&shape), Duration::ZERO), watcher.known())?;
         Ok(Answer {
             metrics: Metrics::Decode(decode_metrics(&ran.timeline, &facts)),
             memory: Some(memory),

@@ -19,7 +19,7 @@ pub struct LibrariesSpec {
 }
 
 /// The kernel libraries of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Libraries {
     /// Matrix products of FP8 values.
     pub fp8_gemm: Fp8Gemm,

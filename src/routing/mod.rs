@@ -21,5 +21,5 @@ pub use port_groups::{PortGroup, PortGroups, PortHops};
 pub use routes::{Entrance, Path, Routes};
 pub use shares::{Passage, Share};
 pub use spec::{DetourChoice, ForwardChoice, NicPorts, RoutingSpec};
-pub use store::TableStore;
+pub use store::{TableStore, table_store};
 pub use waits::{Channel, WAIT_STEPS, Waits, find_waits};

@@ -11,8 +11,9 @@
 use super::cables::Cables;
 use super::next_hops::HopTables;
 use super::spec::{ForwardChoice, NicPorts, RoutingSpec};
-use super::store::{Home, TableStore};
+use super::store::{Key, TableStore, home};
 use crate::id::{CableId, DeviceId};
+use crate::store::{Home, Keep};
 use crate::topology::{DeviceKind, LinkKind, Topology};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,12 +72,12 @@ pub struct PortHops<'t> {
     topology: &'t Topology,
     tables: PortTables,
     /// Where the tables go back to.
-    home: Option<Home>,
+    home: Option<Home<Key, PortTables>>,
 }
 
 /// The tables of next hops under a choice of ports; they outlive the topology that they are of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PortTables {
+pub struct PortTables {
     forward: ForwardChoice,
     /// By group: first those by any port, then those of each group where queue pairs keep to theirs.
     groups: Vec<HopTables>,
@@ -100,9 +101,10 @@ impl PortTables {
         let own = if n == 0 { Vec::new() } else { own_groups(topology, &cables, &ports) };
         PortTables { forward: spec.forward, groups: std::iter::once(any).chain(groups).collect(), own }
     }
+}
 
-    /// Memory that they take, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+impl Keep for PortTables {
+    fn bytes(&self) -> usize {
         self.groups.iter().map(HopTables::bytes).sum()
     }
 }
@@ -134,7 +136,7 @@ impl<'t> PortHops<'t> {
         usable: &[bool],
         store: &Arc<TableStore>,
     ) -> PortHops<'t> {
-        let home = Home::of(store, topology, spec, usable);
+        let home = home(store, topology, spec, usable);
         let tables = home.take().unwrap_or_else(|| PortTables::new(topology, spec, usable));
         PortHops { topology, tables, home: Some(home) }
     }

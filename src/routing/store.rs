@@ -1,80 +1,44 @@
-//! Tables of next hops that were worked out before, for whoever needs them again: other simulations of a run, other runs.
-//!
-//! Tables belong to one user at a time. Who finds none works them out, and whoever ends gives them back, so that what is found depends on who
-//! came before while what is in it does not: a table holds shortest ways and nothing else.
+//! Tables of next hops that were worked out before, for whoever needs them again: other simulations of a run, other runs. A table holds
+//! shortest ways and nothing else, so that it is the same whoever worked it out.
 
 use super::port_groups::PortTables;
 use super::spec::{ForwardChoice, NicPorts, RoutingSpec};
 use crate::rng::mix;
+use crate::store::{Home, Store};
 use crate::topology::Topology;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Memory that kept tables may take, in bytes.
 const BYTES_MAX: usize = 512 << 20;
-/// Tables that are kept of equal links, for as many users at a time.
-const ALIKE_MAX: usize = 4;
 
 /// On what next hops depend: devices and cables, which of them are usable, and what a choice among them would have to know before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
+pub struct Key {
     wiring: u128,
     usable: u64,
     forward: ForwardChoice,
     nic_ports: NicPorts,
 }
 
-/// Tables that nobody uses at the moment, those of the latest user last.
-#[derive(Debug, Default)]
-pub struct TableStore(Mutex<Vec<(Key, PortTables)>>);
+/// Tables that nobody uses at the moment.
+pub type TableStore = Store<Key, PortTables>;
 
-impl TableStore {
-    fn take(&self, key: &Key) -> Option<PortTables> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().rposition(|(other, _)| other == key)?;
-        Some(kept.remove(at).1)
-    }
-
-    fn put(&self, key: Key, tables: PortTables) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.iter().filter(|(other, _)| *other == key).count() >= ALIKE_MAX {
-            // Of equals, those that were worked out furthest are worth most.
-            let alike = kept.iter().enumerate().filter(|(_, (other, _))| *other == key);
-            let least = alike.min_by_key(|(_, (_, tables))| tables.bytes()).map(|(at, _)| at);
-            kept.remove(least.expect("there are several"));
-        }
-        kept.push((key, tables));
-        let mut bytes: usize = kept.iter().map(|(_, tables)| tables.bytes()).sum();
-        while bytes > BYTES_MAX {
-            bytes -= kept.remove(0).1.bytes();
-        }
-    }
+/// An empty store.
+pub fn table_store() -> Arc<TableStore> {
+    Arc::new(Store::new(BYTES_MAX))
 }
 
-/// Where tables come from and go back to.
-#[derive(Clone, Debug)]
-pub(super) struct Home {
-    store: Arc<TableStore>,
-    key: Key,
-}
-
-impl Home {
-    /// The place in `store` of tables over the links of `topology` that are `usable`.
-    pub(super) fn of(store: &Arc<TableStore>, topology: &Topology, spec: &RoutingSpec, usable: &[bool]) -> Home {
-        let bit = |hash: u64, usable: &bool| mix(hash ^ u64::from(*usable));
-        let usable = if usable.iter().all(|&usable| usable) { 0 } else { usable.iter().fold(1, bit) };
-        let RoutingSpec { forward, nic_ports, .. } = *spec;
-        Home { store: Arc::clone(store), key: Key { wiring: topology.wiring(), usable, forward, nic_ports } }
-    }
-
-    /// Tables that are as if they had just been begun, but for what was worked out already.
-    pub(super) fn take(&self) -> Option<PortTables> {
-        self.store.take(&self.key)
-    }
-
-    /// Gives tables back.
-    pub(super) fn put(&self, tables: PortTables) {
-        self.store.put(self.key, tables);
-    }
+/// The place in `store` of tables over the links of `topology` that are `usable`.
+pub(super) fn home(
+    store: &Arc<TableStore>,
+    topology: &Topology,
+    spec: &RoutingSpec,
+    usable: &[bool],
+) -> Home<Key, PortTables> {
+    let bit = |hash: u64, usable: &bool| mix(hash ^ u64::from(*usable));
+    let usable = if usable.iter().all(|&usable| usable) { 0 } else { usable.iter().fold(1, bit) };
+    let RoutingSpec { forward, nic_ports, .. } = *spec;
+    Home::of(store, Key { wiring: topology.wiring(), usable, forward, nic_ports })
 }
 
 #[cfg(test)]
@@ -120,7 +84,7 @@ mod tests {
     #[test]
     fn paths_are_those_of_tables_of_ones_own_whoever_came_before() {
         let (one, other) = (tree(4), tree(6));
-        let store = Arc::new(TableStore::default());
+        let store = table_store();
         for _ in 0..2 {
             for topology in [&one, &other] {
                 for out in [None, Some(LinkId::new(2)), Some(LinkId::new(5))] {
@@ -128,8 +92,7 @@ mod tests {
                 }
             }
         }
-        let kept = store.0.lock().expect("nobody failed");
-        assert_eq!(kept.len(), 6, "three states of two fabrics, one at a time");
+        assert_eq!(store.len(), 6, "three states of two fabrics, one at a time");
     }
 
     #[test]

@@ -18,13 +18,16 @@ pub use machine::{Machine, Room};
 
 use super::course::Part;
 use super::{Capacity, Conditions, Cost, Course, KernelModel, Processor, Taken, picoseconds};
+use crate::fingerprint::Fingerprint;
 use crate::id::DeviceId;
+use crate::store::{Home, Keep, Store};
 use crate::timeline::Bound;
 use crate::workload::{Gemm, GroupedGemm, Kernel, RowLayout};
 use gemm::Product;
 use grid::{Class, Limit, run_in};
 use library::Layout;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What simulating a kernel found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,13 +162,53 @@ fn multiply(machine: &Machine, product: &Product, layout: Layout) -> Course {
 pub struct Tile {
     machine: Machine,
     others: BTreeMap<DeviceId, Processor>,
-    known: BTreeMap<(Conditions, Kernel), Course>,
+    known: Courses,
+    /// Where what is known goes back to.
+    home: Option<Home<Fingerprint, Courses>>,
+}
+
+/// Kernels that were simulated, of one GPU with its libraries.
+#[derive(Clone, Debug, Default)]
+pub struct Courses(BTreeMap<(Conditions, Kernel), Course>);
+
+impl Keep for Courses {
+    fn bytes(&self) -> usize {
+        self.0.len() * size_of::<((Conditions, Kernel), Course)>()
+    }
+}
+
+/// Kernels that were simulated, by a name for the GPU and its libraries.
+pub type CourseStore = Store<Fingerprint, Courses>;
+
+/// Memory that kept kernels may take, in bytes.
+const BYTES_MAX: usize = 64 << 20;
+
+/// An empty store.
+pub fn course_store() -> Arc<CourseStore> {
+    Arc::new(Store::new(BYTES_MAX))
 }
 
 impl Tile {
     /// A cluster whose GPUs are all `machine`, beside the processors `others`.
     pub fn new(machine: Machine, others: BTreeMap<DeviceId, Processor>) -> Tile {
-        Tile { machine, others, known: BTreeMap::new() }
+        Tile { machine, others, known: Courses::default(), home: None }
+    }
+
+    /// The same with what `store` knows of such a machine, whose `name` no other one has. It goes back there at the end.
+    #[must_use]
+    pub fn stored(mut self, name: Fingerprint, store: &Arc<CourseStore>) -> Tile {
+        let home = Home::of(store, name);
+        self.known = home.take().unwrap_or_default();
+        self.home = Some(home);
+        self
+    }
+}
+
+impl Drop for Tile {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            home.put(std::mem::take(&mut self.known));
+        }
     }
 }
 
@@ -175,7 +218,7 @@ impl KernelModel for Tile {
             return processor.course(conditions.beside, kernel);
         }
         let Tile { machine, known, .. } = self;
-        *known.entry((*conditions, *kernel)).or_insert_with(|| course(&machine.under(conditions), kernel))
+        *known.0.entry((*conditions, *kernel)).or_insert_with(|| course(&machine.under(conditions), kernel))
     }
 
     fn capacity_beside(&self, taken: &Taken, device: DeviceId) -> Capacity {
