@@ -25,7 +25,7 @@ use crate::network::resolve;
 use crate::routing::Routes;
 use crate::scenario::{NetworkChoice, Scenario, SymmetryChoice, memory_room, simulation_room};
 use crate::topology::Cluster;
-use crate::units::Bytes;
+use crate::units::{Bytes, MemoryRoom};
 use crate::workload::{ExchangeKernels, GraphSize};
 use classes::{Classes, classes};
 use shares::{of_groups, of_rank};
@@ -300,10 +300,10 @@ fn found(scenario: &Scenario, together: &Together, found: Cases) -> Result<Repre
     };
     let symmetry = Symmetry { level, groups: all as u64, simulated: simulated as u64, ranks: ranks as u64, because };
     let needed = cases.iter().map(|case| size(together, case).memory()).max().unwrap_or(0);
-    let limit = simulation_room(scenario, memory_room()).bytes;
-    if needed > limit.get() {
+    let MemoryRoom { bytes, limit } = simulation_room(scenario, memory_room());
+    if needed > bytes.get() {
         let (what, needed) = (symmetry.text(), Bytes::new(needed));
-        let message = format!("to simulate {what}, takes about {needed}, and a run may use {limit}");
+        let message = format!("to simulate {what}, takes about {needed} of memory, and {bytes} are left: {limit}");
         let help = "use fewer nodes or smaller groups, or raise `simulation_memory`";
         return Err(Invalid::at("symmetry", message).help(help));
     }

@@ -20,6 +20,7 @@ use crate::workload::{
     Action, Chunk, ChunkWork, ChunkWorkload, Copies, ExchangeKernels, GateChoice, Group, Loads, MoeExchange,
     MoeExchangeSpec, RowFormat, StageShape, TrainingTraffic, Uneven, Work, training_traffic,
 };
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A kind of chunk in the answer: what it does, in which case of the groups, and how long it takes.
@@ -39,6 +40,8 @@ pub(super) struct Chunks<'a> {
     job: &'a Job<'a>,
     cluster: &'a Cluster,
     traffic: Option<TrainingTraffic>,
+    /// Copies of the tokens that a group exchanges, once they are known: the same in all groups.
+    copies: OnceCell<Copies>,
     groups: Groups,
     /// The ways that the scenario's routing gives transfers.
     ways: Routes<'a>,
@@ -59,6 +62,7 @@ impl<'a> Chunks<'a> {
             job,
             cluster,
             traffic,
+            copies: OnceCell::new(),
             groups: Groups::new(job, cluster, known)?,
             ways: ways(job, cluster, known)?,
             simulated: BTreeMap::new(),
@@ -157,9 +161,12 @@ impl<'a> Chunks<'a> {
             scale_up: true,
         };
         let per_node = (self.cluster.gpus_per_node as usize).min(members.len());
-        let mut rng = Seed(scenario.seed).stream("exchange");
+        let copies = self.copies.get_or_init(|| {
+            let mut rng = Seed(scenario.seed).stream("exchange");
+            Copies::sample(&spec, members.len(), per_node, &mut rng)
+        });
         Some(MoeExchange {
-            copies: Copies::sample(&spec, members.len(), per_node, &mut rng),
+            copies: copies.clone(),
             spec,
             group: Group::without_ways(self.cluster, members, Some(&software.collectives)),
             nics: members.iter().map(|&gpu| self.cluster.nic_of(gpu)).collect(),

@@ -1,18 +1,20 @@
 //! The replicas of the pipeline, and which of them are simulated.
 //!
 //! What a replica hands over between its stages and passes on in its rings is compared with what the others do, on the paths that
-//! routing gives it. One replica stands for all, or one of each kind where they differ in latencies, all of these at once, because they wait
-//! for each other at the end of a step. Where paths of replicas differ in rate or load, all are simulated.
+//! routing gives it. One replica stands for all where these paths have equal rates and equal loads: the one with the longest hand-overs, which
+//! are on everyone's path. Else all replicas are simulated, because they wait for each other at the end of a step.
 
 use super::Job;
 use super::update::updates;
 use crate::experiment::Known;
-use crate::experiment::representative::{Cases, Phase, Together, whole_groups};
+use crate::experiment::representative::{Case, Phase, Together, whole_groups};
 use crate::id::{DeviceId, LinkId, Rank};
 use crate::invalid::Invalid;
 use crate::metrics::Folding;
+use crate::routing::{Routes, RoutingSpec};
 use crate::scenario::SymmetryChoice;
 use crate::topology::Cluster;
+use crate::units::Duration;
 use crate::workload::{Part, Update};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -42,33 +44,48 @@ impl Replicas {
         if job.scenario.symmetry == SymmetryChoice::Unfold || all == 1 {
             return Ok(Replicas { ranks, shares: Vec::new(), folding: Folding::None, all });
         }
-        let Cases { cases, equal_rates, .. } =
-            whole_groups(job.scenario, cluster, &together(job, cluster, &ranks), known)?;
-        if !equal_rates {
-            // How far a slow hop holds up its ring hangs on all members.
+        let found = whole_groups(job.scenario, cluster, &together(job, cluster, &ranks), known)?;
+        // How far a slow hop holds up its ring hangs on all members.
+        if !found.equal_rates || found.cases.iter().any(|case| case.groups.len() > 1) {
             return Ok(Replicas { ranks, shares: Vec::new(), folding: Folding::None, all });
         }
-        let simulated: BTreeSet<usize> = cases.iter().flat_map(|case| &case.groups).copied().collect();
-        let shares: BTreeMap<LinkId, f64> = cases.iter().flat_map(|case| &case.shares).copied().collect();
-        let folding = match (simulated.len() == all, shares.is_empty()) {
-            (true, _) => Folding::None,
-            (false, true) => Folding::Exact,
-            (false, false) => Folding::Shared,
+        let latencies = |case: &Case| latency(job, cluster, known, &ranks[case.groups[0]]);
+        let first = latencies(&found.cases[0]);
+        let (mut chosen, mut longest, mut alike) = (0, first, true);
+        for (number, case) in found.cases.iter().enumerate() {
+            let latency = latencies(case);
+            alike &= latency == first;
+            (chosen, longest) = if latency > longest { (number, latency) } else { (chosen, longest) };
+        }
+        let Case { groups, shares, .. } = &found.cases[chosen];
+        let folding = match (alike, shares.is_empty()) {
+            (false, _) => Folding::Farthest,
+            (true, true) => Folding::Exact,
+            (true, false) => Folding::Shared,
         };
-        let ranks = simulated.into_iter().map(|replica| ranks[replica].clone()).collect();
-        Ok(Replicas { ranks, shares: shares.into_iter().collect(), folding, all })
+        Ok(Replicas { ranks: vec![ranks[groups[0]].clone()], shares: shares.clone(), folding, all })
     }
 
     /// What the answer says where replicas differ.
     pub(super) fn note(&self, choice: SymmetryChoice) -> Option<String> {
         let (some, all) = (self.ranks.len(), self.all);
-        let differ = some > 1 && choice != SymmetryChoice::Unfold;
-        differ.then(|| {
+        (some > 1 && choice != SymmetryChoice::Unfold).then(|| {
             format!(
-                "hand-overs between stages and rings of gradients are those of {some} of {all} replicas, which differ"
+                "hand-overs between stages and rings of gradients are simulated in all {all} replicas of the pipeline, whose \
+                 paths differ in rate or load"
             )
         })
     }
+}
+
+/// The latencies of what a replica hands over, one after the other.
+fn latency(job: &Job<'_>, cluster: &Cluster, ranks: &[Rank]) -> Duration {
+    let mut routes = Routes::stored(&cluster.topology, RoutingSpec::default(), 0, &known.tables);
+    let mut of = |(from, to): (u32, u32)| {
+        let [from, to] = [from, to].map(|rank| cluster.gpus[ranks[rank as usize].index()]);
+        routes.path(from, to).map_or(Duration::ZERO, |path| path.latency)
+    };
+    hand_overs(job).into_iter().map(&mut of).sum()
 }
 
 /// All replicas as groups. Behind the GPUs of a replica come those to which its rings lead, rank by rank.

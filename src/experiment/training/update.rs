@@ -28,7 +28,6 @@ fn update(job: &Job<'_>, cluster: &Cluster, replicas: &[Vec<Rank>], rank: u32) -
                 .map_or([Fraction::ONE; 2], |costs| [costs.simple.wire_share, costs.network.wire_share]),
             inside: next.iter().map(|next| next.inside).collect(),
             outside: next.iter().map(|next| next.outside).collect(),
-            places: own.iter().zip(&groups).map(|(&rank, group)| (group[0], rank)).collect(),
         }
     };
     let rest = ring(held.rest, &|rank| with_mirror(job, rank, |rank| job.plan.dp_group(rank).collect()));

@@ -7,7 +7,7 @@
 
 use super::step::Last;
 use crate::hardware::on_wire;
-use crate::id::{DeviceId, OpId, Rank, StreamId};
+use crate::id::{DeviceId, OpId, StreamId};
 use crate::units::{Bytes, Duration, Fraction};
 use crate::workload::Kernel;
 use crate::workload::collective::{Algorithm, Collective, Protocol};
@@ -58,8 +58,6 @@ pub struct Ring {
     pub inside: Vec<Option<DeviceId>>,
     /// For each simulated replica: the member of its index in the next node, if there are others.
     pub outside: Vec<Option<DeviceId>>,
-    /// For each simulated replica: which ring it is in, by the first member, and where in the order of members.
-    pub places: Vec<(Rank, Rank)>,
 }
 
 /// Adds the end of the step. `last[replica][rank]` is what a rank did last.
@@ -181,15 +179,6 @@ impl End<'_> {
         }
     }
 
-    /// The next simulated member of the ring of each simulated GPU: itself, where it stands for all.
-    fn following(&self, kind: usize) -> BTreeMap<(usize, usize), (usize, usize)> {
-        let place = |(replica, rank): (usize, usize)| self.updates[rank].rings[kind].places[replica];
-        let mut members = self.ranks();
-        members.sort_unstable_by_key(|&member| place(member));
-        let rings = members.chunk_by(|&one, &next| place(one).0 == place(next).0);
-        rings.flat_map(|ring| ring.iter().copied().zip(ring.iter().copied().cycle().skip(1))).collect()
-    }
-
     /// Passes pieces of `bytes` round every ring, one kind of weights after the other: a reduce-scatter or an all-gather.
     ///
     /// As many rings as a node has members run at once, each of which leaves the node at another of them: of what a member
@@ -207,7 +196,6 @@ impl End<'_> {
                 held[replica][rank] = self.software((replica, rank), phase, self.software.start, &held[replica][rank]);
             }
             self.remember(phase, kind, &bytes);
-            let following = self.following(kind);
             let tag = self.graph.collective();
             for step in 0..steps {
                 let mut received: Held = held.iter().map(|ranks| vec![Vec::new(); ranks.len()]).collect();
@@ -226,11 +214,12 @@ impl End<'_> {
                         let label = Label { phase, layer: rank as u32, micro_batch: 0 };
                         let op = Op { work, label, stream: None, collective: Some(tag) };
                         let sent = self.graph.push(op, &after);
-                        // What leads to a member that is not simulated goes on to the next one that is.
-                        let to = self.places.get(&to).copied().unwrap_or_else(|| following[&(replica, rank)]);
-                        received[to.0][to.1].push(sent);
+                        // Who stands for all receives when its likes do.
+                        let (replica, rank) = self.places.get(&to).copied().unwrap_or((replica, rank));
+                        received[replica][rank].push(sent);
                     }
                 }
+                // A rank without weights of this kind has what it had.
                 for (replica, rank) in self.ranks() {
                     if !received[replica][rank].is_empty() {
                         held[replica][rank] = std::mem::take(&mut received[replica][rank]);
