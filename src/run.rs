@@ -30,10 +30,10 @@ pub fn simulate_among(scenario: &Scenario, known: &Known) -> Result<Outcome, Inv
 /// # Errors
 /// As for [`simulate`].
 pub fn simulate_watched<'a>(scenario: &Scenario, known: &'a Known, observer: Observer<'a>) -> Result<Outcome, Invalid> {
-    bounded(|| whole(scenario, known, &mut Watcher::new(observer, known)))
+    bounded(|| whole(scenario, known, &Watcher::new(observer, known)))
 }
 
-fn whole(scenario: &Scenario, known: &Known, watcher: &mut Watcher<'_>) -> Result<Outcome, Invalid> {
+fn whole(scenario: &Scenario, known: &Known, watcher: &Watcher<'_>) -> Result<Outcome, Invalid> {
     let cluster = build_cluster(scenario)?;
     let mut experiment = prepare(scenario, &cluster, known, watcher)?;
     let mut ran = slowest(scenario, &cluster, experiment.cases(), watcher)?;

@@ -136,7 +136,7 @@ fn name_of(gpu: &GpuSpec, libraries: Libraries) -> Fingerprint {
 pub(super) fn network<'t>(
     scenario: &Scenario,
     cluster: &'t Cluster,
-    watcher: &'t mut Watcher<'_>,
+    watcher: &'t Watcher<'_>,
 ) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
     let known = watcher.known();
     let watch = watcher.watch();

@@ -33,12 +33,7 @@ impl CaseRun {
     }
 
     /// Runs it on the machines of the scenario.
-    pub(super) fn run(
-        mut self,
-        scenario: &Scenario,
-        cluster: &Cluster,
-        watcher: &mut Watcher<'_>,
-    ) -> Result<Ran, Invalid> {
+    pub(super) fn run(mut self, scenario: &Scenario, cluster: &Cluster, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
         let shared = || Cluster { topology: cluster.topology.with_parts(&self.shares), ..cluster.clone() };
         let shared = (!self.shares.is_empty()).then(shared);
         let cluster = shared.as_ref().unwrap_or(cluster);
@@ -75,7 +70,7 @@ pub(crate) fn slowest(
     scenario: &Scenario,
     cluster: &Cluster,
     cases: Vec<CaseRun>,
-    watcher: &mut Watcher<'_>,
+    watcher: &Watcher<'_>,
 ) -> Result<Ran, Invalid> {
     let key = |ran: &Ran| (!ran.timeline.stranded.is_empty(), ran.timeline.end());
     let mut slowest: Option<Ran> = None;

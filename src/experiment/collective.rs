@@ -57,7 +57,7 @@ impl Experiment for CollectiveRun<'_> {
         self.case.take().into_iter().collect()
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
         let CollectiveRun { spec, gpus, .. } = *self;
         let metrics = collective_metrics(&ran.timeline, spec.kind, gpus / spec.groups.index(), spec.bytes);
         Ok(Answer {

@@ -57,7 +57,7 @@ pub(super) fn run(
     cluster: &Cluster,
     workload: &mut dyn Workload,
     kernels: &mut dyn KernelModel,
-    watcher: &mut Watcher<'_>,
+    watcher: &Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
     let (left, tell) = (watcher.room(), watcher.tell());
     let room = simulation_room(scenario, left);
@@ -71,7 +71,9 @@ pub(super) fn run(
     let limits = Limits { room, expect: &expect };
     let timeline = engine::run_within(workload, kernels, network.as_mut(), &cluster.topology, limits);
     drop(network);
-    Ok(watcher.ran(timeline?))
+    let timeline = timeline?;
+    watcher.took(timeline.effort);
+    Ok(timeline)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) trait Experiment {
     ///
     /// # Errors
     /// When a simulation that the answer takes beside it cannot be.
-    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &mut Watcher<'_>) -> Result<Answer, Invalid>;
+    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &Watcher<'_>) -> Result<Answer, Invalid>;
 }
 
 /// The answer of an experiment beside its cluster and its timeline; see [`Outcome`](crate::metrics::Outcome).
@@ -73,7 +73,7 @@ pub(crate) fn prepare<'a>(
     scenario: &'a Scenario,
     cluster: &'a Cluster,
     known: &'a Known,
-    watcher: &mut Watcher<'_>,
+    watcher: &Watcher<'_>,
 ) -> Result<Box<dyn Experiment + 'a>, Invalid> {
     Ok(match &scenario.workload {
         WorkloadSpec::Decode(spec) => Box::new(decode::prepare(scenario, spec, cluster, known)?),

@@ -70,7 +70,7 @@ impl Experiment for Exchanging {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
         let metrics = moe_exchange_metrics(&ran.timeline, &self.facts);
         Ok(Answer {
             metrics: Metrics::MoeExchange(metrics),

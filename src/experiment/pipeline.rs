@@ -39,7 +39,7 @@ impl Experiment for Pipeline<'_> {
         self.step.take().into_iter().map(|step| CaseRun::of(Box::new(StepWorkload::new(step)))).collect()
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
         Ok(Answer {
             metrics: Metrics::Pipeline(pipeline_metrics(&ran.timeline, self.spec, self.ranks)),
             memory: None,

@@ -75,7 +75,7 @@ impl Experiment for Prefill<'_> {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, watcher: &Watcher<'_>) -> Result<Answer, Invalid> {
         let Prefill { deployment, spec, memory, symmetry, shape, .. } = *self;
         let (scenario, cluster) = (deployment.scenario, deployment.cluster);
         let facts = PrefillFacts {

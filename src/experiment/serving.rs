@@ -13,6 +13,7 @@ use crate::invalid::Invalid;
 use crate::metrics::{Memory, Metrics, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics};
 use crate::routing::Routes;
 use crate::scenario::Scenario;
+use crate::timeline::Effort;
 use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
@@ -39,7 +40,7 @@ pub(super) fn prepare<'a>(
     spec: &'a ServingSpec,
     cluster: &'a Cluster,
     known: &'a Known,
-    watcher: &mut Watcher<'_>,
+    watcher: &Watcher<'_>,
 ) -> Result<Serving<'a>, Invalid> {
     check(scenario, spec)?;
     let decode = Pool::decode(scenario, spec, cluster, known)?;
@@ -70,7 +71,7 @@ pub(super) fn prepare<'a>(
         Ok(time? + spec.step_overhead)
     };
     let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
-    watcher.took(taken);
+    watcher.took(Effort { instants: taken, ..Effort::default() });
     let mut error = of_decode.error(|load| decode.time(load, prompt, watcher))?;
     if let Some(pool) = &prefill {
         error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
@@ -98,7 +99,7 @@ impl Experiment for Serving<'_> {
         std::mem::take(&mut self.cases)
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
         let Serving { decode, spec, served, facts, symmetry, .. } = *self;
         let timeline = &ran.timeline;
         let metrics = serving_metrics(&served, facts, timeline.end() - Time::ZERO, breakdown(timeline));
@@ -337,7 +338,7 @@ impl<'a> Pool<'a> {
     }
 
     /// How long a step takes.
-    fn time(&self, load: Load, prompt: u64, watcher: &mut Watcher<'_>) -> Result<Duration, Invalid> {
+    fn time(&self, load: Load, prompt: u64, watcher: &Watcher<'_>) -> Result<Duration, Invalid> {
         let batches = self.batches(load, prompt);
         if batches.is_empty() {
             return Ok(Duration::ZERO);

@@ -53,7 +53,7 @@ pub(super) fn prepare<'a>(
     scenario: &'a Scenario,
     spec: &'a TrainingSpec,
     cluster: &'a Cluster,
-    watcher: &mut Watcher<'_>,
+    watcher: &Watcher<'_>,
 ) -> Result<Training<'a>, Invalid> {
     check_faults(scenario, cluster)?;
     let job = Job::new(scenario, spec, cluster)?;
@@ -88,7 +88,7 @@ impl Experiment for Training<'_> {
         self.case.take().into_iter().collect()
     }
 
-    fn answer(self: Box<Self>, ran: &mut Ran, _: &mut Watcher<'_>) -> Result<Answer, Invalid> {
+    fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
         let Training { job, cluster, memory, found, folding, symmetry, notes, .. } = *self;
         let Job { scenario, spec, .. } = job;
         let Found { chunks, actions, timelines } = found;
@@ -151,8 +151,8 @@ pub(crate) fn simulate_chunk(scenario: &Scenario, work: ChunkWork) -> Result<Tim
         let cluster = build::cluster(scenario)?;
         let job = Job::new(scenario, spec, &cluster)?;
         let known = Known::default();
-        let mut watcher = Watcher::new(Observer::default(), &known);
-        Chunks::new(&job, &cluster, &known)?.timeline(work, &mut watcher)
+        let watcher = Watcher::new(Observer::default(), &known);
+        Chunks::new(&job, &cluster, &known)?.timeline(work, &watcher)
     })
 }
 

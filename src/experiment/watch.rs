@@ -6,8 +6,9 @@ use super::Known;
 use super::footprint::Estimate;
 use crate::network::{Tally, Watch};
 use crate::scenario::memory_room;
-use crate::timeline::{Effort, Timeline};
+use crate::timeline::Effort;
 use crate::units::{MemoryRoom, Time};
+use std::cell::{Cell, RefCell};
 
 /// How far an experiment is.
 #[derive(Clone, Copy, Debug)]
@@ -33,23 +34,31 @@ pub struct Observer<'a> {
     pub estimate: Option<&'a dyn Fn(&Estimate)>,
 }
 
-/// What the simulations of an experiment share: who hears of them, what they have in common, what all of them took.
+/// What the simulations of an experiment share: who hears of them, what they have in common, what all of them took. A workload may run
+/// simulations while it is simulated itself.
 pub(crate) struct Watcher<'a> {
-    observer: Observer<'a>,
+    progress: Option<RefCell<&'a mut dyn FnMut(&Progress<'_>)>>,
+    estimate: Option<&'a dyn Fn(&Estimate)>,
     known: &'a Known,
     /// Memory that there was when the experiment began.
     room: MemoryRoom,
-    part: String,
-    /// What the networks before have done, and what the present one has told of.
-    before: Tally,
-    last: Tally,
-    effort: Effort,
+    part: RefCell<String>,
+    /// What all networks have told of.
+    told: Cell<Tally>,
+    effort: Cell<Effort>,
 }
 
 impl<'a> Watcher<'a> {
     pub(crate) fn new(observer: Observer<'a>, known: &'a Known) -> Watcher<'a> {
-        let (before, last) = (Tally::default(), Tally::default());
-        Watcher { observer, known, room: memory_room(), part: String::new(), before, last, effort: Effort::default() }
+        Watcher {
+            progress: observer.progress.map(RefCell::new),
+            estimate: observer.estimate,
+            known,
+            room: memory_room(),
+            part: RefCell::default(),
+            told: Cell::default(),
+            effort: Cell::default(),
+        }
     }
 
     /// What the experiment has in common with others.
@@ -59,7 +68,7 @@ impl<'a> Watcher<'a> {
 
     /// Who is told what a simulation will take.
     pub(super) fn tell(&self) -> Option<&'a dyn Fn(&Estimate)> {
-        self.observer.estimate
+        self.estimate
     }
 
     /// Memory that there is for a simulation.
@@ -68,45 +77,38 @@ impl<'a> Watcher<'a> {
     }
 
     /// Names what is simulated from now on, if anybody watches.
-    pub(super) fn begin(&mut self, part: impl FnOnce() -> String) {
-        if self.observer.progress.is_some() {
-            self.part = part();
+    pub(super) fn begin(&self, part: impl FnOnce() -> String) {
+        if self.progress.is_some() {
+            self.part.replace(part());
         }
     }
 
     /// Counts what it took to simulate a part.
-    pub(super) fn ran(&mut self, timeline: Timeline) -> Timeline {
-        self.effort += timeline.effort;
-        timeline
-    }
-
-    /// Counts steps that were taken at known times.
-    pub(super) fn took(&mut self, steps: u64) {
-        self.effort.instants += steps;
+    pub(super) fn took(&self, more: Effort) {
+        let mut effort = self.effort.get();
+        effort += more;
+        self.effort.set(effort);
     }
 
     /// What all parts took so far.
     pub(crate) fn effort(&self) -> Effort {
-        self.effort
+        self.effort.get()
     }
 
     /// What the next network is to tell, if anybody watches.
-    pub(super) fn watch(&mut self) -> Option<Watch<'_>> {
-        let last = std::mem::take(&mut self.last);
-        self.before.events += last.events;
-        self.before.hops += last.hops;
-        self.before.arrived += last.arrived;
-        let Watcher { observer, part, before, last, .. } = self;
-        let observer = observer.progress.as_deref_mut()?;
+    pub(super) fn watch(&self) -> Option<Watch<'_>> {
+        let progress = self.progress.as_ref()?;
+        let (part, mut last) = (self.part.borrow().clone(), Tally::default());
         Some(Box::new(move |at, tally| {
-            *last = tally;
-            observer(&Progress {
-                part,
-                at,
-                events: before.events + tally.events,
-                hops: before.hops + tally.hops,
-                transfers: before.arrived + tally.arrived,
-            });
+            // Another network may have told of something meanwhile.
+            let mut told = self.told.get();
+            told.events += tally.events - last.events;
+            told.hops += tally.hops - last.hops;
+            told.arrived += tally.arrived - last.arrived;
+            self.told.set(told);
+            last = tally;
+            let Tally { events, hops, arrived: transfers, .. } = told;
+            (progress.borrow_mut())(&Progress { part: &part, at, events, hops, transfers });
         }))
     }
 }
@@ -122,7 +124,7 @@ mod tests {
             told.push((progress.part.to_owned(), progress.at, progress.events, progress.hops, progress.transfers));
         };
         let known = Known::default();
-        let mut watcher = Watcher::new(Observer { progress: Some(&mut observer), estimate: None }, &known);
+        let watcher = Watcher::new(Observer { progress: Some(&mut observer), estimate: None }, &known);
         for (part, events) in [("one", [3, 5]), ("two", [2, 9])] {
             watcher.begin(|| part.to_owned());
             let mut watch = watcher.watch().expect("somebody watches");

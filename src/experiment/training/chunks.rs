@@ -72,7 +72,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// How long each action of a pipeline rank takes.
-    pub(super) fn times(&mut self, rank: u32, watcher: &mut Watcher<'_>) -> Result<Vec<Duration>, Invalid> {
+    pub(super) fn times(&mut self, rank: u32, watcher: &Watcher<'_>) -> Result<Vec<Duration>, Invalid> {
         let actions = self.job.schedule.ranks()[rank as usize].clone();
         let shape = |chunk| self.job.shape(self.job.schedule.stage(rank, chunk));
         let work = |action: Action| match action {
@@ -99,7 +99,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The chunk that takes longest where groups of a pipeline rank do `work`: all that it has to do with wait for the last.
-    fn slowest(&mut self, work: ChunkWork, shown: &[Shown], watcher: &mut Watcher<'_>) -> Result<Key, Invalid> {
+    fn slowest(&mut self, work: ChunkWork, shown: &[Shown], watcher: &Watcher<'_>) -> Result<Key, Invalid> {
         let mut slowest: Option<Key> = None;
         for &Shown { case, group } in shown {
             if !self.simulated.contains_key(&(work, case)) {
@@ -179,13 +179,13 @@ impl<'a> Chunks<'a> {
     }
 
     /// What happens on the GPUs of pipeline rank 0 that are simulated while they do `work`.
-    pub(super) fn timeline(&mut self, work: ChunkWork, watcher: &mut Watcher<'_>) -> Result<Timeline, Invalid> {
+    pub(super) fn timeline(&mut self, work: ChunkWork, watcher: &Watcher<'_>) -> Result<Timeline, Invalid> {
         let case = self.groups.of_stage(0)[0].case;
         self.run(work, case, watcher)
     }
 
     /// Simulates the groups of a case while they do `work`, and keeps what each of them did, once for those that took as long.
-    fn simulate(&mut self, work: ChunkWork, case: usize, watcher: &mut Watcher<'_>) -> Result<(), Invalid> {
+    fn simulate(&mut self, work: ChunkWork, case: usize, watcher: &Watcher<'_>) -> Result<(), Invalid> {
         watcher.begin(|| name(work));
         let timeline = self.run(work, case, watcher)?;
         let groups = self.groups.case(case).groups.clone();
@@ -305,7 +305,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Runs `work` on all groups of a case at the same time.
-    fn run(&mut self, work: ChunkWork, case: usize, watcher: &mut Watcher<'_>) -> Result<Timeline, Invalid> {
+    fn run(&mut self, work: ChunkWork, case: usize, watcher: &Watcher<'_>) -> Result<Timeline, Invalid> {
         let Job { scenario, spec, .. } = *self.job;
         // Kernels leave SMs to communication only while there is something that they overlap with.
         let taken = if matches!(work, ChunkWork::Overlapped { .. }) {

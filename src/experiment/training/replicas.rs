@@ -79,7 +79,7 @@ impl Replicas {
 }
 
 /// The latencies of what a replica hands over, one after the other.
-fn latency(job: &Job<'_'>, cluster: &Cluster, known: &Known, ranks: &[Rank]) -> Duration {
+fn latency(job: &Job<'_>, cluster: &Cluster, known: &Known, ranks: &[Rank]) -> Duration {
     let mut routes = Routes::stored(&cluster.topology, RoutingSpec::default(), 0, &known.tables);
     let mut of = |(from, to): (u32, u32)| {
         let [from, to] = [from, to].map(|rank| cluster.gpus[ranks[rank as usize].index()]);
