@@ -3,10 +3,12 @@
 mod symmetry;
 mod together;
 
-use super::case::CaseRun;
+use super::case::{CaseRun, slowest};
 use super::moe_exchange::no_mover;
 use super::representative::{Case, Representatives, representatives};
-use super::{Known, build, reserve};
+use super::watch::Watcher;
+use super::{Known, build, memo, reserve};
+use crate::fingerprint::Fingerprint;
 use crate::gpu::Taken;
 use crate::hardware::Lanes;
 use crate::invalid::Invalid;
@@ -17,7 +19,7 @@ use crate::rng::Seed;
 use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::topology::{Cluster, DeviceKind};
-use crate::units::Count;
+use crate::units::{Count, Duration, Time};
 use crate::workload::{
     Batch, Exchange, ExchangeKernels, ExpertTraffic, ExpertsSpec, GateChoice, GateShape, Group, InferenceStep,
     InferenceWorkload, LaunchChoice, MoeExchange, MoeExchangeSpec, ReachChoice, RowFormat, RunOn, ScheduleChoice,
@@ -50,6 +52,8 @@ pub(super) struct Deployment<'a> {
     pub(super) model: &'a ModelSpec,
     pub(super) precision: PrecisionSpec,
     pub(super) plan: Plan,
+    /// A name for all that decides its steps beside their shape.
+    name: Fingerprint,
     /// What of it is simulated, once that is known.
     found: OnceCell<Representatives>,
 }
@@ -73,7 +77,8 @@ impl<'a> Deployment<'a> {
             let message = format!("cp = {}: only sequences that are trained are cut over GPUs", plan.cp());
             return Err(Invalid::at("parallelism.cp", message).help("leave `cp` out, and use more `tp` or `dp`"));
         }
-        Ok(Deployment { scenario, cluster, model, precision, plan, found: OnceCell::new() })
+        let name = memo::name_of(scenario);
+        Ok(Deployment { scenario, cluster, model, precision, plan, name, found: OnceCell::new() })
     }
 
     /// The step as operations will be made of it, for each part of the deployment that is simulated by itself.
@@ -83,6 +88,15 @@ impl<'a> Deployment<'a> {
         let mut routes = build::routes(self.scenario, self.cluster, known)?;
         let cases = found.cases.iter().map(|case| self.case(shape, case, known, &mut routes)).collect();
         Ok(Lowered { cases, symmetry: found.symmetry.clone() })
+    }
+
+    /// How long the step takes.
+    pub(super) fn step_time(&self, shape: &StepShape<'_>, watcher: &Watcher<'_>) -> Result<Duration, Invalid> {
+        let known = watcher.known();
+        known.times().of(memo::name_within(self.name, shape), watcher, || {
+            let Lowered { cases, .. } = self.step(shape, known)?;
+            Ok(slowest(self.scenario, self.cluster, cases, watcher)?.timeline.end() - Time::ZERO)
+        })
     }
 
     /// What is simulated of the deployment; all its steps send alike.

@@ -12,6 +12,7 @@ mod deployment;
 mod facts;
 mod footprint;
 mod known;
+mod memo;
 mod moe_exchange;
 mod notes;
 mod pipeline;

@@ -4,7 +4,7 @@ mod cache;
 mod fleet;
 mod times;
 
-use super::case::{CaseRun, Ran, slowest};
+use super::case::{CaseRun, Ran};
 use super::deployment::{Deployment, Lowered, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
@@ -43,12 +43,12 @@ pub(super) fn prepare<'a>(
     watcher: &Watcher<'_>,
 ) -> Result<Serving<'a>, Invalid> {
     check(scenario, spec)?;
-    let decode = Pool::decode(scenario, spec, cluster, known)?;
+    let decode = Pool::decode(scenario, spec, cluster)?;
     let prefilling = prefilling(scenario, spec);
     let other = prefilling.as_ref().map(build::cluster).transpose();
     let other = other.map_err(|invalid| invalid.under("workload.serving.prefill"))?;
     let prefill = match (&prefilling, &other) {
-        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster, known)?),
+        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster)?),
         _ => None,
     };
     decode.holds(spec)?;
@@ -90,7 +90,7 @@ pub(super) fn prepare<'a>(
     };
     let (input, output) = spec.mean_lengths();
     let full = decode.batches([(decode.requests * decode.tp()) as f64, input + output / 2.0, 0.0, 0.0, FULL], 1);
-    let Lowered { cases, symmetry } = decode.step(full, 1.0)?;
+    let Lowered { cases, symmetry } = decode.deployment.step(&decode.shape(full, 1.0), known)?;
     Ok(Serving { decode, spec, served, facts, cases, symmetry })
 }
 
@@ -197,7 +197,6 @@ struct Pool<'a> {
     deployment: Deployment<'a>,
     /// Copies of it.
     instances: u64,
-    known: &'a Known,
     experts: &'a ExpertsSpec,
     micro_batches: u64,
     schedule: ScheduleChoice,
@@ -215,17 +214,11 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn decode(
-        scenario: &'a Scenario,
-        spec: &'a ServingSpec,
-        cluster: &'a Cluster,
-        known: &'a Known,
-    ) -> Result<Pool<'a>, Invalid> {
+    fn decode(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
         let decode = &spec.decode;
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
             instances: decode.instances.wide(),
-            known,
             experts: &decode.experts,
             micro_batches: decode.micro_batches.wide(),
             schedule: decode.schedule,
@@ -243,17 +236,11 @@ impl<'a> Pool<'a> {
         })
     }
 
-    fn prefill(
-        scenario: &'a Scenario,
-        spec: &'a ServingSpec,
-        cluster: &'a Cluster,
-        known: &'a Known,
-    ) -> Result<Pool<'a>, Invalid> {
+    fn prefill(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
         let prefill = spec.prefill.as_ref().expect("a prefill pool is described");
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
             instances: prefill.instances.wide(),
-            known,
             experts: &prefill.experts,
             micro_batches: prefill.micro_batches.wide(),
             schedule: ScheduleChoice::InTurn,
@@ -344,9 +331,7 @@ impl<'a> Pool<'a> {
             return Ok(Duration::ZERO);
         }
         watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
-        let Lowered { cases, .. } = self.step(batches, load[4] / FULL)?;
-        let ran = slowest(self.deployment.scenario, self.deployment.cluster, cases, watcher)?;
-        Ok(ran.timeline.end() - Time::ZERO)
+        self.deployment.step_time(&self.shape(batches, load[4] / FULL), watcher)
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.
@@ -367,8 +352,8 @@ impl<'a> Pool<'a> {
     }
 
     /// A step that works on `batches`.
-    fn step(&self, batches: Vec<Batch>, filled: f64) -> Result<Lowered, Invalid> {
-        let shape = StepShape {
+    fn shape(&self, batches: Vec<Batch>, filled: f64) -> StepShape<'_> {
+        StepShape {
             batches,
             filled,
             drafted: self.mtp.map_or(0, |mtp| mtp.drafted.get()),
@@ -376,8 +361,7 @@ impl<'a> Pool<'a> {
             launch: self.launch,
             experts: self.experts,
             place: self.place,
-        };
-        self.deployment.step(&shape, self.known)
+        }
     }
 
     /// What the NICs of an instance carry where a GPU's carries `each`.

@@ -139,6 +139,17 @@ impl std::ops::AddAssign for Effort {
     }
 }
 
+impl std::ops::Sub for Effort {
+    type Output = Effort;
+    fn sub(self, less: Effort) -> Effort {
+        Effort {
+            operations: self.operations - less.operations,
+            dependencies: self.dependencies - less.dependencies,
+            instants: self.instants - less.instants,
+        }
+    }
+}
+
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {

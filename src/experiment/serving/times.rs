@@ -4,6 +4,7 @@
 //! so that neither the cost nor the answer depends on loads that never occur. Between points the time is interpolated in each quantity in turn; how far
 //! that is off is found by simulating the middles of the cells that were used most.
 
+use crate::experiment::memo::Memo;
 use crate::invalid::Invalid;
 use crate::units::Duration;
 use crate::workload::StepLoad;
@@ -38,7 +39,7 @@ const CHECKED: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct StepTimes {
     /// Picoseconds.
-    times: BTreeMap<Place, f64>,
+    times: Memo<Place, f64>,
     /// How often times were asked for between two points.
     used: BTreeMap<(Place, Place), u64>,
     checked: usize,
@@ -74,12 +75,7 @@ impl StepTimes {
     where
         F: FnMut(Load) -> Result<Duration, Invalid>,
     {
-        if let Some(&known) = self.times.get(&place) {
-            return Ok(known);
-        }
-        let simulated = time(place.map(|value| value as f64))?.as_ps() as f64;
-        self.times.insert(place, simulated);
-        Ok(simulated)
+        self.times.of(place, || Ok(time(place.map(|value| value as f64))?.as_ps() as f64)).copied()
     }
 
     /// The largest relative error in the middles of the cells that were used most.

@@ -3,6 +3,7 @@
 use super::Job;
 use super::groups::Groups;
 use crate::experiment::case::CaseRun;
+use crate::experiment::memo::Memo;
 use crate::experiment::representative::{Case, Shown};
 use crate::experiment::watch::Watcher;
 use crate::experiment::{Known, build};
@@ -46,7 +47,7 @@ pub(super) struct Chunks<'a> {
     /// The ways that the scenario's routing gives transfers.
     ways: Routes<'a>,
     /// How long each group takes of those that a case has.
-    simulated: BTreeMap<(ChunkWork, usize), BTreeMap<usize, Duration>>,
+    simulated: Memo<(ChunkWork, usize), BTreeMap<usize, Duration>>,
     found: BTreeMap<Key, (ChunkTime, Timeline)>,
     /// What each pipeline rank does, in this order.
     actions: Vec<Vec<Key>>,
@@ -65,7 +66,7 @@ impl<'a> Chunks<'a> {
             copies: OnceCell::new(),
             groups: Groups::new(job, cluster, known)?,
             ways: ways(job, cluster, known)?,
-            simulated: BTreeMap::new(),
+            simulated: Memo::default(),
             found: BTreeMap::new(),
             actions: Vec::new(),
         })
@@ -102,10 +103,10 @@ impl<'a> Chunks<'a> {
     fn slowest(&mut self, work: ChunkWork, shown: &[Shown], watcher: &Watcher<'_>) -> Result<Key, Invalid> {
         let mut slowest: Option<Key> = None;
         for &Shown { case, group } in shown {
-            if !self.simulated.contains_key(&(work, case)) {
-                self.simulate(work, case, watcher)?;
-            }
-            let key = (work, case, self.simulated[&(work, case)][&group]);
+            let mut simulated = std::mem::take(&mut self.simulated);
+            let times = simulated.of((work, case), || self.simulate(work, case, watcher));
+            let key = (work, case, times?[&group]);
+            self.simulated = simulated;
             if slowest.is_none_or(|(_, _, longest)| longest < key.2) {
                 slowest = Some(key);
             }
@@ -184,8 +185,14 @@ impl<'a> Chunks<'a> {
         self.run(work, case, watcher)
     }
 
-    /// Simulates the groups of a case while they do `work`, and keeps what each of them did, once for those that took as long.
-    fn simulate(&mut self, work: ChunkWork, case: usize, watcher: &Watcher<'_>) -> Result<(), Invalid> {
+    /// Simulates the groups of a case while they do `work`, keeps what each of them did, once for those that took as long, and says how long
+    /// each took.
+    fn simulate(
+        &mut self,
+        work: ChunkWork,
+        case: usize,
+        watcher: &Watcher<'_>,
+    ) -> Result<BTreeMap<usize, Duration>, Invalid> {
         watcher.begin(|| name(work));
         let timeline = self.run(work, case, watcher)?;
         let groups = self.groups.case(case).groups.clone();
@@ -200,8 +207,7 @@ impl<'a> Chunks<'a> {
                 self.keep(work, case, own);
             }
         }
-        self.simulated.insert((work, case), times);
-        Ok(())
+        Ok(times)
     }
 
     /// Keeps what one group did, unless another one of its case took as long.
