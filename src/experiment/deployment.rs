@@ -161,7 +161,7 @@ impl<'a> Deployment<'a> {
             experts_reduced: self.reduced(shape.experts),
             shared_on: shape.experts.shared_on,
             exchanges: exchanges.collect(),
-            tensor_groups: simulated.iter().map(|&rank| self.tensor_group(first + rank)).collect(),
+            tensor_groups: simulated.iter().map(|&rank| self.tensor_group(first + rank, routes)).collect(),
             peers: orders.iter().map(|order| order.peers.clone()).collect(),
             simulated,
             traffic: traffic.to_vec(),
@@ -257,11 +257,11 @@ impl<'a> Deployment<'a> {
     }
 
     /// The tensor-parallel group of a GPU, where the software of its collectives is described.
-    fn tensor_group(&self, rank: usize) -> Option<Group> {
+    fn tensor_group(&self, rank: usize, routes: &mut Routes<'_>) -> Option<Group> {
         let (software, tp) = (self.scenario.hardware.communication.as_ref()?, self.plan.tp() as usize);
         let first = rank - rank % tp;
         let members: Vec<usize> = (first..first + tp).collect();
-        (tp > 1).then(|| Group::of(self.cluster, &members, Some(&software.collectives)))
+        (tp > 1).then(|| Group::routed(self.cluster, routes, &members, Some(&software.collectives)))
     }
 
     /// What the step, the node and the cluster must agree on.
