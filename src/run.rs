@@ -3,7 +3,7 @@
 pub use crate::experiment::{Estimate, Forecast, Known, Observer, Progress, READ_BY, facts, forecast};
 pub(crate) use crate::experiment::{gpu_kernels, simulate_chunk};
 
-use crate::experiment::{Answer, Watcher, bounded, build_cluster, notes_on, prepare, slowest};
+use crate::experiment::{Answer, Watcher, bounded, build_cluster, notes_on, prepare};
 use crate::invalid::Invalid;
 use crate::metrics::Outcome;
 use crate::scenario::Scenario;
@@ -36,7 +36,7 @@ pub fn simulate_watched<'a>(scenario: &Scenario, known: &'a Known, observer: Obs
 fn whole(scenario: &Scenario, known: &Known, watcher: &Watcher<'_>) -> Result<Outcome, Invalid> {
     let cluster = build_cluster(scenario)?;
     let mut experiment = prepare(scenario, &cluster, known, watcher)?;
-    let mut ran = slowest(scenario, &cluster, experiment.cases(), watcher)?;
+    let mut ran = experiment.run(watcher)?;
     let answer = experiment.answer(&mut ran, watcher)?;
     let Answer { metrics, memory, symmetry, folding, parts, notes: of_kind } = answer;
     ran.timeline.effort = watcher.effort();

@@ -13,8 +13,8 @@ use crate::units::Duration;
 use crate::workload::Workload;
 
 /// GPUs that are simulated by themselves, and what they do.
-pub(crate) struct CaseRun {
-    pub(super) workload: Box<dyn Workload>,
+pub(super) struct CaseRun<'w> {
+    pub(super) workload: Box<dyn Workload + 'w>,
     /// How alike the ranks are for which one stands.
     pub(super) folding: Folding,
     /// The share of links that is left to these GPUs, where those for which they stand have the rest.
@@ -25,9 +25,9 @@ pub(crate) struct CaseRun {
     pub(super) gap: Duration,
 }
 
-impl CaseRun {
+impl<'w> CaseRun<'w> {
     /// A workload that has its cluster for itself, in which nothing runs beside kernels.
-    pub(super) fn of(workload: Box<dyn Workload>) -> CaseRun {
+    pub(super) fn of(workload: Box<dyn Workload + 'w>) -> CaseRun<'w> {
         let (folding, shares, taken, gap) = (Folding::None, Vec::new(), Taken::default(), Duration::ZERO);
         CaseRun { workload, folding, shares, taken, gap }
     }
@@ -66,10 +66,10 @@ pub(crate) struct Ran {
 ///
 /// # Panics
 /// When there is none.
-pub(crate) fn slowest(
+pub(super) fn slowest(
     scenario: &Scenario,
     cluster: &Cluster,
-    cases: Vec<CaseRun>,
+    cases: Vec<CaseRun<'_>>,
     watcher: &Watcher<'_>,
 ) -> Result<Ran, Invalid> {
     let key = |ran: &Ran| (!ran.timeline.stranded.is_empty(), ran.timeline.end());

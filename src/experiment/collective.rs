@@ -11,16 +11,18 @@ use crate::workload::{Algorithm, CollectiveWorkload, Group, Protocol, choose};
 
 /// A collective that is ready to run.
 pub(super) struct CollectiveRun<'a> {
+    scenario: &'a Scenario,
+    cluster: &'a Cluster,
     spec: &'a CollectiveSpec,
     gpus: usize,
-    case: Option<CaseRun>,
+    case: Option<CaseRun<'static>>,
 }
 
 /// Prepares the collective that `spec` asks for.
 pub(super) fn prepare<'a>(
-    scenario: &Scenario,
+    scenario: &'a Scenario,
     spec: &'a CollectiveSpec,
-    cluster: &Cluster,
+    cluster: &'a Cluster,
     known: &Known,
 ) -> Result<CollectiveRun<'a>, Invalid> {
     let (gpus, groups) = (cluster.gpus.len(), spec.groups.index());
@@ -49,12 +51,12 @@ pub(super) fn prepare<'a>(
         chosen.push((choice, group));
     }
     let workload = CollectiveWorkload::side_by_side(spec.kind, chosen, spec.bytes);
-    Ok(CollectiveRun { spec, gpus, case: Some(CaseRun::of(Box::new(workload))) })
+    Ok(CollectiveRun { scenario, cluster, spec, gpus, case: Some(CaseRun::of(Box::new(workload))) })
 }
 
 impl Experiment for CollectiveRun<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        self.case.take().into_iter().collect()
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        self.case.take().expect("a collective runs once").run(self.scenario, self.cluster, watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {

@@ -1,6 +1,6 @@
 //! One decode step of a deployment.
 
-use super::case::{CaseRun, Ran, kernels};
+use super::case::{CaseRun, Ran, kernels, slowest};
 use super::deployment::{Asked, Deployment, Lowered, StepShape};
 use super::watch::Watcher;
 use super::{Answer, Experiment, Known, notes, reserve};
@@ -17,7 +17,7 @@ use crate::workload::{Batch, DecodeSpec, MtpSpec, RunOn};
 pub(super) struct Decode<'a> {
     deployment: Deployment<'a>,
     spec: &'a DecodeSpec,
-    cases: Vec<CaseRun>,
+    cases: Vec<CaseRun<'static>>,
     memory: Memory,
     symmetry: Symmetry,
     shape: StepShape<'a>,
@@ -77,8 +77,8 @@ pub(super) fn step<'a>(spec: &'a DecodeSpec, deployment: &Deployment<'_>) -> Res
 }
 
 impl Experiment for Decode<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        std::mem::take(&mut self.cases)
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        slowest(self.deployment.scenario, self.deployment.cluster, std::mem::take(&mut self.cases), watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, watcher: &Watcher<'_>) -> Result<Answer, Invalid> {

@@ -109,7 +109,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// The steps of groups that are simulated together.
-    fn case(&self, shape: &StepShape<'_>, case: &Case, known: &Known, routes: &mut Routes<'_>) -> CaseRun {
+    fn case(&self, shape: &StepShape<'_>, case: &Case, known: &Known, routes: &mut Routes<'_>) -> CaseRun<'static> {
         let folded = case.rank.is_some();
         let traffic = self.traffic(shape, folded, known);
         let of_group = |&group: &usize| self.group(shape, (group, case.rank), &traffic, routes);
@@ -350,7 +350,7 @@ impl<'a> Deployment<'a> {
 /// A step of inference as operations will be made of it.
 pub(super) struct Lowered {
     /// Parts of the deployment that are simulated by themselves; the slowest decides.
-    pub(super) cases: Vec<CaseRun>,
+    pub(super) cases: Vec<CaseRun<'static>>,
     pub(super) symmetry: Symmetry,
 }
 

@@ -27,7 +27,7 @@ mod watch;
 
 pub use bound::{Forecast, forecast};
 pub(crate) use build::{cluster as build_cluster, gpu_kernels};
-pub(crate) use case::{Ran, slowest};
+pub(crate) use case::Ran;
 pub use facts::facts;
 pub use footprint::Estimate;
 pub use known::Known;
@@ -42,12 +42,14 @@ use crate::metrics::{Folding, Memory, Metrics, Part, Symmetry};
 use crate::scenario::{Scenario, WorkloadSpec};
 use crate::topology::Cluster;
 use crate::units::{OutOfRange, within_range};
-use case::CaseRun;
 
 /// A kind of workload, prepared from a scenario.
 pub(crate) trait Experiment {
-    /// What the engine runs, each by itself; the slowest decides.
-    fn cases(&mut self) -> Vec<CaseRun>;
+    /// Lets the engine run it.
+    ///
+    /// # Errors
+    /// When what is asked for cannot be, or takes more memory than there is.
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid>;
 
     /// What it means that `ran` happened.
     ///
@@ -82,7 +84,7 @@ pub(crate) fn prepare<'a>(
         WorkloadSpec::Serving(spec) => Box::new(serving::prepare(scenario, spec, cluster, known, watcher)?),
         WorkloadSpec::Collective(spec) => Box::new(collective::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Training(spec) => Box::new(training::prepare(scenario, spec, cluster, watcher)?),
-        WorkloadSpec::Pipeline(spec) => Box::new(pipeline::prepare(spec, cluster)?),
+        WorkloadSpec::Pipeline(spec) => Box::new(pipeline::prepare(scenario, spec, cluster)?),
         WorkloadSpec::MoeExchange(spec) => Box::new(moe_exchange::prepare(scenario, spec, cluster, known)?),
     })
 }

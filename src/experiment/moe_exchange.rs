@@ -1,6 +1,6 @@
 //! One exchange of tokens with experts over all GPUs.
 
-use super::case::{CaseRun, Ran};
+use super::case::{CaseRun, Ran, slowest};
 use super::representative::{Case, Together, UNEVEN_GATE, expert_phases, representatives};
 use super::watch::Watcher;
 use super::{Answer, Experiment, Known};
@@ -15,19 +15,21 @@ use crate::workload::{Copies, ExchangeKernels, GateChoice, Group, MoeExchange, M
 const PLACE: &str = "workload.moe_exchange";
 
 /// An exchange that is ready to run.
-pub(super) struct Exchanging {
-    cases: Vec<CaseRun>,
+pub(super) struct Exchanging<'a> {
+    scenario: &'a Scenario,
+    cluster: &'a Cluster,
+    cases: Vec<CaseRun<'static>>,
     symmetry: Symmetry,
     facts: MoeExchangeFacts,
 }
 
 /// Prepares the exchange that `spec` asks for.
-pub(super) fn prepare(
-    scenario: &Scenario,
+pub(super) fn prepare<'a>(
+    scenario: &'a Scenario,
     spec: &MoeExchangeSpec,
-    cluster: &Cluster,
+    cluster: &'a Cluster,
     known: &Known,
-) -> Result<Exchanging, Invalid> {
+) -> Result<Exchanging<'a>, Invalid> {
     check(scenario, spec, cluster)?;
     let software = scenario.hardware.communication.as_ref().expect("checked above");
     let members: Vec<usize> = (0..cluster.gpus.len()).collect();
@@ -62,12 +64,18 @@ pub(super) fn prepare(
             ..CaseRun::of(Box::new(MoeExchangeWorkload::new(exchange)))
         }
     };
-    Ok(Exchanging { cases: found.cases.into_iter().map(run).collect(), symmetry: found.symmetry, facts })
+    Ok(Exchanging {
+        scenario,
+        cluster,
+        cases: found.cases.into_iter().map(run).collect(),
+        symmetry: found.symmetry,
+        facts,
+    })
 }
 
-impl Experiment for Exchanging {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        std::mem::take(&mut self.cases)
+impl Experiment for Exchanging<'_> {
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        slowest(self.scenario, self.cluster, std::mem::take(&mut self.cases), watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {

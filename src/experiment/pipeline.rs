@@ -5,18 +5,25 @@ use super::watch::Watcher;
 use super::{Answer, Experiment};
 use crate::invalid::Invalid;
 use crate::metrics::{Metrics, Symmetry, pipeline_metrics};
+use crate::scenario::Scenario;
 use crate::topology::Cluster;
 use crate::workload::{Action, PipelineSpec, Schedule, Step, StepWorkload};
 
 /// A schedule that is ready to run.
 pub(super) struct Pipeline<'a> {
+    scenario: &'a Scenario,
+    cluster: &'a Cluster,
     spec: &'a PipelineSpec,
     ranks: usize,
     step: Option<Step>,
 }
 
 /// Prepares the schedule that `spec` asks for.
-pub(super) fn prepare<'a>(spec: &'a PipelineSpec, cluster: &Cluster) -> Result<Pipeline<'a>, Invalid> {
+pub(super) fn prepare<'a>(
+    scenario: &'a Scenario,
+    spec: &'a PipelineSpec,
+    cluster: &'a Cluster,
+) -> Result<Pipeline<'a>, Invalid> {
     let ranks = cluster.gpus.len();
     let schedule = Schedule::new(spec.schedule, ranks as u32, spec.micro_batches.get())
         .map_err(|invalid| invalid.under("workload.pipeline"))?;
@@ -31,12 +38,13 @@ pub(super) fn prepare<'a>(spec: &'a PipelineSpec, cluster: &Cluster) -> Result<P
     let replicas = vec![cluster.gpus.clone()];
     let (handed_over, software) = (spec.handed_over, Default::default());
     let step = Step { schedule, times, replicas, handed_over, updates: None, software };
-    Ok(Pipeline { spec, ranks, step: Some(step) })
+    Ok(Pipeline { scenario, cluster, spec, ranks, step: Some(step) })
 }
 
 impl Experiment for Pipeline<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        self.step.take().into_iter().map(|step| CaseRun::of(Box::new(StepWorkload::new(step)))).collect()
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        let step = self.step.take().expect("a schedule runs once");
+        CaseRun::of(Box::new(StepWorkload::new(step))).run(self.scenario, self.cluster, watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {

@@ -1,6 +1,6 @@
 //! One prefill step of a deployment.
 
-use super::case::{CaseRun, Ran, kernels};
+use super::case::{CaseRun, Ran, kernels, slowest};
 use super::deployment::{Asked, Deployment, Lowered, StepShape};
 use super::watch::Watcher;
 use super::{Answer, Experiment, Known, notes, reserve};
@@ -17,7 +17,7 @@ use crate::workload::{Batch, PrefillSpec, RunOn, parts};
 pub(super) struct Prefill<'a> {
     deployment: Deployment<'a>,
     spec: &'a PrefillSpec,
-    cases: Vec<CaseRun>,
+    cases: Vec<CaseRun<'static>>,
     memory: Memory,
     symmetry: Symmetry,
     shape: StepShape<'a>,
@@ -71,8 +71,8 @@ pub(super) fn step<'a>(spec: &'a PrefillSpec, deployment: &Deployment<'_>) -> Re
 }
 
 impl Experiment for Prefill<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        std::mem::take(&mut self.cases)
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        slowest(self.deployment.scenario, self.deployment.cluster, std::mem::take(&mut self.cases), watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, watcher: &Watcher<'_>) -> Result<Answer, Invalid> {

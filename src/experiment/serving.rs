@@ -4,7 +4,7 @@ mod cache;
 mod fleet;
 mod times;
 
-use super::case::{CaseRun, Ran};
+use super::case::{CaseRun, Ran, slowest};
 use super::deployment::{Deployment, Lowered, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
@@ -30,7 +30,7 @@ pub(super) struct Serving<'a> {
     spec: &'a ServingSpec,
     served: Served,
     facts: ServingFacts,
-    cases: Vec<CaseRun>,
+    cases: Vec<CaseRun<'static>>,
     symmetry: Symmetry,
 }
 
@@ -95,8 +95,13 @@ pub(super) fn prepare<'a>(
 }
 
 impl Experiment for Serving<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        std::mem::take(&mut self.cases)
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        slowest(
+            self.decode.deployment.scenario,
+            self.decode.deployment.cluster,
+            std::mem::take(&mut self.cases),
+            watcher,
+        )
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {

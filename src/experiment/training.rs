@@ -45,7 +45,7 @@ pub(super) struct Training<'a> {
     folding: Folding,
     symmetry: Symmetry,
     notes: Vec<String>,
-    case: Option<CaseRun>,
+    case: Option<CaseRun<'static>>,
 }
 
 /// Prepares the step that `spec` asks for: simulates its chunks.
@@ -84,8 +84,8 @@ pub(super) fn prepare<'a>(
 }
 
 impl Experiment for Training<'_> {
-    fn cases(&mut self) -> Vec<CaseRun> {
-        self.case.take().into_iter().collect()
+    fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
+        self.case.take().expect("a step runs once").run(self.job.scenario, self.cluster, watcher)
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
