@@ -1,12 +1,13 @@
 //! From a scenario to the machines that it runs on.
 
-use super::watch::Watcher;
 use crate::gpu::tile::{Machine, Tile};
 use crate::gpu::{Instant, KernelModel, Processor, Roofline};
 use crate::hardware::{GpuSpec, Libraries};
 use crate::id::DeviceId;
 use crate::invalid::Invalid;
-use crate::network::{Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watched, resolve};
+use crate::network::{
+    Analytic, FairShare, FaultSchedule, NetworkModel, PacketModel, PacketParams, Watch, Watched, resolve,
+};
 use crate::routing::{DetourChoice, Routes, RoutingSpec, WAIT_STEPS, find_waits};
 use crate::scenario::{KernelChoice, NetworkChoice, Scenario};
 use crate::topology::{Cluster, DeviceKind, build_cluster};
@@ -118,13 +119,12 @@ fn model(
     })
 }
 
-/// An idle network between the devices of the cluster, of whose progress `watcher` hears.
+/// An idle network between the devices of the cluster, of whose progress `watch` hears.
 pub(super) fn network<'t>(
     scenario: &Scenario,
     cluster: &'t Cluster,
-    watcher: &'t mut Watcher<'_>,
+    watch: Option<Watch<'t>>,
 ) -> Result<Box<dyn NetworkModel + 't>, Invalid> {
-    let watch = watcher.watch();
     let faults = faults(scenario, cluster)?;
     let routes = routes(scenario, cluster)?;
     let network: Box<dyn NetworkModel + 't> = match scenario.network {

@@ -5,6 +5,7 @@ use super::watch::Watcher;
 use crate::engine::{self, Limits};
 use crate::gpu::KernelModel;
 use crate::invalid::Invalid;
+use crate::network::NetworkModel;
 use crate::scenario::{NetworkChoice, Scenario};
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
@@ -51,6 +52,21 @@ impl Estimate {
     }
 }
 
+/// The memory that a simulation may take, and who is told what it will.
+pub(super) struct Allowed<'a> {
+    room: MemoryRoom,
+    tell: Option<&'a dyn Fn(&Estimate)>,
+}
+
+impl<'a> Allowed<'a> {
+    /// What the scenario and whoever watches say.
+    pub(super) fn of(scenario: &Scenario, watcher: &Watcher<'a>) -> Allowed<'a> {
+        // Whoever names a limit knows why.
+        let named = scenario.simulation_memory.map(|bytes| MemoryRoom { bytes, limit: "`simulation_memory`" });
+        Allowed { room: named.unwrap_or(watcher.room()), tell: watcher.tell() }
+    }
+}
+
 /// Runs `workload` on the network of `cluster` within the memory that there is, and tells whoever watches if it will take long.
 pub(super) fn run(
     scenario: &Scenario,
@@ -59,21 +75,40 @@ pub(super) fn run(
     kernels: &mut dyn KernelModel,
     watcher: &mut Watcher<'_>,
 ) -> Result<Timeline, Invalid> {
-    let (left, tell) = (watcher.room(), watcher.tell());
-    // Whoever names a limit knows why.
-    let named = scenario.simulation_memory.map(|bytes| MemoryRoom { bytes, limit: "`simulation_memory`" });
-    let room = named.unwrap_or(left);
+    let allowed = Allowed::of(scenario, watcher);
+    let mut network = build::network(scenario, cluster, watcher.watch())?;
+    let timeline = run_on(scenario.network, (cluster, network.as_mut()), workload, kernels, &allowed)?;
+    drop(network);
+    Ok(watcher.ran(timeline))
+}
+
+/// As [`run`], for a workload that runs simulations of its own while it is simulated: its network tells nobody how far it is.
+pub(super) fn run_unwatched(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    workload: &mut dyn Workload,
+    kernels: &mut dyn KernelModel,
+    allowed: Allowed<'_>,
+) -> Result<Timeline, Invalid> {
+    let mut network = build::network(scenario, cluster, None)?;
+    run_on(scenario.network, (cluster, network.as_mut()), workload, kernels, &allowed)
+}
+
+fn run_on(
+    choice: NetworkChoice,
+    (cluster, network): (&Cluster, &mut dyn NetworkModel),
+    workload: &mut dyn Workload,
+    kernels: &mut dyn KernelModel,
+    allowed: &Allowed<'_>,
+) -> Result<Timeline, Invalid> {
     let expect = |size: GraphSize| {
-        let estimate = Estimate::of(size, scenario.network);
-        if let Some(tell) = tell.filter(|_| estimate.is_long()) {
+        let estimate = Estimate::of(size, choice);
+        if let Some(tell) = allowed.tell.filter(|_| estimate.is_long()) {
             tell(&estimate);
         }
     };
-    let mut network = build::network(scenario, cluster, watcher)?;
-    let limits = Limits { room, expect: &expect };
-    let timeline = engine::run_within(workload, kernels, network.as_mut(), &cluster.topology, limits);
-    drop(network);
-    Ok(watcher.ran(timeline?))
+    let limits = Limits { room: allowed.room, expect: &expect };
+    engine::run_within(workload, kernels, network, &cluster.topology, limits)
 }
 
 #[cfg(test)]

@@ -1,29 +1,31 @@
 //! Serving in levels: steps are simulated by the engine at a few loads, and their times drive a simulation over requests.
 
 mod cache;
-mod fleet;
+mod handover;
+mod steps;
 mod times;
 
 use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
-use super::{Known, build, slowest};
+use super::{Known, build, footprint, slowest};
+use crate::gpu::Instant;
 use crate::invalid::Invalid;
 use crate::metrics::{
-    Folding, Memory, Metrics, Outcome, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics,
+    Folding, Memory, Metrics, Outcome, Part, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics,
 };
-use crate::routing::Routes;
 use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{BytesPerSec, Duration, Fraction, Time, UsdPerHour};
+use crate::units::{Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
     ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, EngineWorker,
-    ExpertsSpec, Fcfs, FcfsLimits, Gather, GatherSpec, LaunchChoice, LeastLoaded, MtpSpec, Prompts, Requests,
-    ReservingCache, ScheduleChoice, ServingSpec, StepLoad, WorkerShape, parts,
+    ExpertsSpec, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvTransfer, LaunchChoice, LeastLoaded, MtpSpec, Prompts,
+    Requests, ReservingCache, ScheduleChoice, ServingRecord, ServingSpec, ServingWorkload, WorkerShape, parts,
 };
-use fleet::{Fleet, NicRates, Transfer, Which, serve};
-use times::{FULL, Load, StepTimes, axes};
+use handover::Lines;
+use steps::Steps;
+use times::{FULL, Load};
 
 /// Serves the requests of the scenario.
 pub(super) fn simulate(
@@ -43,30 +45,7 @@ pub(super) fn simulate(
         _ => None,
     };
     decode.holds(spec)?;
-    let fleet = Fleet {
-        decode: decode.workers(prefill.is_none())?,
-        prefill: prefill.as_ref().map_or(Ok(Vec::new()), |pool| pool.workers(true))?,
-        router: Box::new(LeastLoaded),
-        transfer: prefill.as_ref().map(|pool| pool.transfer(&decode)),
-    };
-    let (mut of_decode, mut of_prefill) = (StepTimes::default(), StepTimes::default());
-    let prompt = spec.mean_computed();
-    let mut taken = 0;
-    let mut steps = |which: Which, load: StepLoad| {
-        taken += 1;
-        let load = axes(&load);
-        let time = match (which, &prefill) {
-            (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
-            _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
-        };
-        Ok(time? + spec.step_overhead)
-    };
-    let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
-    watcher.took(taken);
-    let mut error = of_decode.error(|load| decode.time(load, prompt, watcher))?;
-    if let Some(pool) = &prefill {
-        error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
-    }
+    let (record, timeline, steps) = serve(scenario, spec, (&decode, prefill.as_ref()), watcher)?;
     let facts = ServingFacts {
         decode_gpus: decode.all_gpus(),
         decode_instances: decode.instances,
@@ -75,11 +54,38 @@ pub(super) fn simulate(
         gpus_per_node: u64::from(cluster.gpus_per_node),
         gpu_hour: gpu_hour(scenario, spec),
         watts_per_gpu: watts_per_gpu(scenario),
-        steps: (of_decode.runs() + of_prefill.runs(), error),
+        steps,
         cache_positions: decode.positions()? * decode.groups(),
         period: period(spec),
     };
-    decode.outcome(spec, &served, facts, watcher)
+    decode.outcome(spec, (record, timeline), facts, watcher)
+}
+
+/// What happened when the pools served the requests, and how many steps were simulated for it with what error between them.
+fn serve(
+    scenario: &Scenario,
+    spec: &ServingSpec,
+    (decode, prefill): (&Pool<'_>, Option<&Pool<'_>>),
+    watcher: &mut Watcher<'_>,
+) -> Result<(ServingRecord, Timeline, (usize, f64)), Invalid> {
+    let of_prefill = prefill.map_or(Ok(Vec::new()), |pool| pool.workers(true))?;
+    let fleet = Fleet::new(decode.workers(prefill.is_none())?, of_prefill, Box::new(LeastLoaded));
+    let cluster = decode.deployment.cluster;
+    let devices = fleet.ids().map(|_| cluster.gpus[0]).collect();
+    let limits = footprint::Allowed::of(scenario, watcher);
+    let mut lines = prefill.map(|pool| Lines::between(pool, decode));
+    let mut steps = Steps::new((decode, prefill), (spec.mean_computed(), spec.step_overhead), watcher);
+    let mut workload = ServingWorkload::new(
+        (fleet, devices),
+        (Requests::new(spec, scenario.seed), spec.front_end),
+        &mut steps,
+        lines.as_mut().map(|lines| lines as &mut dyn KvTransfer),
+    );
+    let mut timeline = footprint::run_unwatched(scenario, cluster, &mut workload, &mut Instant, limits)?;
+    let mut record = workload.record();
+    timeline.requests = std::mem::take(&mut record.traces);
+    let simulated = steps.close()?;
+    Ok((record, watcher.ran(timeline), simulated))
 }
 
 /// The scenario of the pool that computes prompts, where there is one.
@@ -355,47 +361,28 @@ impl<'a> Pool<'a> {
         Ok((timeline, folding, symmetry))
     }
 
-    /// What the NICs of an instance carry where a GPU's carries `each`.
-    fn nic_rates(&self, each: BytesPerSec) -> NicRates {
-        NicRates { all: each * self.gpus(), of_one: each * self.tp() }
-    }
-
-    /// How keys and values get to an instance of `decode`.
-    fn transfer(&self, decode: &Pool<'_>) -> Transfer {
-        let cluster = decode.deployment.cluster;
-        let (first, last) = (cluster.gpus[0], cluster.gpus[cluster.gpus.len() - 1]);
-        let path = Routes::new(&cluster.topology).path(first, last).expect("a cluster is connected");
-        // Latent caches are the same on every GPU of a tensor-parallel group and leave once; others leave in parts.
-        let latent = matches!(self.deployment.model.attention, crate::model::AttentionSpec::Mla(_));
-        let per_position = if latent { self.per_position() } else { self.per_position() * self.tp() };
-        Transfer {
-            per_position,
-            out: self.nic_rates(path.narrowest),
-            into: decode.nic_rates(path.narrowest),
-            latency: path.latency,
-        }
-    }
-
-    /// The answer, with the timeline of a full decode step.
+    /// The answer, with a full decode step as a part of it.
     fn outcome(
         &self,
         spec: &ServingSpec,
-        served: &Served,
+        (record, timeline): (ServingRecord, Timeline),
         facts: ServingFacts,
         watcher: &mut Watcher<'_>,
     ) -> Result<Outcome, Invalid> {
         let (input, output) = spec.mean_lengths();
         let context = input + output / 2.0;
         let full = self.batches([(self.requests * self.tp()) as f64, context, 0.0, 0.0, FULL], 1);
-        let (timeline, folding, symmetry) = self.run(full, 1.0, watcher)?;
+        let (step, folding, symmetry) = self.run(full, 1.0, watcher)?;
         let requests = self.requests * self.tp();
         let fitting = (self.positions()? as f64 / context.max(1.0)) as u64;
         let used = self.used(requests.min(fitting), context as u64);
-        let memory = Memory { used, capacity: self.capacity() };
-        let metrics = serving_metrics(served, facts, timeline.end() - Time::ZERO, breakdown(&timeline));
+        let memory = Some(Memory { used, capacity: self.capacity() });
+        let metrics = serving_metrics(&record.served, facts, step.end() - Time::ZERO, breakdown(&step));
         let notes = unsteady(&metrics).into_iter().collect();
         let metrics = Metrics::Serving(Box::new(metrics));
         let cluster = self.deployment.cluster.clone();
-        Ok(Outcome { cluster, timeline, metrics, memory: Some(memory), symmetry, folding, parts: Vec::new(), notes })
+        let at = Some((cluster.gpus[0], record.fullest));
+        let parts = vec![Part { name: "a full decode step".to_owned(), timeline: step, at }];
+        Ok(Outcome { cluster, timeline, metrics, memory, symmetry, folding, parts, notes })
     }
 }

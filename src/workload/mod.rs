@@ -27,9 +27,10 @@ pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchange
 pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, DecodingSet,
-    EngineWorker, Fcfs, FcfsLimits, Gather, GatherSpec, KvCache, LeastLoaded, LengthsChoice, PendingPrompt,
-    PrefillPoolSpec, PromptBlocks, Request, RequestQueues, Requests, ReservingCache, Router, ScheduledBatch, Scheduler,
-    Sequence, ServingSpec, StepEnd, StepLoad, TraceRow, WorkerLoad, WorkerShape,
+    EngineWorker, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvCache, KvTransfer, LeastLoaded, LengthsChoice,
+    PendingPrompt, PoolKind, PrefillPoolSpec, PromptBlocks, Request, RequestQueues, RequestTrace, Requests,
+    ReservingCache, Router, ScheduledBatch, Scheduler, Sequence, Served, ServedStep, ServingRecord, ServingSpec,
+    ServingWorkload, StepEnd, StepLoad, StepOracle, TraceRow, WorkerId, WorkerLoad, WorkerShape,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,
