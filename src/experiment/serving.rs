@@ -1,14 +1,17 @@
-//! Serving in levels: steps are simulated by the engine at a few loads, and their times drive a simulation over requests.
+//! Serving: the pools of a scenario on one fabric, whose steps are simulated at a few loads while requests are served.
 
+#[cfg(test)]
+mod beside_tests;
 mod cache;
 mod handover;
+mod sites;
 mod steps;
 mod times;
 
 use super::inference::{Deployment, Lowered, LoweredCase, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
-use super::{Known, build, footprint, slowest};
+use super::{Known, footprint, slowest};
 use crate::gpu::Instant;
 use crate::invalid::Invalid;
 use crate::metrics::{
@@ -20,10 +23,12 @@ use crate::topology::Cluster;
 use crate::units::{Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
     ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, EngineWorker,
-    ExpertsSpec, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvTransfer, LaunchChoice, LeastLoaded, MtpSpec, Prompts,
-    Requests, ReservingCache, ScheduleChoice, ServingRecord, ServingSpec, ServingWorkload, WorkerShape, parts,
+    ExpertsSpec, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvPath, LaunchChoice, LeastLoaded, MtpSpec, PoolKind,
+    Prompts, Requests, ReservingCache, ScheduleChoice, ServingRecord, ServingSpec, ServingWorkload, WorkerId,
+    WorkerShape, parts,
 };
-use handover::Lines;
+use handover::KvWays;
+use sites::Sites;
 use steps::Steps;
 use times::{FULL, Load};
 
@@ -34,18 +39,17 @@ pub(super) fn simulate(
     known: &Known,
     watcher: &mut Watcher<'_>,
 ) -> Result<Outcome, Invalid> {
-    check(scenario, spec)?;
-    let cluster = build::cluster(scenario)?;
-    let decode = Pool::decode(scenario, spec, &cluster, known)?;
-    let prefilling = prefilling(scenario, spec);
-    let other = prefilling.as_ref().map(build::cluster).transpose();
-    let other = other.map_err(|invalid| invalid.under("workload.serving.prefill"))?;
-    let prefill = match (&prefilling, &other) {
-        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster, known)?),
-        _ => None,
-    };
+    check(spec)?;
+    let sites = Sites::of(scenario, spec)?;
+    // Faults come and go while requests are served; what a step sees of them is asked for each.
+    let healthy = Scenario { fault: Vec::new(), ..scenario.clone() };
+    let cluster = sites.of_worker(WorkerId { pool: PoolKind::Decode, place: 0 });
+    let decode = Pool::decode(&healthy, spec, &cluster, known)?;
+    let prefilling = prefilling(&healthy, spec);
+    let other = sites.of_worker(WorkerId { pool: PoolKind::Prefill, place: 0 });
+    let prefill = prefilling.as_ref().map(|scenario| Pool::prefill(scenario, spec, &other, known)).transpose()?;
     decode.holds(spec)?;
-    let (record, timeline, steps) = serve(scenario, spec, (&decode, prefill.as_ref()), watcher)?;
+    let (record, timeline, steps) = serve((scenario, &sites), spec, (&decode, prefill.as_ref()), watcher)?;
     let facts = ServingFacts {
         decode_gpus: decode.all_gpus(),
         decode_instances: decode.instances,
@@ -63,25 +67,25 @@ pub(super) fn simulate(
 
 /// What happened when the pools served the requests, and how many steps were simulated for it with what error between them.
 fn serve(
-    scenario: &Scenario,
+    (scenario, sites): (&Scenario, &Sites),
     spec: &ServingSpec,
     (decode, prefill): (&Pool<'_>, Option<&Pool<'_>>),
     watcher: &mut Watcher<'_>,
 ) -> Result<(ServingRecord, Timeline, (usize, f64)), Invalid> {
     let of_prefill = prefill.map_or(Ok(Vec::new()), |pool| pool.workers(true))?;
     let fleet = Fleet::new(decode.workers(prefill.is_none())?, of_prefill, Box::new(LeastLoaded));
-    let cluster = decode.deployment.cluster;
-    let devices = fleet.ids().map(|_| cluster.gpus[0]).collect();
+    let devices = fleet.ids().map(|id| sites.gpu(id, 0)).collect();
     let limits = footprint::Allowed::of(scenario, watcher);
-    let mut lines = prefill.map(|pool| Lines::between(pool, decode));
-    let mut steps = Steps::new((decode, prefill), (spec.mean_computed(), spec.step_overhead), watcher);
+    let ways = prefill.map(|pool| KvWays::between(sites, pool, decode));
+    let mean = (spec.mean_computed(), spec.step_overhead);
+    let mut steps = Steps::new((scenario, sites), (decode, prefill), mean, watcher)?;
     let mut workload = ServingWorkload::new(
         (fleet, devices),
         (Requests::new(spec, scenario.seed), spec.front_end),
         &mut steps,
-        lines.as_mut().map(|lines| lines as &mut dyn KvTransfer),
+        ways.as_ref().map(|ways| ways as &dyn KvPath),
     );
-    let mut timeline = footprint::run_unwatched(scenario, cluster, &mut workload, &mut Instant, limits)?;
+    let mut timeline = footprint::run_unwatched(scenario, &sites.whole, &mut workload, &mut Instant, limits)?;
     let mut record = workload.record();
     timeline.requests = std::mem::take(&mut record.traces);
     let simulated = steps.close()?;
@@ -103,11 +107,7 @@ fn prefilling(scenario: &Scenario, spec: &ServingSpec) -> Option<Scenario> {
     Some(own)
 }
 
-fn check(scenario: &Scenario, spec: &ServingSpec) -> Result<(), Invalid> {
-    if !scenario.fault.is_empty() {
-        let message = "faults during serving are not simulated";
-        return Err(Invalid::at("fault", message).help("leave `fault` out, or simulate a single step"));
-    }
+fn check(spec: &ServingSpec) -> Result<(), Invalid> {
     let at = |key: &str, message: &str, help: &str| {
         Err(Invalid::at(&format!("workload.serving.{key}"), message.to_owned()).help(help))
     };
@@ -311,14 +311,20 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// How long a step takes.
-    fn time(&self, load: Load, prompt: u64, watcher: &mut Watcher<'_>) -> Result<Duration, Invalid> {
+    /// The same pool on other machines, or under faults that stay.
+    fn at<'b>(&'b self, scenario: &'b Scenario, cluster: &'b Cluster) -> Result<Pool<'b>, Invalid> {
+        Ok(Pool { deployment: Deployment::of(scenario, cluster)?, ..*self })
+    }
+
+    /// How long a step takes; nothing where faults keep it from ending.
+    fn time(&self, load: Load, prompt: u64, watcher: &mut Watcher<'_>) -> Result<Option<Duration>, Invalid> {
         let batches = self.batches(load, prompt);
         if batches.is_empty() {
-            return Ok(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
         watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
-        Ok(self.run(batches, load[4] / FULL, watcher)?.0.end() - Time::ZERO)
+        let (timeline, ..) = self.run(batches, load[4] / FULL, watcher)?;
+        Ok(timeline.stranded.is_empty().then(|| timeline.end() - Time::ZERO))
     }
 
     /// The micro-batches of a step: requests and prompts are dealt out evenly.

@@ -27,10 +27,11 @@ pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchange
 pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, DecodingSet,
-    EngineWorker, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvCache, KvTransfer, LeastLoaded, LengthsChoice,
-    PendingPrompt, PoolKind, PrefillPoolSpec, PromptBlocks, Request, RequestQueues, RequestTrace, Requests,
-    ReservingCache, Router, ScheduledBatch, Scheduler, Sequence, Served, ServedStep, ServingRecord, ServingSpec,
-    ServingWorkload, StepEnd, StepLoad, StepOracle, TraceRow, WorkerId, WorkerLoad, WorkerShape,
+    EngineWorker, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, Handover, KvBeside, KvCache, KvPart, KvPath,
+    LeastLoaded, LengthsChoice, PendingPrompt, PoolKind, PrefillPoolSpec, PromptBlocks, Request, RequestQueues,
+    RequestTrace, Requests, ReservingCache, Router, ScheduledBatch, Scheduler, Sequence, Served, ServedStep,
+    ServingRecord, ServingSpec, ServingWorkload, StepEnd, StepLoad, StepOracle, TraceRow, WorkerId, WorkerLoad,
+    WorkerShape,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,

@@ -1,86 +1,71 @@
-//! How keys and values get from one pool to the other. Prompts leave an instance, and reach one, in turn: what several send to one waits for
-//! its NICs.
+//! Between which GPUs the keys and values of a request travel from the worker that computed them to the one that decodes.
 
 use super::Pool;
-use crate::routing::Routes;
-use crate::units::{Bytes, BytesPerSec, Duration, Time};
-use crate::workload::{KvTransfer, Sequence, WorkerId};
+use super::sites::Sites;
+use crate::model::AttentionSpec;
+use crate::units::Bytes;
+use crate::workload::{Handover, KvPart, KvPath};
 
-/// What the NICs of an instance carry per second.
-#[derive(Clone, Copy, Debug)]
-struct NicRates {
-    /// Those of all its GPUs.
-    all: BytesPerSec,
-    /// Those of the GPUs that hold one request.
-    of_one: BytesPerSec,
-}
-
-/// When the NICs of an instance are free.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    rates: NicRates,
-    free: Time,
-}
-
-impl Line {
-    /// When `bytes` of one request that are ready at `now` have passed.
-    fn pass(&mut self, now: Time, bytes: Bytes) -> Time {
-        self.free = self.free.max(now) + bytes / self.rates.all;
-        self.free.max(now + bytes / self.rates.of_one)
-    }
-}
-
-/// The NICs between both pools.
-pub(super) struct Lines {
-    /// Keys and values of one position, all GPUs of an instance that send it together.
+/// What holds and what takes over keys and values.
+pub(super) struct KvWays<'s> {
+    sites: &'s Sites,
+    /// Keys and values of one position, all GPUs that hold different parts of it together.
     per_position: Bytes,
-    /// Of each prefill instance outwards, and of each decode instance inwards; what a tensor-parallel group needs on every GPU is passed on within it.
-    out: Vec<Line>,
-    into: Vec<Line>,
-    /// Latency of the network.
-    latency: Duration,
+    /// Whether every GPU of a tensor-parallel group holds the same.
+    latent: bool,
+    /// GPUs of a tensor-parallel group that send, and of one that receive.
+    tp: [usize; 2],
 }
 
-impl Lines {
+impl<'s> KvWays<'s> {
     /// From `prefill` to `decode`.
-    pub(super) fn between(prefill: &Pool<'_>, decode: &Pool<'_>) -> Lines {
-        let cluster = decode.deployment.cluster;
-        let (first, last) = (cluster.gpus[0], cluster.gpus[cluster.gpus.len() - 1]);
-        let path = Routes::new(&cluster.topology).path(first, last).expect("a cluster is connected");
-        // Latent caches are the same on every GPU of a tensor-parallel group and leave once; others leave in parts.
-        let latent = matches!(prefill.deployment.model.attention, crate::model::AttentionSpec::Mla(_));
+    pub(super) fn between(sites: &'s Sites, prefill: &Pool<'_>, decode: &Pool<'_>) -> KvWays<'s> {
+        let latent = matches!(prefill.deployment.model.attention, AttentionSpec::Mla(_));
         let per_position = if latent { prefill.per_position() } else { prefill.per_position() * prefill.tp() };
-        let each = path.narrowest;
-        let lines = |pool: &Pool<'_>| {
-            let rates = NicRates { all: each * pool.gpus(), of_one: each * pool.tp() };
-            vec![Line { rates, free: Time::ZERO }; pool.instances as usize]
-        };
-        Lines { per_position, out: lines(prefill), into: lines(decode), latency: path.latency }
+        KvWays { sites, per_position, latent, tp: [prefill.tp(), decode.tp()].map(|tp| tp as usize) }
+    }
+
+    /// One GPU of the group sends to one, in turn from request to request; the others of the receiving group get it from that one.
+    fn latent(&self, handover: &Handover, bytes: Bytes) -> Vec<KvPart> {
+        let [out, into] = self.tp;
+        let turn = handover.request;
+        let taker = handover.into_group * into + turn % into;
+        let from = self.sites.gpu(handover.from, handover.from_group * out + turn % out);
+        let to = self.sites.gpu(handover.to, taker);
+        let others = (handover.into_group * into..(handover.into_group + 1) * into).filter(|&rank| rank != taker);
+        let passed_on =
+            others.map(|rank| KvPart { from: to, to: self.sites.gpu(handover.to, rank), bytes, after: Some(0) });
+        [KvPart { from, to, bytes, after: None }].into_iter().chain(passed_on).collect()
+    }
+
+    /// Every GPU of the group sends what it holds to those that will hold it: equal parts, in order.
+    fn parts(&self, handover: &Handover, bytes: Bytes) -> Vec<KvPart> {
+        let [out, into] = self.tp;
+        let mut parts = Vec::new();
+        for sender in 0..out {
+            for taker in 0..into {
+                // In units of 1 / (out * into) of the whole.
+                let (low, high) = ((sender * into).max(taker * out), ((sender + 1) * into).min((taker + 1) * out));
+                if low < high {
+                    let share = Bytes::new(
+                        (u128::from(bytes.get()) * (high - low) as u128).div_ceil((out * into) as u128) as u64,
+                    );
+                    parts.push(KvPart {
+                        from: self.sites.gpu(handover.from, handover.from_group * out + sender),
+                        to: self.sites.gpu(handover.to, handover.into_group * into + taker),
+                        bytes: share,
+                        after: None,
+                    });
+                }
+            }
+        }
+        parts
     }
 }
 
-impl KvTransfer for Lines {
-    fn arrival(&mut self, now: Time, from: WorkerId, to: WorkerId, sequence: &Sequence) -> Time {
-        let bytes = self.per_position * u64::from(sequence.input);
-        self.out[from.place].pass(now, bytes).max(self.into[to.place].pass(now, bytes)) + self.latency
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_pass_nics_in_turn_and_one_alone_at_the_rate_of_its_own() {
-        let rates = NicRates { all: BytesPerSec::new(100), of_one: BytesPerSec::new(25) };
-        let mut line = Line { rates, free: Time::ZERO };
-        let at = |secs: u64| Time::from_ps(secs * 1_000_000_000_000);
-        let pass = |line: &mut Line, now, bytes| line.pass(at(now), Bytes::new(bytes));
-        assert_eq!(pass(&mut line, 0, 100), at(4), "a quarter of the NICs");
-        assert_eq!(pass(&mut line, 0, 100), at(4), "another quarter, at the same time");
-        assert_eq!(pass(&mut line, 0, 600), at(24), "alone for most of the time");
-        assert_eq!(pass(&mut line, 0, 2000), at(80));
-        assert_eq!(pass(&mut line, 0, 100), at(29), "all have to pass before it");
-        assert_eq!(pass(&mut line, 1000, 100), at(1004), "idle again");
+impl KvPath for KvWays<'_> {
+    fn parts(&self, handover: &Handover) -> Vec<KvPart> {
+        let bytes = self.per_position * handover.positions;
+        if self.latent { self.latent(handover, bytes) } else { self.parts(handover, bytes) }
     }
 }

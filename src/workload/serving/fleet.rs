@@ -64,11 +64,11 @@ impl Fleet {
         id
     }
 
-    /// Chooses the worker that will decode a sequence whose keys and values set out now.
-    pub(super) fn hand_over(&mut self, sequence: &Sequence) -> WorkerId {
+    /// Chooses the worker, and the tensor-parallel group there, that will decode a sequence whose keys and values set out now.
+    pub(super) fn hand_over(&mut self, sequence: &Sequence) -> (WorkerId, usize) {
         let id = self.route(PoolKind::Decode, sequence);
         self.coming[id.place] += 1;
-        id
+        (id, self.worker(id).expect())
     }
 
     /// Keys and values of a sequence have come to the worker that was chosen for it.

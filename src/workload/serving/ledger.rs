@@ -16,8 +16,8 @@ struct RequestState {
     admitted: Time,
     /// When its first token was there; in the far future before.
     first: Time,
-    /// The place of the worker to which its keys and values go.
-    goes_to: u32,
+    /// The place of the worker to which its keys and values go, and the tensor-parallel group there.
+    goes_to: (u32, u32),
 }
 
 /// When the phases of a request began and ended.
@@ -58,7 +58,7 @@ impl Ledger {
         let index = self.states.len();
         self.served.last_arrival = self.served.last_arrival.max(request.arrival);
         let far = Time::FAR_FUTURE;
-        self.states.push(RequestState { request, admitted: Time::ZERO, first: far, goes_to: 0 });
+        self.states.push(RequestState { request, admitted: Time::ZERO, first: far, goes_to: (0, 0) });
         if self.is_traced(index) {
             let arrival = request.arrival;
             let trace =
@@ -113,7 +113,9 @@ impl Ledger {
         self.served.gaps.extend(end.gained);
         for sequence in &end.prompted {
             if let Some(trace) = self.trace(sequence.request) {
-                (trace.prefilled, trace.moved) = (trace.prefilled.min(now), trace.moved.min(now));
+                trace.prefilled = trace.prefilled.min(now);
+                // Where it decodes on the same worker, nothing travels.
+                trace.moved = if decodes { trace.prefilled } else { trace.moved };
             }
         }
     }
@@ -124,16 +126,17 @@ impl Ledger {
     }
 
     /// Keys and values of a request set out for a worker that decodes.
-    pub(super) fn goes_to(&mut self, index: usize, worker: WorkerId) {
-        self.states[index].goes_to = worker.place as u32;
+    pub(super) fn goes_to(&mut self, index: usize, worker: WorkerId, group: usize) {
+        self.states[index].goes_to = (worker.place as u32, group as u32);
     }
 
-    /// Keys and values of a request that set out at `since` are at the worker that decodes it.
-    pub(super) fn moved(&mut self, now: Time, index: usize) -> WorkerId {
+    /// Keys and values of a request are at the worker and the tensor-parallel group that decode it.
+    pub(super) fn moved(&mut self, now: Time, index: usize) -> (WorkerId, usize) {
         if let Some(trace) = self.trace(index) {
             trace.moved = now;
         }
-        WorkerId { pool: PoolKind::Decode, place: self.states[index].goes_to as usize }
+        let (place, group) = self.states[index].goes_to;
+        (WorkerId { pool: PoolKind::Decode, place: place as usize }, group as usize)
     }
 
     pub(super) fn first_token(&mut self, now: Time, index: usize) {

@@ -5,6 +5,7 @@
 
 mod decoding;
 mod fleet;
+mod handover;
 mod kv_cache;
 mod ledger;
 mod queues;
@@ -19,6 +20,7 @@ mod workload;
 
 pub use decoding::DecodingSet;
 pub use fleet::{Fleet, PoolKind, WorkerId};
+pub use handover::{Handover, KvBeside, KvPart, KvPath};
 pub use kv_cache::{KvCache, ReservingCache};
 pub use ledger::RequestTrace;
 pub use queues::{PendingPrompt, RequestQueues};
@@ -32,4 +34,4 @@ pub use spec::{
     LengthsChoice, PrefillPoolSpec, ServingSpec, TraceRow,
 };
 pub use worker::{EngineWorker, WorkerShape};
-pub use workload::{KvTransfer, ServingRecord, ServingWorkload, StepOracle};
+pub use workload::{ServingRecord, ServingWorkload, StepOracle};

@@ -3,6 +3,7 @@
 //! What happens at one time is taken in order: steps that end, of decoding workers first, then keys and values that come, then requests.
 
 use super::fleet::{Fleet, PoolKind, WorkerId};
+use super::handover::{Handover, KvBeside, KvPath, Transfers};
 use super::ledger::{Ledger, RequestTrace};
 use super::requests::Requests;
 use super::sequence::{Sequence, StepLoad};
@@ -17,24 +18,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 /// Who knows how long steps take.
 pub trait StepOracle {
-    /// How long the step of `worker` takes that begins at `now`.
+    /// How long the step of `worker` takes that begins at `now`, beside these transfers of keys and values.
     ///
     /// # Errors
     /// When no such step can be simulated; the run ends with the finding.
-    fn time(&mut self, now: Time, worker: WorkerId, load: &StepLoad) -> Result<Duration, Invalid>;
-}
-
-/// Who knows when keys and values arrive.
-pub trait KvTransfer {
-    /// When the keys and values of `sequence` are at `to` that set out from `from` at `now`.
-    fn arrival(&mut self, now: Time, from: WorkerId, to: WorkerId, sequence: &Sequence) -> Time;
-}
-
-/// What is known to come at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timed {
-    Moved(usize),
-    Arrival(usize),
+    fn time(&mut self, now: Time, worker: WorkerId, load: &StepLoad, beside: KvBeside) -> Result<Duration, Invalid>;
 }
 
 /// Requests over time, and the workers that serve them.
@@ -47,14 +35,17 @@ pub struct ServingWorkload<'a> {
     /// From the arrival of a request until it is known to the router.
     front_end: Duration,
     steps: &'a mut dyn StepOracle,
-    transfer: Option<&'a mut dyn KvTransfer>,
-    timed: BinaryHeap<Reverse<(Time, Timed)>>,
+    path: Option<&'a dyn KvPath>,
+    transfers: Transfers,
+    /// Requests to come, by when they are known to the router.
+    arrivals: BinaryHeap<Reverse<(Time, usize)>>,
     running: BTreeMap<OpId, WorkerId>,
     ledger: Ledger,
     /// The decode step with most requests, and when it began.
     fullest: (f64, Time),
     /// Kept for their memory.
     ended: Vec<(WorkerId, OpId)>,
+    moved: Vec<(usize, OpId)>,
     admitted: Vec<usize>,
 }
 
@@ -70,13 +61,13 @@ pub struct ServingRecord {
 }
 
 impl<'a> ServingWorkload<'a> {
-    /// Serves the requests of `source` with the workers of `fleet`, whose steps and transfers take as long as is told. Each worker is shown on
-    /// one of `devices`, in order.
+    /// Serves the requests of `source` with the workers of `fleet`, whose steps take as long as is told. Each worker is shown on one
+    /// of `devices`, in order. Keys and values travel as `path` says, where prompts are computed by a pool of their own.
     pub fn new(
         (fleet, devices): (Fleet, Vec<DeviceId>),
         (source, front_end): (Requests<'a>, Duration),
         steps: &'a mut dyn StepOracle,
-        transfer: Option<&'a mut dyn KvTransfer>,
+        path: Option<&'a dyn KvPath>,
     ) -> ServingWorkload<'a> {
         ServingWorkload {
             fleet,
@@ -86,11 +77,13 @@ impl<'a> ServingWorkload<'a> {
             source,
             front_end,
             steps,
-            transfer,
-            timed: BinaryHeap::new(),
+            path,
+            transfers: Transfers::default(),
+            arrivals: BinaryHeap::new(),
             running: BTreeMap::new(),
             fullest: (0.0, Time::ZERO),
             ended: Vec::new(),
+            moved: Vec::new(),
             admitted: Vec::new(),
         }
     }
@@ -118,7 +111,7 @@ impl<'a> ServingWorkload<'a> {
     fn draw(&mut self, now: Time) {
         if let Some(request) = self.source.next(now) {
             let index = self.ledger.add(request);
-            self.timed.push(Reverse((request.arrival + self.front_end, Timed::Arrival(index))));
+            self.arrivals.push(Reverse((request.arrival + self.front_end, index)));
         }
     }
 
@@ -132,17 +125,20 @@ impl<'a> ServingWorkload<'a> {
         self.start(now, worker, None, graph)
     }
 
-    fn take_over(&mut self, now: Time, request: usize, graph: &mut OpGraph) -> Result<(), Invalid> {
-        let worker = self.ledger.moved(now, request);
-        self.fleet.take_over(worker, self.ledger.sequence(request));
-        self.start(now, worker, None, graph)
+    /// The last of the keys and values of `request` have come with `op`.
+    fn take_over(&mut self, now: Time, (request, op): (usize, OpId), graph: &mut OpGraph) -> Result<(), Invalid> {
+        let (worker, group) = self.ledger.moved(now, request);
+        self.fleet.take_over(worker, Sequence { group, ..self.ledger.sequence(request) });
+        self.start(now, worker, Some(op), graph)
     }
 
     fn end_step(&mut self, now: Time, (worker, op): (WorkerId, OpId), graph: &mut OpGraph) -> Result<(), Invalid> {
         let end = self.fleet.worker(worker).end(now);
         self.ledger.step(now, worker, &end);
         match worker.pool {
-            PoolKind::Prefill => end.prompted.iter().for_each(|sequence| self.prefilled(now, worker, sequence)),
+            PoolKind::Prefill => {
+                end.prompted.iter().for_each(|sequence| self.prefilled(now, (worker, op), sequence, graph));
+            }
             PoolKind::Decode => {
                 // A decoding worker sends out the first token of a request from another pool with the next one.
                 let first = end.prompted.iter().chain(&end.begun);
@@ -153,8 +149,8 @@ impl<'a> ServingWorkload<'a> {
         self.start(now, worker, Some(op), graph)
     }
 
-    /// A worker that only computes prompts has computed that of `sequence`.
-    fn prefilled(&mut self, now: Time, from: WorkerId, sequence: &Sequence) {
+    /// A worker that only computes prompts has computed that of `sequence`, in the step `op`.
+    fn prefilled(&mut self, now: Time, (from, op): (WorkerId, OpId), sequence: &Sequence, graph: &mut OpGraph) {
         let request = sequence.request;
         self.ledger.prefilled(now, request);
         if sequence.output == 1 {
@@ -162,12 +158,12 @@ impl<'a> ServingWorkload<'a> {
             self.finish(now, request);
             return;
         }
-        let to = self.fleet.hand_over(sequence);
-        self.ledger.goes_to(request, to);
-        let transfer = self.transfer.as_mut().expect("pools are joined");
-        let there = transfer.arrival(now, from, to, sequence);
-        self.ledger.served.moved.push(there - now);
-        self.timed.push(Reverse((there, Timed::Moved(request))));
+        let (to, into_group) = self.fleet.hand_over(sequence);
+        self.ledger.goes_to(request, to, into_group);
+        let (positions, from_group) = (u64::from(sequence.input), sequence.group);
+        let handover = Handover { request, positions, from, from_group, to, into_group };
+        let parts = self.path.expect("pools are joined").parts(&handover);
+        self.transfers.send(now, &handover, &parts, op, graph);
     }
 
     fn finish(&mut self, now: Time, request: usize) {
@@ -184,7 +180,8 @@ impl<'a> ServingWorkload<'a> {
             self.ledger.admit(now, request);
         }
         let Some(load) = load else { return Ok(()) };
-        let time = self.steps.time(now, worker, &load)?;
+        let beside = self.transfers.beside(now, worker);
+        let time = self.steps.time(now, worker, &load, beside)?;
         let phase = match (load.requests > 0.0, load.prompts > 0.0) {
             (true, true) => Phase::MixedStep,
             (false, true) => Phase::PrefillStep,
@@ -202,27 +199,32 @@ impl<'a> ServingWorkload<'a> {
 
 impl Workload for ServingWorkload<'_> {
     fn next_arrival(&self) -> Option<Time> {
-        self.timed.peek().map(|&Reverse((at, _))| at)
+        self.arrivals.peek().map(|&Reverse((at, _))| at)
     }
 
     fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
         if self.streams.is_empty() {
             self.begin(graph);
         }
-        let mut ended = std::mem::take(&mut self.ended);
-        ended.extend(done.iter().filter_map(|op| Some((self.running.remove(op)?, *op))));
+        let (mut ended, mut moved) = (std::mem::take(&mut self.ended), std::mem::take(&mut self.moved));
+        for &op in done {
+            if let Some(worker) = self.running.remove(&op) {
+                ended.push((worker, op));
+            } else if let Some((request, since)) = self.transfers.arrive(op) {
+                self.ledger.served.moved.push(now - since);
+                moved.push((request, op));
+            }
+        }
         ended.sort_unstable();
-        let result = ended.drain(..).try_for_each(|step| self.end_step(now, step, graph));
-        self.ended = ended;
-        result?;
-        while let Some(&Reverse((at, event))) = self.timed.peek()
+        moved.sort_unstable();
+        ended.drain(..).try_for_each(|step| self.end_step(now, step, graph))?;
+        moved.drain(..).try_for_each(|request| self.take_over(now, request, graph))?;
+        (self.ended, self.moved) = (ended, moved);
+        while let Some(&Reverse((at, request))) = self.arrivals.peek()
             && at <= now
         {
-            self.timed.pop();
-            match event {
-                Timed::Moved(request) => self.take_over(now, request, graph)?,
-                Timed::Arrival(request) => self.arrive(now, request, graph)?,
-            }
+            self.arrivals.pop();
+            self.arrive(now, request, graph)?;
         }
         Ok(())
     }
