@@ -167,18 +167,20 @@ impl Engine<'_> {
         self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();
         self.queued = self.graph.len();
+        let mut follows = self.graph.take_follows().into_iter().peekable();
         for id in fresh.map(OpId::new) {
             let op = *self.graph.op(id);
+            let by = follows.next_if(|&(added, _)| added == id).map(|(_, earlier)| earlier);
             match op.stream {
                 Some(stream) => {
                     self.queues[stream.index()].waiting.push_back(id);
                     self.touched.push(stream);
                 }
-                None if self.graph.is_ready(id) => self.send(now, id, op, None),
+                None if self.graph.is_ready(id) => self.send(now, id, op, by),
                 None => {}
             }
             if self.graph.is_ready(id) {
-                self.clear(id, op, Cleared { ready: now, by: None });
+                self.clear(id, op, Cleared { ready: now, by });
             }
         }
         self.start_heads(now);
@@ -394,7 +396,7 @@ impl Engine<'_> {
         };
         let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
         let collectives = self.graph.chosen().iter().map(|(chosen, count)| (*chosen, *count)).collect();
-        Timeline { spans, streams, ports, stranded, links, collectives, effort }
+        Timeline { spans, streams, ports, stranded, links, collectives, effort, requests: Vec::new() }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {

@@ -77,7 +77,7 @@ impl<'a> Deployment<'a> {
             let message = format!("cp = {}: only sequences that are trained are cut over GPUs", plan.cp());
             return Err(Invalid::at("parallelism.cp", message).help("leave `cp` out, and use more `tp` or `dp`"));
         }
-        let name = memo::name_of(scenario);
+        let name = memo::name_on(memo::name_of(scenario), cluster);
         Ok(Deployment { scenario, cluster, model, precision, plan, name, found: OnceCell::new() })
     }
 
@@ -90,12 +90,13 @@ impl<'a> Deployment<'a> {
         Ok(Lowered { cases, symmetry: found.symmetry.clone() })
     }
 
-    /// How long the step takes.
-    pub(super) fn step_time(&self, shape: &StepShape<'_>, watcher: &Watcher<'_>) -> Result<Duration, Invalid> {
+    /// How long the step takes; nothing where faults keep it from ending.
+    pub(super) fn step_time(&self, shape: &StepShape<'_>, watcher: &Watcher<'_>) -> Result<Option<Duration>, Invalid> {
         let known = watcher.known();
         known.times().of(memo::name_within(self.name, shape), watcher, || {
             let Lowered { cases, .. } = self.step(shape, known)?;
-            Ok(slowest(self.scenario, self.cluster, cases, watcher)?.timeline.end() - Time::ZERO)
+            let timeline = slowest(self.scenario, self.cluster, cases, watcher)?.timeline;
+            Ok(timeline.stranded.is_empty().then(|| timeline.end() - Time::ZERO))
         })
     }
 

@@ -8,6 +8,7 @@ use crate::fingerprint::Fingerprint;
 use crate::invalid::Invalid;
 use crate::scenario::Scenario;
 use crate::timeline::Effort;
+use crate::topology::Cluster;
 use crate::units::Duration;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -41,19 +42,19 @@ impl<K: Ord, V> Memo<K, V> {
 
 /// How long simulations took that other experiments may ask for too, and what it took to simulate them.
 #[derive(Debug, Default)]
-pub(super) struct SharedTimes(Mutex<BTreeMap<Fingerprint, (Duration, Effort)>>);
+pub(super) struct SharedTimes(Mutex<BTreeMap<Fingerprint, (Option<Duration>, Effort)>>);
 
 /// Times that are kept at most.
 const TIMES_MAX: usize = 1 << 20;
 
 impl SharedTimes {
-    /// The time of what is called `name`, which `simulate` finds out if no experiment has. The effort counts as if this one had.
+    /// The time of what is called `name`, none where it never ends; `simulate` finds out if no experiment has. The effort counts as if this one had.
     pub(super) fn of(
         &self,
         name: Fingerprint,
         watcher: &Watcher<'_>,
-        simulate: impl FnOnce() -> Result<Duration, Invalid>,
-    ) -> Result<Duration, Invalid> {
+        simulate: impl FnOnce() -> Result<Option<Duration>, Invalid>,
+    ) -> Result<Option<Duration>, Invalid> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
         if let Some((time, effort)) = known {
             watcher.took(effort);
@@ -98,6 +99,19 @@ pub(super) fn name_of(scenario: &Scenario) -> Fingerprint {
     Fingerprint::of(&written)
 }
 
+/// A name for a scenario that is called `name` on those nodes of a fabric that `cluster` has, with the rates of their links.
+pub(super) fn name_on(name: Fingerprint, cluster: &Cluster) -> Fingerprint {
+    let Cluster { topology, gpus, nics, .. } = cluster;
+    let mut name = name.then(&topology.wiring().to_le_bytes());
+    for device in gpus.iter().chain(nics) {
+        name = name.then(&(device.index() as u64).to_le_bytes());
+        for (link, _) in topology.out_links(*device).chain(topology.in_links(*device)) {
+            name = name.then(&topology.link(link).achievable.get().to_le_bytes());
+        }
+    }
+    name
+}
+
 /// A name for `part` of what is called `whole`.
 pub(super) fn name_within(whole: Fingerprint, part: &impl Debug) -> Fingerprint {
     whole.then(format!("{part:?}").as_bytes())
@@ -123,7 +137,7 @@ mod tests {
             let simulate = || {
                 *simulated += 1;
                 watcher.took(Effort { operations: 7, ..Effort::default() });
-                Ok(Duration::from_ns(u64::from(part)))
+                Ok(Some(Duration::from_ns(u64::from(part))))
             };
             let name = name_within(Fingerprint::of(b"a deployment"), &part);
             let time = known.times().of(name, &watcher, simulate).expect("a time");
@@ -131,7 +145,7 @@ mod tests {
         };
         let mut simulated = 0;
         for part in [3, 4, 3, 3] {
-            assert_eq!(steps(part, &mut simulated), (Duration::from_ns(u64::from(part)), 7));
+            assert_eq!(steps(part, &mut simulated), (Some(Duration::from_ns(u64::from(part))), 7));
         }
         assert_eq!(simulated, 2);
     }

@@ -26,7 +26,7 @@ mod unread;
 mod watch;
 
 pub use bound::{Forecast, forecast};
-pub(crate) use build::{cluster as build_cluster, gpu_kernels};
+pub(crate) use build::gpu_kernels;
 pub(crate) use case::Ran;
 pub use facts::facts;
 pub use footprint::Estimate;
@@ -68,6 +68,17 @@ pub(crate) struct Answer {
     pub(crate) notes: Vec<String>,
 }
 
+/// The devices and links on which the scenario runs.
+///
+/// # Errors
+/// When there can be no such cluster: a fabric that has too few endpoints.
+pub(crate) fn build_cluster(scenario: &Scenario) -> Result<Cluster, Invalid> {
+    match &scenario.workload {
+        WorkloadSpec::Serving(spec) => serving::cluster(scenario, spec),
+        _ => build::cluster(scenario),
+    }
+}
+
 /// Prepares what the scenario asks for on its cluster.
 ///
 /// # Errors
@@ -81,7 +92,7 @@ pub(crate) fn prepare<'a>(
     Ok(match &scenario.workload {
         WorkloadSpec::Decode(spec) => Box::new(decode::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Prefill(spec) => Box::new(prefill::prepare(scenario, spec, cluster, known)?),
-        WorkloadSpec::Serving(spec) => Box::new(serving::prepare(scenario, spec, cluster, known, watcher)?),
+        WorkloadSpec::Serving(spec) => Box::new(serving::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Collective(spec) => Box::new(collective::prepare(scenario, spec, cluster, known)?),
         WorkloadSpec::Training(spec) => Box::new(training::prepare(scenario, spec, cluster, watcher)?),
         WorkloadSpec::Pipeline(spec) => Box::new(pipeline::prepare(scenario, spec, cluster)?),

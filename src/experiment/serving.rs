@@ -1,118 +1,167 @@
-//! Serving in levels: steps are simulated by the engine at a few loads, and their times drive a simulation over requests.
+//! Serving: the pools of a scenario on one fabric, whose steps are simulated at a few loads while requests are served.
 
+#[cfg(test)]
+mod beside_tests;
 mod cache;
-mod fleet;
+mod handover;
+mod sites;
+mod steps;
 mod times;
 
 use super::case::{CaseRun, Ran, slowest};
 use super::deployment::{Deployment, Lowered, StepShape};
 use super::power::NodePower;
 use super::watch::Watcher;
-use super::{Answer, Experiment, Known, build};
+use super::{Answer, Experiment, Known};
 use crate::invalid::Invalid;
-use crate::metrics::{Memory, Metrics, Served, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics};
-use crate::routing::Routes;
+use crate::metrics::{Memory, Metrics, Part, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics};
 use crate::scenario::Scenario;
-use crate::timeline::Effort;
+use crate::timeline::Timeline;
 use crate::topology::Cluster;
-use crate::units::{BytesPerSec, Duration, Fraction, Time, UsdPerHour};
+use crate::units::{Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
     ArrivalsChoice, Batch, CacheMemory, CacheSpec, ColocationSpec, Contexts, ContextsChoice, Decoding, EngineWorker,
-    ExpertsSpec, Fcfs, FcfsLimits, Gather, GatherSpec, LaunchChoice, LeastLoaded, MtpSpec, Prompts, Requests,
-    ReservingCache, ScheduleChoice, ServingSpec, StepLoad, WorkerShape, parts,
+    ExpertsSpec, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, KvPath, LaunchChoice, LeastLoaded, MtpSpec, PoolKind,
+    Prompts, Requests, ReservingCache, ScheduleChoice, ServingRecord, ServingSpec, ServingWorkload, WorkerId,
+    WorkerShape, parts,
 };
-use fleet::{Fleet, NicRates, Transfer, Which, serve};
-use times::{FULL, Load, StepTimes, axes};
+use handover::KvWays;
+use sites::Sites;
+use steps::Steps;
+use times::{FULL, Load};
 
-/// Requests that were served, and the full decode step that is shown of them.
+/// Requests that are to be served, and where.
 pub(super) struct Serving<'a> {
-    decode: Pool<'a>,
+    scenario: &'a Scenario,
     spec: &'a ServingSpec,
-    served: Served,
+    sites: Sites<'a>,
+    known: &'a Known,
+    decoding: PoolMachines,
+    prefilling: Option<PoolMachines>,
+    served: Option<AllServed>,
+}
+
+/// What an instance of a pool runs on, as a scenario of its own. Faults come and go while requests are served: what a step sees of them is asked
+/// for each.
+struct PoolMachines {
+    scenario: Scenario,
+    cluster: Cluster,
+}
+
+/// What was found out while requests were served.
+struct AllServed {
+    record: ServingRecord,
     facts: ServingFacts,
-    cases: Vec<CaseRun<'static>>,
+    /// A decode step with as many requests as there may be.
+    full_step: Timeline,
+    memory: Memory,
     symmetry: Symmetry,
 }
 
-/// Serves the requests of the scenario.
+/// Prepares to serve what `spec` asks for, on a fabric that joins all instances.
 pub(super) fn prepare<'a>(
     scenario: &'a Scenario,
     spec: &'a ServingSpec,
-    cluster: &'a Cluster,
+    whole: &'a Cluster,
     known: &'a Known,
-    watcher: &Watcher<'_>,
 ) -> Result<Serving<'a>, Invalid> {
-    check(scenario, spec)?;
-    let decode = Pool::decode(scenario, spec, cluster)?;
-    let prefilling = prefilling(scenario, spec);
-    let other = prefilling.as_ref().map(build::cluster).transpose();
-    let other = other.map_err(|invalid| invalid.under("workload.serving.prefill"))?;
-    let prefill = match (&prefilling, &other) {
-        (Some(scenario), Some(cluster)) => Some(Pool::prefill(scenario, spec, cluster)?),
-        _ => None,
+    check(spec)?;
+    let sites = Sites::of(scenario, spec, whole)?;
+    let healthy = Scenario { fault: Vec::new(), ..scenario.clone() };
+    let machines = |scenario: Scenario, pool: PoolKind| {
+        let cluster = sites.of_worker(WorkerId { pool, place: 0 });
+        PoolMachines { scenario, cluster }
     };
-    decode.holds(spec)?;
-    let fleet = Fleet {
-        decode: decode.workers(prefill.is_none())?,
-        prefill: prefill.as_ref().map_or(Ok(Vec::new()), |pool| pool.workers(true))?,
-        router: Box::new(LeastLoaded),
-        transfer: prefill.as_ref().map(|pool| pool.transfer(&decode)),
-    };
-    let (mut of_decode, mut of_prefill) = (StepTimes::default(), StepTimes::default());
-    let prompt = spec.mean_computed();
-    let mut taken = 0;
-    let mut steps = |which: Which, load: StepLoad| {
-        taken += 1;
-        let load = axes(&load);
-        let time = match (which, &prefill) {
-            (Which::Prefill, Some(pool)) => of_prefill.at(load, |load| pool.time(load, prompt, watcher)),
-            _ => of_decode.at(load, |load| decode.time(load, prompt, watcher)),
-        };
-        Ok(time? + spec.step_overhead)
-    };
-    let served = serve(fleet, Requests::new(spec, scenario.seed), spec.front_end, &mut steps)?;
-    watcher.took(Effort { instants: taken, ..Effort::default() });
-    let mut error = of_decode.error(|load| decode.time(load, prompt, watcher))?;
-    if let Some(pool) = &prefill {
-        error = error.max(of_prefill.error(|load| pool.time(load, prompt, watcher))?);
+    let prefilling = prefilling(&healthy, spec).map(|scenario| machines(scenario, PoolKind::Prefill));
+    let decoding = machines(healthy, PoolKind::Decode);
+    let serving = Serving { scenario, spec, sites, known, decoding, prefilling, served: None };
+    serving.pools()?.0.holds(spec)?;
+    Ok(serving)
+}
+
+/// The machines of all instances, joined by the scenario's fabric.
+pub(super) fn cluster(scenario: &Scenario, spec: &ServingSpec) -> Result<Cluster, Invalid> {
+    check(spec)?;
+    sites::whole(scenario, spec)
+}
+
+impl Serving<'_> {
+    /// The pool that decodes, and the one that computes prompts where there is one.
+    fn pools(&self) -> Result<(Pool<'_>, Option<Pool<'_>>), Invalid> {
+        let Serving { spec, known, decoding, prefilling, .. } = self;
+        let decode = Pool::decode(&decoding.scenario, spec, &decoding.cluster, known)?;
+        let prefill = prefilling.as_ref().map(|own| Pool::prefill(&own.scenario, spec, &own.cluster, known));
+        Ok((decode, prefill.transpose()?))
     }
-    let facts = ServingFacts {
-        decode_gpus: decode.all_gpus(),
-        decode_instances: decode.instances,
-        prefill_gpus: prefill.as_ref().map_or(0, Pool::all_gpus),
-        prefill_instances: prefill.as_ref().map_or(0, |pool| pool.instances),
-        gpus_per_node: u64::from(cluster.gpus_per_node),
-        gpu_hour: gpu_hour(scenario, spec),
-        watts_per_gpu: watts_per_gpu(scenario),
-        steps: (of_decode.runs() + of_prefill.runs(), error),
-        cache_positions: decode.positions()? * decode.groups(),
-        period: period(spec),
-    };
-    let (input, output) = spec.mean_lengths();
-    let full = decode.batches([(decode.requests * decode.tp()) as f64, input + output / 2.0, 0.0, 0.0, FULL], 1);
-    let Lowered { cases, symmetry } = decode.deployment.step(&decode.shape(full, 1.0), known)?;
-    Ok(Serving { decode, spec, served, facts, cases, symmetry })
+
+    /// Serves all requests: what happened, and how many steps were simulated for it with what error between them.
+    fn serve(
+        &self,
+        (decode, prefill): (&Pool<'_>, Option<&Pool<'_>>),
+        watcher: &Watcher<'_>,
+    ) -> Result<(ServingRecord, Timeline, (usize, f64)), Invalid> {
+        let Serving { scenario, spec, sites, .. } = self;
+        let of_prefill = prefill.map_or(Ok(Vec::new()), |pool| pool.workers(true))?;
+        let fleet = Fleet::new(decode.workers(prefill.is_none())?, of_prefill, Box::new(LeastLoaded));
+        let devices = fleet.ids().map(|id| sites.gpu(id, 0)).collect();
+        let ways = prefill.map(|pool| KvWays::between(sites, pool, decode));
+        let mean = (spec.mean_computed(), spec.step_overhead);
+        let mut steps = Steps::new((scenario, sites), (decode, prefill), mean, watcher)?;
+        let mut workload = ServingWorkload::new(
+            (fleet, devices),
+            (Requests::new(spec, scenario.seed), spec.front_end),
+            &mut steps,
+            ways.as_ref().map(|ways| ways as &dyn KvPath),
+        );
+        let Ran { mut timeline, .. } = CaseRun::of(Box::new(&mut workload)).run(scenario, sites.whole, watcher)?;
+        let mut record = workload.record();
+        timeline.requests = std::mem::take(&mut record.traces);
+        Ok((record, timeline, steps.close()?))
+    }
+
+    fn facts(
+        &self,
+        (decode, prefill): (&Pool<'_>, Option<&Pool<'_>>),
+        steps: (usize, f64),
+    ) -> Result<ServingFacts, Invalid> {
+        Ok(ServingFacts {
+            decode_gpus: decode.all_gpus(),
+            decode_instances: decode.instances,
+            prefill_gpus: prefill.map_or(0, Pool::all_gpus),
+            prefill_instances: prefill.map_or(0, |pool| pool.instances),
+            gpus_per_node: u64::from(self.decoding.cluster.gpus_per_node),
+            gpu_hour: gpu_hour(self.scenario, self.spec),
+            watts_per_gpu: watts_per_gpu(self.scenario),
+            steps,
+            cache_positions: decode.positions()? * decode.groups(),
+            period: period(self.spec),
+        })
+    }
 }
 
 impl Experiment for Serving<'_> {
     fn run(&mut self, watcher: &Watcher<'_>) -> Result<Ran, Invalid> {
-        slowest(
-            self.decode.deployment.scenario,
-            self.decode.deployment.cluster,
-            std::mem::take(&mut self.cases),
-            watcher,
-        )
+        let (decode, prefill) = self.pools()?;
+        let pools = (&decode, prefill.as_ref());
+        let (record, timeline, steps) = self.serve(pools, watcher)?;
+        let facts = self.facts(pools, steps)?;
+        let Lowered { cases, symmetry } = decode.full_step(self.spec)?;
+        let full = slowest(&self.decoding.scenario, &self.decoding.cluster, cases, watcher)?;
+        let memory = decode.memory(self.spec)?;
+        self.served = Some(AllServed { record, facts, full_step: full.timeline, memory, symmetry });
+        Ok(Ran { timeline, folding: full.folding })
     }
 
     fn answer(self: Box<Self>, ran: &mut Ran, _: &Watcher<'_>) -> Result<Answer, Invalid> {
-        let Serving { decode, spec, served, facts, symmetry, .. } = *self;
-        let timeline = &ran.timeline;
-        let metrics = serving_metrics(&served, facts, timeline.end() - Time::ZERO, breakdown(timeline));
+        let served = self.served.expect("requests have been served");
+        let AllServed { record, facts, full_step, memory, symmetry } = served;
+        let metrics = serving_metrics(&record.served, facts, full_step.end() - Time::ZERO, breakdown(&full_step));
+        let at = Some((self.sites.whole.gpus[0], record.fullest));
         Ok(Answer {
-            memory: Some(decode.memory(spec)?),
+            memory: Some(memory),
             symmetry,
             folding: ran.folding,
-            parts: Vec::new(),
+            parts: vec![Part { name: "a full decode step".to_owned(), timeline: full_step, count: 1, at }],
             notes: unsteady(&metrics).into_iter().collect(),
             metrics: Metrics::Serving(Box::new(metrics)),
         })
@@ -134,11 +183,7 @@ fn prefilling(scenario: &Scenario, spec: &ServingSpec) -> Option<Scenario> {
     Some(own)
 }
 
-fn check(scenario: &Scenario, spec: &ServingSpec) -> Result<(), Invalid> {
-    if !scenario.fault.is_empty() {
-        let message = "faults during serving are not simulated";
-        return Err(Invalid::at("fault", message).help("leave `fault` out, or simulate a single step"));
-    }
+fn check(spec: &ServingSpec) -> Result<(), Invalid> {
     let at = |key: &str, message: &str, help: &str| {
         Err(Invalid::at(&format!("workload.serving.{key}"), message.to_owned()).help(help))
     };
@@ -202,6 +247,7 @@ struct Pool<'a> {
     deployment: Deployment<'a>,
     /// Copies of it.
     instances: u64,
+    known: &'a Known,
     experts: &'a ExpertsSpec,
     micro_batches: u64,
     schedule: ScheduleChoice,
@@ -219,11 +265,17 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn decode(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
+    fn decode(
+        scenario: &'a Scenario,
+        spec: &'a ServingSpec,
+        cluster: &'a Cluster,
+        known: &'a Known,
+    ) -> Result<Pool<'a>, Invalid> {
         let decode = &spec.decode;
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
             instances: decode.instances.wide(),
+            known,
             experts: &decode.experts,
             micro_batches: decode.micro_batches.wide(),
             schedule: decode.schedule,
@@ -241,11 +293,17 @@ impl<'a> Pool<'a> {
         })
     }
 
-    fn prefill(scenario: &'a Scenario, spec: &'a ServingSpec, cluster: &'a Cluster) -> Result<Pool<'a>, Invalid> {
+    fn prefill(
+        scenario: &'a Scenario,
+        spec: &'a ServingSpec,
+        cluster: &'a Cluster,
+        known: &'a Known,
+    ) -> Result<Pool<'a>, Invalid> {
         let prefill = spec.prefill.as_ref().expect("a prefill pool is described");
         Ok(Pool {
             deployment: Deployment::of(scenario, cluster)?,
             instances: prefill.instances.wide(),
+            known,
             experts: &prefill.experts,
             micro_batches: prefill.micro_batches.wide(),
             schedule: ScheduleChoice::InTurn,
@@ -329,11 +387,16 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// How long a step takes.
-    fn time(&self, load: Load, prompt: u64, watcher: &Watcher<'_>) -> Result<Duration, Invalid> {
+    /// The same pool on other machines, or under faults that stay.
+    fn at<'b>(&'b self, scenario: &'b Scenario, cluster: &'b Cluster) -> Result<Pool<'b>, Invalid> {
+        Ok(Pool { deployment: Deployment::of(scenario, cluster)?, ..*self })
+    }
+
+    /// How long a step takes; nothing where faults keep it from ending.
+    fn time(&self, load: Load, prompt: u64, watcher: &Watcher<'_>) -> Result<Option<Duration>, Invalid> {
         let batches = self.batches(load, prompt);
         if batches.is_empty() {
-            return Ok(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
         watcher.begin(|| format!("step of {:.0} requests and {:.0} positions of prompts", load[0], load[2]));
         self.deployment.step_time(&self.shape(batches, load[4] / FULL), watcher)
@@ -369,25 +432,11 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// What the NICs of an instance carry where a GPU's carries `each`.
-    fn nic_rates(&self, each: BytesPerSec) -> NicRates {
-        NicRates { all: each * self.gpus(), of_one: each * self.tp() }
-    }
-
-    /// How keys and values get to an instance of `decode`.
-    fn transfer(&self, decode: &Pool<'_>) -> Transfer {
-        let cluster = decode.deployment.cluster;
-        let (first, last) = (cluster.gpus[0], cluster.gpus[cluster.gpus.len() - 1]);
-        let path = Routes::new(&cluster.topology).path(first, last).expect("a cluster is connected");
-        // Latent caches are the same on every GPU of a tensor-parallel group and leave once; others leave in parts.
-        let latent = matches!(self.deployment.model.attention, crate::model::AttentionSpec::Mla(_));
-        let per_position = if latent { self.per_position() } else { self.per_position() * self.tp() };
-        Transfer {
-            per_position,
-            out: self.nic_rates(path.narrowest),
-            into: decode.nic_rates(path.narrowest),
-            latency: path.latency,
-        }
+    /// A decode step with as many requests of the mean length as there may be.
+    fn full_step(&self, spec: &ServingSpec) -> Result<Lowered, Invalid> {
+        let (input, output) = spec.mean_lengths();
+        let batches = self.batches([(self.requests * self.tp()) as f64, input + output / 2.0, 0.0, 0.0, FULL], 1);
+        self.deployment.step(&self.shape(batches, 1.0), self.known)
     }
 
     /// Memory of a GPU with as many requests of the mean length as there may be.

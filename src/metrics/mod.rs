@@ -23,6 +23,7 @@ mod serving;
 mod steady;
 mod training;
 
+pub use crate::workload::{Served, ServedStep};
 pub use better::Better;
 pub use busy::{Breakdown, PathShare, PhaseTime, PortUse, breakdown};
 pub use catalog::{
@@ -41,6 +42,6 @@ pub use moe::{MoeExchangeFacts, MoeExchangeMetrics, moe_exchange_metrics};
 pub use outcome::{Folding, Level, Memory, Metrics, Outcome, Part, Symmetry};
 pub use pipeline::{PipelineMetrics, pipeline_metrics};
 pub use prefill::{PrefillFacts, PrefillMetrics, prefill_metrics};
-pub use serving::{Served, ServingFacts, ServingMetrics, Spread, serving_metrics};
-pub use steady::{ServedStep, Window};
+pub use serving::{ServingFacts, ServingMetrics, Spread, serving_metrics};
+pub use steady::Window;
 pub use training::{ChunkTime, RankTime, TrainingFacts, TrainingMetrics, training_metrics};

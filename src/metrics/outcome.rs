@@ -167,6 +167,14 @@ impl Outcome {
         ))
     }
 
+    /// The run to which the breakdown belongs: all of it, or of serving a full decode step.
+    pub fn step(&self) -> &Timeline {
+        match (&self.metrics, self.parts.first()) {
+            (Metrics::Serving(_), Some(part)) => &part.timeline,
+            _ => &self.timeline,
+        }
+    }
+
     /// GPUs of the deployment, all pools together.
     pub fn gpus(&self) -> u64 {
         match &self.metrics {

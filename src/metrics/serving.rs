@@ -1,42 +1,9 @@
 //! Serving over time as users and operators see it.
 
 use super::busy::Breakdown;
-use super::steady::{ServedStep, Window};
+use super::steady::Window;
 use crate::units::{Duration, Time, UsdPerHour};
-
-/// What happened to all requests.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Served {
-    /// From arrival to the first token. Where another pool computes prompts, a decoding instance sends it out: after keys and values are there,
-    /// with the first step that decodes the request.
-    pub ttft: Vec<Duration>,
-    /// From arrival until the prompt is computed, where another pool does that.
-    pub prefilled: Vec<Duration>,
-    /// From the start of the first step that was to take the prompt to the first token.
-    pub ttft_admitted: Vec<Duration>,
-    /// From the first to the last token, over the tokens after the first.
-    pub tpot: Vec<Duration>,
-    /// From arrival to the last token.
-    pub whole: Vec<Duration>,
-    /// Time between steps that yield tokens, and how many requests gained in them.
-    pub gaps: Vec<(Duration, u64)>,
-    /// Time that keys and values were on their way between pools.
-    pub moved: Vec<Duration>,
-    /// When each request was answered, its positions in and tokens out, in that order.
-    pub finished: Vec<(Time, u32, u32)>,
-    /// Positions of prompts that arrived.
-    pub input_tokens: u64,
-    /// Those of them that are computed.
-    pub computed_tokens: u64,
-    /// Tokens of answers.
-    pub output_tokens: u64,
-    /// Steps of all decoding instances, in order of their ends.
-    pub decode_steps: Vec<ServedStep>,
-    /// The same of those that only compute prompts.
-    pub prefill_steps: Vec<ServedStep>,
-    /// When the last request arrived.
-    pub last_arrival: Time,
-}
+use crate::workload::Served;
 
 /// The deployment that served.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +106,8 @@ pub fn serving_metrics(served: &Served, facts: ServingFacts, step: Duration, bre
     let input_per_sec = window.rate(all(), |step| step.input as f64);
     let arriving = (served.last_arrival - Time::ZERO).as_secs();
     let over_run = |tokens: u64| if span > Duration::ZERO { tokens as f64 / span.as_secs() } else { 0.0 };
-    let tpot = spread(&served.tpot);
+    let each = |&(time, tokens): &(Duration, u32)| Duration::from_ps(time.as_ps() / u64::from(tokens));
+    let tpot = spread(&served.decoded.iter().map(each).collect::<Vec<_>>());
     let usd = |gpus: u64, rate: f64| {
         let rent = facts.gpu_hour.filter(|_| gpus > 0 && rate > 0.0)?;
         Some(rent.as_f64() / 3600.0 * gpus as f64 / rate * 1e6)

@@ -5,24 +5,12 @@
 //! the time. Whether it is steady shows in its two halves.
 
 use crate::units::{Duration, Time};
+use crate::workload::ServedStep;
 
 /// Bins over which rates are looked at when the start is chosen.
 const BINS: usize = 60;
 /// Halves that differ by more than this part are not steady.
 const STEADY: f64 = 0.05;
-
-/// A step of an instance, and what is there at its end.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ServedStep {
-    /// When it starts.
-    pub start: Time,
-    /// When it ends.
-    pub end: Time,
-    /// Output tokens that are emitted then.
-    pub output: f64,
-    /// Positions of prompts whose computation ends then, those found in the cache included.
-    pub input: u64,
-}
 
 /// The steady part of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -178,6 +178,24 @@ pub fn resolve(faults: &[FaultSpec], topology: &Topology) -> Result<FaultSchedul
     Ok(FaultSchedule::new(changes))
 }
 
+/// What of `faults` is at work at `now`, by number, each as a fault that stays.
+///
+/// # Errors
+/// When a fault names times that make no sense.
+pub fn at_work(faults: &[FaultSpec], now: Time) -> Result<Vec<(usize, FaultSpec)>, Invalid> {
+    let mut found = Vec::new();
+    for (number, fault) in faults.iter().enumerate() {
+        let phases = phases(fault).map_err(|invalid| invalid.under(&number.to_string()))?;
+        let at_now = |&&(from, until, _): &&Phase| from <= now && until.is_none_or(|until| now < until);
+        if let Some(&(_, _, share)) = phases.iter().find(at_now) {
+            let down = share == Fraction::ZERO;
+            let effect = if down { FaultEffect::Down } else { FaultEffect::Degraded(Degraded { to: share }) };
+            found.push((number, FaultSpec { effect, from: Duration::ZERO, until: None, ..fault.clone() }));
+        }
+    }
+    Ok(found)
+}
+
 /// When a fault is at work, and what share it leaves.
 type Phase = (Time, Option<Time>, Fraction);
 

@@ -11,7 +11,8 @@ mod watched;
 
 pub use analytic::Analytic;
 pub use fault::{
-    Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget, resolve,
+    Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget,
+    at_work, resolve,
 };
 pub use flow::FairShare;
 pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally, Watch};

@@ -3,7 +3,7 @@
 use super::overlap::Overlap;
 use super::topology_fold::Loads;
 use super::topology_picture::FabricPicture;
-use crate::metrics::{Folding, Outcome, link_loads};
+use crate::metrics::{Folding, Metrics, Outcome, link_loads};
 use crate::topology::DeviceKind;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,9 @@ impl Inside {
     /// What is worth drawing of `outcome`.
     pub fn new(outcome: &Outcome) -> Inside {
         let overlap = |title: &str, timeline| Overlap::new(title, timeline, &outcome.cluster);
-        let whole = overlap("What overlaps with what", &outcome.timeline);
-        let part = outcome.parts.first();
+        let whole = overlap("What overlaps with what", outcome.step());
+        // Of serving, the part is the step that is shown.
+        let part = outcome.parts.first().filter(|_| !matches!(outcome.metrics, Metrics::Serving(_)));
         let part = part.and_then(|part| overlap(&format!("Inside {}, on one GPU", part.name), &part.timeline));
         let overlaps = whole.into_iter().chain(part).collect();
         Inside { schema: super::json::SCHEMA, overlaps, fabric: fabric(outcome) }
@@ -47,7 +48,7 @@ impl Inside {
 /// The fabric by the use of its links. Where one GPU stood for all, only its own links were used, and there is nothing to compare.
 fn fabric(outcome: &Outcome) -> Option<FabricPicture> {
     let topology = &outcome.cluster.topology;
-    let used = link_loads(&outcome.timeline, topology);
+    let used = link_loads(outcome.step(), topology);
     if outcome.folding != Folding::None || used.is_empty() {
         return None;
     }

@@ -156,7 +156,7 @@ fn links(outcome: &Outcome) -> Value {
             "utilisation": load.utilisation,
         })
     };
-    link_loads(&outcome.timeline, topology).into_iter().take(LINKS_MAX).map(row).collect()
+    link_loads(outcome.step(), topology).into_iter().take(LINKS_MAX).map(row).collect()
 }
 
 /// Pairs of devices that were cut off; empty where everything ended.

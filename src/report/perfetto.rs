@@ -7,7 +7,7 @@ use crate::id::{DeviceId, LinkId};
 use crate::timeline::{Place, Span, Timeline};
 use crate::topology::{LinkKind, Topology};
 use crate::units::Time;
-use crate::workload::Work;
+use crate::workload::{RequestTrace, Work};
 use std::collections::BTreeMap;
 
 /// Encodes `timeline`; `topology` names the devices.
@@ -40,7 +40,20 @@ pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
     for (span, row) in spans.into_iter().zip(rows) {
         trace.slice(tracks[&(span.place, row)], span, topology);
     }
+    trace.requests(places.len() as u64 + 1, &timeline.requests);
     trace.bytes
+}
+
+/// The phases of a request that have begun and ended, one after the other.
+fn phases(request: &RequestTrace) -> Vec<(&'static str, Time, Time)> {
+    let RequestTrace { arrival, admitted, prefilled, moved, finished, .. } = *request;
+    let all = [
+        ("queue", arrival, admitted),
+        ("prefill", admitted, prefilled),
+        ("KV transfer", prefilled, moved),
+        ("decode", moved, finished),
+    ];
+    all.into_iter().filter(|&(_, from, until)| from < until && until != Time::FAR_FUTURE).collect()
 }
 
 /// A row for each span, in order of start, so that spans of one row never overlap; and until when the rows of each place are
@@ -93,33 +106,46 @@ impl Trace {
         self.tracks
     }
 
+    /// A process of its own in which every request has a thread.
+    fn requests(&mut self, pid: u64, requests: &[RequestTrace]) {
+        if requests.is_empty() {
+            return;
+        }
+        self.process(pid, "requests");
+        for (tid, request) in (1..).zip(requests) {
+            let track = self.thread(pid, tid, &format!("request {}", request.request));
+            for (name, from, until) in phases(request) {
+                let (name, fresh) = self.name(name.to_owned());
+                let begin = Message::default().number(9, 1).number(10, name).number(11, track);
+                self.interned(at(from).message(11, &begin), name, fresh);
+                let end = Message::default().number(9, 2).number(11, track);
+                self.packet(at(until).message(11, &end));
+            }
+        }
+    }
+
+    /// Writes `packet`, which uses a name, with that name if it is new.
+    fn interned(&mut self, packet: Message, name: u64, fresh: Option<String>) {
+        let entry = fresh.map(|text| Message::default().number(1, name).text(2, &text));
+        self.packet(match entry {
+            Some(entry) => packet.message(12, &Message::default().message(2, &entry)),
+            None => packet,
+        });
+    }
+
     fn slice(&mut self, track: u64, span: &Span, topology: &Topology) {
-        let (name, fresh) = self.name(span);
+        let (name, fresh) = self.name(slice_name(span));
         let mut begin = Message::default().number(9, 1).number(10, name).number(11, track);
         for (key, value) in annotations(span, topology) {
             begin = begin.message(4, &Message::default().text(10, key).text(6, &value));
         }
-        let mut packet = at(span.start).message(11, &begin);
-        if let Some(text) = fresh {
-            let entry = Message::default().number(1, name).text(2, &text);
-            packet = packet.message(12, &Message::default().message(2, &entry));
-        }
-        self.packet(packet);
+        self.interned(at(span.start).message(11, &begin), name, fresh);
         let end = Message::default().number(9, 2).number(11, track);
         self.packet(at(span.released).message(11, &end));
     }
 
-    /// The number of the span's name, and the name itself when it is new.
-    fn name(&mut self, span: &Span) -> (u64, Option<String>) {
-        let what = match span.work {
-            Work::Compute(kernel) => kernel.to_string(),
-            Work::Copy(bytes) => format!("copy {bytes:.1}"),
-            Work::Send { bytes, .. } => format!("send {bytes:.1}"),
-            Work::HostDelay(_) => "host".to_owned(),
-            Work::Known(_) => format!("micro-batch {}", span.label.micro_batch),
-            Work::Software(_) => "software".to_owned(),
-        };
-        let name = format!("{}: {what}", span.label.phase);
+    /// The number of a name, and the name itself when it is new.
+    fn name(&mut self, name: String) -> (u64, Option<String>) {
         let known = self.names.len() as u64 + 1;
         match self.names.get(&name) {
             Some(&id) => (id, None),
@@ -136,6 +162,20 @@ impl Trace {
         let packet = packet.number(10, SEQUENCE).number(13, flags);
         self.bytes.extend(Message::default().message(1, &packet).0);
     }
+}
+
+fn slice_name(span: &Span) -> String {
+    let phase = span.label.phase;
+    let what = match span.work {
+        Work::Compute(kernel) => kernel.to_string(),
+        Work::Copy(bytes) => format!("copy {bytes:.1}"),
+        Work::Send { bytes, .. } => format!("send {bytes:.1}"),
+        Work::HostDelay(_) => "host".to_owned(),
+        Work::Known(_) if phase.is_step() => return phase.to_string(),
+        Work::Known(_) => format!("micro-batch {}", span.label.micro_batch),
+        Work::Software(_) => "software".to_owned(),
+    };
+    format!("{phase}: {what}")
 }
 
 fn at(time: Time) -> Message {

@@ -95,13 +95,13 @@ pub fn run_text(heading: &Heading, outcome: &Outcome, detail: Detail) -> String 
     line(critical_path(breakdown, whole));
     let (of, times) = match &outcome.metrics {
         Metrics::Training(metrics) => (" of pipeline rank 0, those of its chunks included", metrics.kernels.clone()),
-        _ => ("", kernel_times(&outcome.timeline)),
+        _ => ("", kernel_times(outcome.step())),
     };
     if let Some(kernels) = kernels(&times) {
         line(format!("Kernels of one GPU{of}"));
         line(kernels);
     }
-    if !outcome.timeline.links.is_empty() {
+    if !outcome.step().links.is_empty() {
         line("Most used links (of what their achievable rate would have passed in the whole run)".to_owned());
         line(links(outcome));
     }
@@ -176,7 +176,7 @@ fn links(outcome: &Outcome) -> String {
     let topology = &outcome.cluster.topology;
     let columns = [("from", Align::Left), ("to", Align::Left), ("carried", Align::Right), ("used", Align::Right)];
     let mut table = Table::new(&columns);
-    for load in link_loads(&outcome.timeline, topology).iter().take(LINK_ROWS_MAX) {
+    for load in link_loads(outcome.step(), topology).iter().take(LINK_ROWS_MAX) {
         let (from, to) = topology.ends(load.link);
         let used = format!("{:.1}%", 100.0 * load.utilisation);
         table.row(vec![topology.name(from), topology.name(to), format!("{:.1}", load.carried), used]);

@@ -9,7 +9,7 @@ pub use path::{Segment, critical_path};
 
 use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
 use crate::units::{Bytes, Flops, Time};
-use crate::workload::{Chosen, Label, Stream, Work};
+use crate::workload::{Chosen, Label, RequestTrace, Stream, Work};
 
 /// What an operation occupies while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +167,8 @@ pub struct Timeline {
     pub collectives: Vec<(Chosen, u64)>,
     /// What it took to simulate.
     pub effort: Effort,
+    /// Phases of requests that were served: of the first ones, and of some of the others.
+    pub requests: Vec<RequestTrace>,
 }
 
 impl Timeline {

@@ -33,6 +33,24 @@ impl Cluster {
         gpu / self.gpus_per_node as usize
     }
 
+    /// `count` of its nodes from the `first` on, with the first `gpus` GPUs of each in use and the NICs that these send through. Devices and links
+    /// stay those of the whole.
+    pub fn part(&self, first: u32, count: u32, gpus: u32) -> Cluster {
+        let per_node = self.gpus_per_node as usize;
+        let nodes = (first as usize)..(first + count) as usize;
+        let used = nodes.flat_map(|node| node * per_node..node * per_node + gpus as usize);
+        let mut nics: Vec<DeviceId> = used.clone().filter_map(|gpu| self.nic_of(gpu)).collect();
+        nics.dedup();
+        Cluster {
+            topology: self.topology.clone(),
+            gpus: used.map(|gpu| self.gpus[gpu]).collect(),
+            nics_per_node: nics.len() as u32 / count.max(1),
+            nics,
+            nodes: count,
+            gpus_per_node: gpus,
+        }
+    }
+
     /// The NIC that the `gpu`-th GPU of the cluster sends through, where its node has any.
     pub fn nic_of(&self, gpu: usize) -> Option<DeviceId> {
         let (per_node, local) = (self.gpus_per_node as usize, gpu % self.gpus_per_node as usize);

@@ -27,9 +27,11 @@ pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchange
 pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, DecodingSet,
-    EngineWorker, Fcfs, FcfsLimits, Gather, GatherSpec, KvCache, LeastLoaded, LengthsChoice, PendingPrompt,
-    PrefillPoolSpec, PromptBlocks, Request, RequestQueues, Requests, ReservingCache, Router, ScheduledBatch, Scheduler,
-    Sequence, ServingSpec, StepEnd, StepLoad, TraceRow, WorkerLoad, WorkerShape,
+    EngineWorker, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, Handover, KvBeside, KvCache, KvPart, KvPath,
+    LeastLoaded, LengthsChoice, PendingPrompt, PoolKind, PrefillPoolSpec, PromptBlocks, Request, RequestQueues,
+    RequestTrace, Requests, ReservingCache, Router, ScheduledBatch, Scheduler, Sequence, Served, ServedStep,
+    ServingRecord, ServingSpec, ServingWorkload, StepEnd, StepLoad, StepOracle, TraceRow, WorkerId, WorkerLoad,
+    WorkerShape,
 };
 pub use training::{
     Action, BesideExchanges, CastChoice, Chunk, ChunkWork, ChunkWorkload, Loads, LossChoice, Part, PipelineSpec, Ring,
@@ -55,5 +57,19 @@ pub trait Workload {
     /// What a device touches between two uses of the same weights, where what is done repeats; nothing else is still in a cache.
     fn between_uses(&self) -> Option<Bytes> {
         None
+    }
+}
+
+impl<W: Workload + ?Sized> Workload for &mut W {
+    fn next_arrival(&self) -> Option<Time> {
+        (**self).next_arrival()
+    }
+
+    fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
+        (**self).advance(now, done, graph)
+    }
+
+    fn between_uses(&self) -> Option<Bytes> {
+        (**self).between_uses()
     }
 }

@@ -94,11 +94,19 @@ pub enum Phase {
     Optimizer,
     /// Updated weights travel to all replicas.
     ParameterGather,
+    /// A step of an engine worker that computes prompts.
+    PrefillStep,
+    /// A step of an engine worker that decodes.
+    DecodeStep,
+    /// A step of an engine worker that does both.
+    MixedStep,
+    /// Keys and values travel to the worker that decodes.
+    KvTransfer,
 }
 
 impl Phase {
     /// Every phase, in the order in which a step meets them.
-    pub const ALL: [Phase; 28] = [
+    pub const ALL: [Phase; 32] = [
         Phase::Embedding,
         Phase::Attention,
         Phase::Gate,
@@ -127,7 +135,16 @@ impl Phase {
         Phase::GradientReduce,
         Phase::Optimizer,
         Phase::ParameterGather,
+        Phase::PrefillStep,
+        Phase::DecodeStep,
+        Phase::MixedStep,
+        Phase::KvTransfer,
     ];
+
+    /// Whether it is a step of an engine worker.
+    pub const fn is_step(self) -> bool {
+        matches!(self, Phase::PrefillStep | Phase::DecodeStep | Phase::MixedStep)
+    }
 
     /// The name in reports and files.
     pub const fn name(self) -> &'static str {
@@ -160,6 +177,10 @@ impl Phase {
             Phase::GradientReduce => "reduce gradients",
             Phase::Optimizer => "optimizer",
             Phase::ParameterGather => "gather weights",
+            Phase::PrefillStep => "prefill step",
+            Phase::DecodeStep => "decode step",
+            Phase::MixedStep => "mixed step",
+            Phase::KvTransfer => "KV transfer",
         }
     }
 }
@@ -275,6 +296,8 @@ pub struct OpGraph {
     /// Dependents of each operation as a linked list through `edges`.
     first_edge: Vec<u32>,
     edges: Vec<(OpId, u32)>,
+    /// New operations that wait for nothing that is left, and the latest operation whose end they follow.
+    follows: Vec<(OpId, OpId)>,
     collectives: usize,
     size: GraphSize,
     room: Option<MemoryRoom>,
@@ -355,11 +378,21 @@ impl OpGraph {
                 self.edges.push((id, next));
             }
         }
+        if waiting_for == 0
+            && let Some(&latest) = after.iter().max()
+        {
+            self.follows.push((id, latest));
+        }
         self.ops.push(op);
         self.waiting_for.push(waiting_for);
         self.finished.push(false);
         self.first_edge.push(NO_EDGE);
         id
+    }
+
+    /// Of the operations that were added since somebody asked: those all of whose dependencies had finished before, each with the latest of these.
+    pub fn take_follows(&mut self) -> Vec<(OpId, OpId)> {
+        std::mem::take(&mut self.follows)
     }
 
     /// Marks `op` as finished and appends the operations that waited for nothing else to `ready`, oldest first.

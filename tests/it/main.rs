@@ -30,6 +30,7 @@ mod routing;
 mod search;
 mod sensitivity;
 mod serving;
+mod serving_engine;
 mod streams;
 mod sweep;
 mod symmetry;

@@ -98,6 +98,11 @@ impl StepTimes {
         Ok(error)
     }
 
+    /// How often times were asked for between two points.
+    pub(super) fn uses(&self) -> u64 {
+        self.used.values().sum()
+    }
+
     /// Steps that were simulated.
     pub(super) fn runs(&self) -> usize {
         self.times.len() + self.checked

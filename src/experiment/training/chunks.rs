@@ -400,6 +400,7 @@ fn of_devices(timeline: &Timeline, devices: &[DeviceId], groups: u64) -> Timelin
         stranded: timeline.stranded.iter().filter(|stranded| own.contains(&stranded.from)).copied().collect(),
         links: timeline.links.clone(),
         collectives: timeline.collectives.iter().map(|&(chosen, count)| (chosen, count / groups)).collect(),
+        requests: Vec::new(),
         effort: timeline.effort,
     }
 }

@@ -6,6 +6,7 @@ use crate::id::DeviceId;
 use crate::routing::Routes;
 use crate::topology::{Cluster, DeviceKind};
 use crate::units::{BytesPerSec, Duration};
+use std::collections::BTreeMap;
 
 /// The ranks of a collective, those of a node next to each other.
 #[derive(Clone, Debug)]
@@ -91,11 +92,11 @@ impl Group {
     pub fn without_ways(cluster: &Cluster, members: &[usize], costs: Option<&CollectiveCosts>) -> Group {
         let ranks: Vec<DeviceId> = members.iter().map(|&gpu| cluster.gpus[gpu]).collect();
         let nodes: Vec<usize> = members.iter().map(|&gpu| cluster.node_of(gpu)).collect();
-        let mut domain = vec![None; cluster.nodes as usize];
-        for switch in cluster.topology.devices_of(DeviceKind::NvSwitch) {
-            domain[cluster.topology.device(switch).group as usize] = Some(switch);
-        }
-        let switches = nodes.iter().map(|&node| domain[node]).collect();
+        let topology = &cluster.topology;
+        let home = |device: DeviceId| topology.device(device).group;
+        let domains: BTreeMap<u32, DeviceId> =
+            topology.devices_of(DeviceKind::NvSwitch).map(|switch| (home(switch), switch)).collect();
+        let switches = ranks.iter().map(|&rank| domains.get(&home(rank)).copied()).collect();
         Group { ranks, nodes, switches, inside: None, between: None, costs: costs.cloned() }
     }
 

@@ -94,22 +94,21 @@ impl RequestQueues {
 
     /// A prompt to be computed.
     pub(super) fn push_prompt(&mut self, sequence: Sequence) {
-        let sequence = self.assign(sequence);
+        let sequence = Sequence { group: self.assign(), ..sequence };
         self.queued += u64::from(sequence.computed);
         self.prompts.push_back(PendingPrompt { sequence, left: sequence.computed });
     }
 
-    /// A sequence whose keys and values are there.
+    /// A sequence whose keys and values are there, in the group that was chosen for it.
     pub(super) fn push_waiting(&mut self, sequence: Sequence) {
-        let sequence = self.assign(sequence);
         self.waiting.push_back(sequence);
     }
 
-    /// Gives a sequence to the group that has fewest.
-    fn assign(&mut self, sequence: Sequence) -> Sequence {
+    /// Chooses the group that has fewest sequences for another one.
+    pub(super) fn assign(&mut self) -> usize {
         let group = (0..self.of_group.len()).min_by_key(|&group| self.of_group[group]).unwrap_or_default();
         self.of_group[group] += 1;
-        Sequence { group, ..sequence }
+        group
     }
 
     /// The next sequence that waits to decode.

@@ -53,6 +53,11 @@ impl<'a> Requests<'a> {
         }
     }
 
+    /// How many there are at most.
+    pub fn count(&self) -> usize {
+        self.spec.requests.index()
+    }
+
     /// The next request. Where users wait for answers it is sent at `now`.
     pub fn next(&mut self, now: Time) -> Option<Request> {
         if self.drawn == self.spec.requests.get() {

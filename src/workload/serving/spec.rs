@@ -178,7 +178,8 @@ pub enum CacheMemory {
     Free,
 }
 
-/// A pool that computes prompts, on nodes like those of the scenario.
+/// A pool that computes prompts, on nodes like those of the scenario. On its one topology the nodes of decoding instances come first, instance
+/// by instance, then those of this pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrefillPoolSpec {

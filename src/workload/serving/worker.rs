@@ -66,7 +66,12 @@ impl EngineWorker {
         self.queues.push_prompt(sequence);
     }
 
-    /// Takes a sequence whose keys and values are there.
+    /// The tensor-parallel group that will decode a sequence which is on its way.
+    pub fn expect(&mut self) -> usize {
+        self.queues.assign()
+    }
+
+    /// Takes a sequence whose keys and values are there, in the group that was chosen for it.
     pub fn decode(&mut self, sequence: Sequence) {
         self.queues.push_waiting(sequence);
     }

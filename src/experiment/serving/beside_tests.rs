@@ -1,0 +1,102 @@
+//! A step beside a transfer of keys and values: with a share of its NICs, as serving takes it, against both in one simulation.
+
+use super::sites::{Sites, with_nics_left};
+use super::{Pool, StepShape, slowest};
+use crate::experiment::Known;
+use crate::experiment::inference::LoweredCase;
+use crate::experiment::lower::CaseRun;
+use crate::experiment::watch::{Observer, Watcher};
+use crate::id::{DeviceId, OpId};
+use crate::invalid::Invalid;
+use crate::scenario::{Scenario, SymmetryChoice, WorkloadSpec, load};
+use crate::units::{Bytes, Duration, Time};
+use crate::workload::{Batch, Label, Op, OpGraph, Phase, PoolKind, Work, WorkerId, Workload};
+use std::path::Path;
+
+/// Operations of `step`, and a transfer that begins with them.
+struct Beside {
+    step: Box<dyn Workload>,
+    send: Option<Work>,
+}
+
+impl Workload for Beside {
+    fn next_arrival(&self) -> Option<Time> {
+        self.step.next_arrival()
+    }
+
+    fn advance(&mut self, now: Time, done: &[OpId], graph: &mut OpGraph) -> Result<(), Invalid> {
+        self.step.advance(now, done, graph)?;
+        if let Some(work) = self.send.take() {
+            let label = Label::of(Phase::KvTransfer);
+            graph.push(Op { work, label, stream: None, collective: None }, &[]);
+        }
+        Ok(())
+    }
+
+    fn between_uses(&self) -> Option<Bytes> {
+        self.step.between_uses()
+    }
+}
+
+/// How long a step of `pool` takes beside a transfer.
+fn step(pool: &Pool<'_>, batches: Vec<Batch>, send: Option<(DeviceId, DeviceId, Bytes)>) -> Duration {
+    let shape = StepShape {
+        batches,
+        filled: 1.0,
+        drafted: 0,
+        schedule: pool.schedule,
+        launch: pool.launch,
+        experts: pool.experts,
+        place: pool.place,
+    };
+    let deployment = &pool.deployment;
+    let lowered = deployment.step(&shape, pool.known).expect("a step");
+    let cases = lowered.cases.into_iter().map(LoweredCase::run).map(|case| {
+        let send = send.map(|(from, to, bytes)| Work::Send { from, to, bytes });
+        CaseRun { workload: Box::new(Beside { step: case.workload, send }), ..case }
+    });
+    let mut watcher = Watcher::new(Observer::default());
+    let (scenario, cluster, taken) = (deployment.scenario, deployment.cluster, deployment.taken(&shape));
+    let (timeline, _) = slowest(scenario, cluster, cases.collect(), taken, &mut watcher).expect("a run");
+    let of_step = timeline.spans.iter().filter(|span| span.label.phase != Phase::KvTransfer);
+    of_step.map(|span| span.end).max().expect("a step has operations") - Time::ZERO
+}
+
+#[test]
+fn a_share_of_nics_stands_for_a_transfer_beside_a_step() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/h800_serving.toml");
+    let sets = [
+        "model.layers=5",
+        "nodes=2",
+        "parallelism.ep=16",
+        "workload.serving.prefill.nodes=1",
+        "workload.serving.prefill.instances=1",
+        "workload.serving.prefill.parallelism.ep=8",
+    ];
+    let mut scenario = load::<Scenario>(&path, &sets.map(str::to_owned)).expect("a scenario").value;
+    scenario.symmetry = SymmetryChoice::Unfold;
+    let WorkloadSpec::Serving(spec) = scenario.workload.clone() else { panic!("it serves") };
+    let sites = Sites::of(&scenario, &spec).expect("sites");
+    let known = Known::default();
+    let decoding = sites.of_worker(WorkerId { pool: PoolKind::Decode, place: 0 });
+    let pool = Pool::decode(&scenario, &spec, &decoding, &known).expect("a pool");
+    let batches = |pool: &Pool<'_>| pool.batches([128.0, 5000.0, 0.0, 0.0, super::FULL], 1);
+    let alone = step(&pool, batches(&pool), None);
+    let from = sites.gpu(WorkerId { pool: PoolKind::Prefill, place: 0 }, 0);
+    let nic = crate::units::BytesPerSec::new(49_500_000_000);
+    let mut found = Vec::new();
+    for quarters in [3_u8, 2, 1] {
+        // What takes the rest of one NIC for as long as the step takes.
+        let taken = Bytes::new(nic.over(alone).get() / 4 * u64::from(4 - quarters));
+        let joint = step(&pool, batches(&pool), Some((from, decoding.gpus[3], taken)));
+        let cluster = with_nics_left(decoding.clone(), quarters);
+        let shared = pool.at(&scenario, &cluster).expect("a pool");
+        let share = step(&shared, batches(&shared), None);
+        found.push((quarters, joint / alone, share / alone));
+    }
+    println!("alone {alone}: {found:?}");
+    for (quarters, joint, share) in found {
+        // All NICs are taken to lose what one does, for the whole step: never faster than both together.
+        assert!(joint >= 0.999 && share >= 0.98 * joint, "{quarters}: {joint} {share}");
+    }
+}
