@@ -24,6 +24,7 @@ mod packet;
 mod permutation;
 mod pictures;
 mod ports;
+mod recording;
 mod results;
 mod routing;
 mod search;

@@ -260,7 +260,7 @@ impl<'a> Chunks<'a> {
     /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
     fn link_loads(&mut self, timeline: &Timeline, simulated: usize) -> Vec<KindLoad> {
         let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
-        for span in &timeline.spans {
+        for span in timeline.spans() {
             if let Work::Send { from, to, bytes } = span.work {
                 *sent.entry((from, to)).or_default() += bytes.get();
             }
