@@ -50,12 +50,12 @@ fn layer(scenario: &str) -> Vec<Kernel> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario);
     let scenario = load::<Scenario>(&path, &[]).expect("a shipped scenario loads").value;
     let outcome = simulate_scenario(&scenario).expect("a shipped scenario runs");
-    let layer = outcome.timeline.spans.iter().map(|span| span.label.layer).max().expect("a step has layers") / 2;
-    let kernel = |span: &Span| match span.work {
+    let layer = outcome.timeline.spans().map(|span| span.label.layer).max().expect("a step has layers") / 2;
+    let kernel = |span: Span| match span.work {
         Work::Compute(kernel) if span.label.layer == layer => Some(kernel),
         _ => None,
     };
-    outcome.timeline.spans.iter().filter_map(kernel).collect()
+    outcome.timeline.spans().filter_map(kernel).collect()
 }
 
 fn layers(criterion: &mut Criterion) {

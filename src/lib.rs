@@ -17,6 +17,7 @@ pub mod numerics;
 pub mod parallelism;
 pub mod report;
 pub mod reproduce;
+pub mod retiring;
 pub mod rng;
 pub mod routing;
 pub mod run;

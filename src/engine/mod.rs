@@ -6,6 +6,8 @@
 
 mod beside;
 mod events;
+mod flows;
+mod record;
 mod residency;
 mod run;
 

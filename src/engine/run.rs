@@ -2,12 +2,14 @@
 
 use super::beside::Beside;
 use super::events::Events;
+use super::flows::Flows;
+use super::record::Recording;
 use super::residency::{Mark, Residency};
 use crate::gpu::{Cost, KernelModel};
-use crate::id::{DeviceId, FlowId, LinkId, OpId, StreamId};
+use crate::id::{DeviceId, OpId, StreamId};
 use crate::invalid::Invalid;
 use crate::network::{Arrived, Flow, NetworkModel};
-use crate::timeline::{Bound, Effort, Place, Span, Stranded, Timeline};
+use crate::timeline::{Bound, Effort, Ended, Place, Recorder, Stranded, Timeline};
 use crate::topology::Topology;
 use crate::units::{Bytes, MemoryRoom, Time};
 use crate::workload::{GraphSize, Kernel, Op, OpGraph, Work, Workload};
@@ -26,7 +28,8 @@ pub fn run(
     network: &mut dyn NetworkModel,
     topology: &Topology,
 ) -> Result<Timeline, Invalid> {
-    run_within(workload, kernels, network, topology, Limits { room: MemoryRoom::UNLIMITED, expect: &|_| {} })
+    let limits = Limits { room: MemoryRoom::UNLIMITED, expect: &|_| {} };
+    run_within(workload, kernels, network, topology, limits, Recorder::Whole)
 }
 
 /// What a run may take, and who is told what it will.
@@ -38,7 +41,7 @@ pub struct Limits<'a> {
     pub expect: &'a dyn Fn(GraphSize),
 }
 
-/// Runs `workload` within `limits`, and otherwise as [`run`].
+/// Runs `workload` within `limits`, hands spans to `recorder`, and otherwise is as [`run`].
 ///
 /// # Errors
 /// As [`run`].
@@ -51,6 +54,7 @@ pub fn run_within(
     network: &mut dyn NetworkModel,
     topology: &Topology,
     limits: Limits<'_>,
+    recorder: Recorder<'_>,
 ) -> Result<Timeline, Invalid> {
     let mut engine = Engine {
         kernels,
@@ -61,8 +65,9 @@ pub fn run_within(
         events: Events::default(),
         queues: Vec::new(),
         queued: 0,
-        spans: Vec::new(),
-        flows: Vec::new(),
+        cleared: BTreeMap::new(),
+        flows: Flows::default(),
+        recording: Recording::new(recorder, topology),
         touched: Vec::new(),
         ready: Vec::new(),
         devices: Vec::new(),
@@ -85,9 +90,7 @@ pub fn run_within(
         }
         engine.instants += 1;
         done.clear();
-        for flow in arrived.drain(..) {
-            done.push(engine.land(&flow));
-        }
+        done.extend(arrived.iter().map(|arrived: &Arrived| engine.flows.op(arrived.flow)));
         if done.is_empty() {
             while let Some(op) = engine.events.pop_due(now) {
                 if engine.is_over(now, op) {
@@ -95,7 +98,8 @@ pub fn run_within(
                 }
             }
         }
-        engine.complete(now, &done);
+        engine.complete(now, &done, &arrived);
+        arrived.clear();
         // Where kernels only got other shares, there is nothing to tell.
         if !done.is_empty() || workload.next_arrival().is_some_and(|at| at <= now) {
             engine.ask(workload, now, &done)?;
@@ -104,7 +108,7 @@ pub fn run_within(
     Ok(engine.finish(topology))
 }
 
-struct Engine<'a> {
+struct Engine<'a, 'r> {
     kernels: &'a mut dyn KernelModel,
     network: &'a mut dyn NetworkModel,
     graph: OpGraph,
@@ -116,9 +120,11 @@ struct Engine<'a> {
     queues: Vec<Queue>,
     /// Operations already put into queues or sent.
     queued: usize,
-    spans: Vec<Option<Span>>,
-    /// The operation of each flow.
-    flows: Vec<OpId>,
+    /// Operations of streams that are ready and have not started: since when, and why.
+    cleared: BTreeMap<OpId, Cleared>,
+    /// Transfers in the network.
+    flows: Flows,
+    recording: Recording<'r>,
     /// Streams that may start something now; kept for its memory.
     touched: Vec<StreamId>,
     /// Operations that have just become ready; kept for its memory.
@@ -142,8 +148,20 @@ struct Engine<'a> {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<OpId>,
-    running: Option<OpId>,
+    running: Option<Running>,
     last: Option<OpId>,
+}
+
+/// An operation on its stream.
+#[derive(Clone, Copy)]
+struct Running {
+    op: OpId,
+    ready: Time,
+    start: Time,
+    /// When it ends as things stand.
+    end: Time,
+    cause: Option<OpId>,
+    bound: Bound,
 }
 
 /// Why an operation could start when it did.
@@ -153,7 +171,7 @@ struct Cleared {
     by: Option<OpId>,
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     /// Lets the workload add operations, then queues them and starts what can.
     fn ask(&mut self, workload: &mut dyn Workload, now: Time, done: &[OpId]) -> Result<(), Invalid> {
         workload.advance(now, done, &mut self.graph)?;
@@ -164,12 +182,11 @@ impl Engine<'_> {
         }
         self.between_uses = workload.between_uses();
         self.queues.resize_with(self.graph.streams().len(), Queue::default);
-        self.spans.resize(self.graph.len(), None);
         let fresh = self.queued..self.graph.len();
         self.queued = self.graph.len();
         let mut follows = self.graph.take_follows().into_iter().peekable();
         for id in fresh.map(OpId::new) {
-            let op = *self.graph.op(id);
+            let op = self.graph.op(id);
             let by = follows.next_if(|&(added, _)| added == id).map(|(_, earlier)| earlier);
             match op.stream {
                 Some(stream) => {
@@ -179,8 +196,8 @@ impl Engine<'_> {
                 None if self.graph.is_ready(id) => self.send(now, id, op, by),
                 None => {}
             }
-            if self.graph.is_ready(id) {
-                self.clear(id, op, Cleared { ready: now, by });
+            if op.stream.is_some() && self.graph.is_ready(id) {
+                self.cleared.insert(id, Cleared { ready: now, by });
             }
         }
         self.start_heads(now);
@@ -223,7 +240,7 @@ impl Engine<'_> {
 
     /// The kernel that `op` runs, and where.
     fn kernel(&self, op: OpId) -> Option<(DeviceId, Kernel)> {
-        let Op { work, stream, .. } = *self.graph.op(op);
+        let Op { work, stream, .. } = self.graph.op(op);
         let kernel = match work {
             Work::Compute(kernel) => kernel,
             Work::Copy(bytes) => Kernel::Elementwise { read: bytes, written: bytes },
@@ -232,8 +249,8 @@ impl Engine<'_> {
         Some((self.graph.streams()[stream?.index()].device, kernel))
     }
 
-    /// Notes that the kernel of `op` has ended on `device`, and what bounded it.
-    fn finish_kernel(&mut self, now: Time, op: OpId, device: DeviceId) {
+    /// Notes that the kernel of `op` has ended on `device`. What bounded it, if it was not alone all the time.
+    fn finish_kernel(&mut self, now: Time, op: OpId, device: DeviceId) -> Option<Bound> {
         let (running, others) = self.devices[device.index()].finish(op);
         if let Some(mark) = self.begun.remove(&op) {
             let readers =
@@ -243,50 +260,51 @@ impl Engine<'_> {
         if others {
             self.changed.push(device);
         }
-        if let Some(bound) = running.bound(now) {
-            let span = self.spans[op.index()].as_mut().expect("an operation that runs has a span");
-            (span.released, span.end, span.bound) = (now, now, bound);
+        running.bound(now)
+    }
+
+    /// Takes the operation that runs on `stream`, which ends at `now`, off it.
+    fn stop(&mut self, now: Time, id: OpId, stream: StreamId) -> Ended {
+        let queue = &mut self.queues[stream.index()];
+        let running = queue.running.take().filter(|running| running.op == id);
+        let Running { op, ready, start, mut end, cause, mut bound } =
+            running.unwrap_or_else(|| panic!("{stream} runs one operation at a time, and not {id}"));
+        queue.last = Some(id);
+        self.touched.push(stream);
+        if let Some((device, _)) = self.kernel(id)
+            && let Some(found) = self.finish_kernel(now, id, device)
+        {
+            (end, bound) = (now, found);
         }
+        Ended { op, place: Place::Stream(stream), ready, start, released: end, end, cause, bound }
     }
 
-    /// Remembers when `id` became ready, in a span that is completed when it starts.
-    fn clear(&mut self, id: OpId, op: Op, cleared: Cleared) {
-        let Some(stream) = op.stream else { return };
-        self.spans[id.index()] = Some(Span {
-            op: id,
-            work: op.work,
-            label: op.label,
-            collective: op.collective,
-            place: Place::Stream(stream),
-            ready: cleared.ready,
-            start: Time::FAR_FUTURE,
-            released: Time::FAR_FUTURE,
-            end: Time::FAR_FUTURE,
-            cause: cleared.by,
-            bound: Bound::Nothing,
-        });
+    /// What is to be recorded of a transfer that has arrived.
+    fn landed(&mut self, arrived: &Arrived) -> Ended {
+        let Arrived { flow, port, start, injected, end, waited_for, latency_bound } = *arrived;
+        let (ready, by) = self.flows.arrive(flow);
+        let cause = waited_for.map(|other| self.flows.op(other)).or(by);
+        let bound = if latency_bound { Bound::Latency } else { Bound::Link };
+        Ended { op: self.flows.op(flow), place: Place::Port(port), ready, start, released: injected, end, cause, bound }
     }
 
-    /// Finishes `done` at `now`, and starts what that allows.
-    fn complete(&mut self, now: Time, done: &[OpId]) {
+    /// Finishes `done` at `now`, of which transfers are in `arrived` in the same order, and starts what that allows.
+    fn complete(&mut self, now: Time, done: &[OpId], arrived: &[Arrived]) {
         let mut ready = std::mem::take(&mut self.ready);
-        for &id in done {
-            if let Some(stream) = self.graph.op(id).stream {
-                let queue = &mut self.queues[stream.index()];
-                assert_eq!(queue.running.take(), Some(id), "{stream} runs one operation at a time");
-                queue.last = Some(id);
-                self.touched.push(stream);
-            }
-            if let Some((device, _)) = self.kernel(id) {
-                self.finish_kernel(now, id, device);
-            }
+        for (at, &id) in done.iter().enumerate() {
+            let op = self.graph.op(id);
+            let ended = match op.stream {
+                Some(stream) => self.stop(now, id, stream),
+                None => self.landed(&arrived[at]),
+            };
             ready.clear();
-            self.graph.finish(id, &mut ready);
+            let packed = self.graph.finish(id, &mut ready);
+            self.recording.record(&ended, (&op, packed), &mut self.graph);
             for &next in &ready {
-                let op = *self.graph.op(next);
+                let op = self.graph.op(next);
                 match op.stream {
                     Some(stream) => {
-                        self.clear(next, op, Cleared { ready: now, by: Some(id) });
+                        self.cleared.insert(next, Cleared { ready: now, by: Some(id) });
                         self.touched.push(stream);
                     }
                     None => self.send(now, next, op, Some(id)),
@@ -305,7 +323,6 @@ impl Engine<'_> {
             return;
         }
         queue.waiting.pop_front();
-        queue.running = Some(id);
         let before = queue.last;
         let cost = match self.graph.op(id).work {
             Work::Compute(_) | Work::Copy(_) => self.start_kernel(now, id),
@@ -315,10 +332,11 @@ impl Engine<'_> {
             Work::Send { .. } => unreachable!("sends have no stream"),
         };
         let end = now + cost.time;
-        let span = self.spans[id.index()].as_mut().expect("an operation that starts has become ready");
+        let Cleared { ready, by } = self.cleared.remove(&id).expect("an operation that starts has become ready");
         // What became ready before its turn waited for its stream, else for what it depends on.
-        span.cause = if now > span.ready { before } else { span.cause };
-        (span.start, span.released, span.end, span.bound) = (now, end, end, cost.bound);
+        let cause = if now > ready { before } else { by };
+        self.queues[stream.index()].running =
+            Some(Running { op: id, ready, start: now, end, cause, bound: cost.bound });
         self.events.push(end, id);
     }
 
@@ -341,54 +359,17 @@ impl Engine<'_> {
 
     fn send(&mut self, now: Time, id: OpId, op: Op, by: Option<OpId>) {
         let Work::Send { from, to, bytes } = op.work else { unreachable!("{op:?} has no stream and is no send") };
-        let flow = FlowId::new(self.flows.len());
-        self.flows.push(id);
-        self.spans[id.index()] = Some(Span {
-            op: id,
-            work: op.work,
-            label: op.label,
-            collective: op.collective,
-            place: Place::Port(LinkId::new(0)),
-            ready: now,
-            start: Time::FAR_FUTURE,
-            released: Time::FAR_FUTURE,
-            end: Time::FAR_FUTURE,
-            cause: by,
-            bound: Bound::Link,
-        });
+        let flow = self.flows.start(id, now, by);
         self.network.start(now, Flow { id: flow, from, to, bytes });
-    }
-
-    /// Records the arrival of a flow and names its operation.
-    fn land(&mut self, flow: &Arrived) -> OpId {
-        let id = self.flows[flow.flow.index()];
-        let cause = flow.waited_for.map(|other| self.flows[other.index()]);
-        let span = self.spans[id.index()].as_mut().expect("a flow that arrives has started");
-        (span.start, span.released, span.end) = (flow.start, flow.injected, flow.end);
-        span.place = Place::Port(flow.port);
-        span.cause = cause.or(span.cause);
-        span.bound = if flow.latency_bound { Bound::Latency } else { Bound::Link };
-        id
     }
 
     fn finish(self, topology: &Topology) -> Timeline {
         let stranded: Vec<Stranded> = self.network.stranded().into_iter().map(|flow| self.stranded(flow)).collect();
-        let mut spans = self.spans;
         if stranded.is_empty() {
             let stuck = self.queues.iter().find_map(|queue| queue.waiting.front());
             assert!(stuck.is_none(), "{} of {} can never start", stuck.expect("there is one"), self.graph.len());
-        } else {
-            spans.retain(|span| span.is_some_and(|span| span.end != Time::FAR_FUTURE));
+            assert_eq!(self.recording.ended(), self.graph.len(), "every operation has run");
         }
-        let spans: Vec<Span> = spans.into_iter().map(|span| span.expect("every operation has run")).collect();
-        let mut is_port = vec![false; topology.n_links()];
-        for span in &spans {
-            if let Place::Port(link) = span.place {
-                is_port[link.index()] = true;
-            }
-        }
-        let ports = topology.links().map(|(link, _)| link).filter(|link| is_port[link.index()]);
-        let ports = ports.map(|link| (link, topology.ends(link).0)).collect();
         let effort = Effort {
             operations: self.graph.len() as u64,
             dependencies: self.graph.n_dependencies() as u64,
@@ -396,14 +377,33 @@ impl Engine<'_> {
         };
         let (streams, links) = (self.graph.streams().to_vec(), self.network.link_use());
         let collectives = self.graph.chosen().iter().map(|(chosen, count)| (*chosen, *count)).collect();
-        Timeline { spans, streams, ports, stranded, links, collectives, effort, requests: Vec::new() }
+        let (recorded, ports) = self.recording.complete(self.graph.into_interned(), topology);
+        Timeline { recorded, streams, ports, stranded, links, collectives, effort, requests: Vec::new() }
     }
 
     fn stranded(&self, stranded: crate::network::Stranded) -> Stranded {
-        let op = self.flows[stranded.flow.index()];
+        let op = self.flows.op(stranded.flow);
         match self.graph.op(op).work {
             Work::Send { from, to, bytes } => Stranded { op, from, to, bytes, since: stranded.since },
             other => unreachable!("{other:?} is no transfer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flows::FLOW_BYTES;
+    use crate::network::{ANALYTIC_FLOW_BYTES, SHARED_FLOW_BYTES};
+    use crate::timeline::SPAN_BYTES;
+    use crate::workload::UNFINISHED_BYTES;
+
+    #[test]
+    fn a_transfer_takes_little_memory_at_any_time() {
+        // One that waits for its turn, and one that has ended and is kept.
+        assert!(UNFINISHED_BYTES <= 36 && SPAN_BYTES <= 52, "{UNFINISHED_BYTES} {SPAN_BYTES}");
+        // One that is under way, with all that can be there at once: a chunk of spans is begun before that of operations is freed.
+        let under_way = UNFINISHED_BYTES + FLOW_BYTES;
+        assert!(under_way + ANALYTIC_FLOW_BYTES + SPAN_BYTES <= 150, "{under_way} {ANALYTIC_FLOW_BYTES}");
+        assert!(under_way + SHARED_FLOW_BYTES <= 185, "{under_way} {SHARED_FLOW_BYTES}");
     }
 }

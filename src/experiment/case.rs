@@ -7,7 +7,7 @@ use crate::id::LinkId;
 use crate::invalid::Invalid;
 use crate::metrics::Folding;
 use crate::scenario::Scenario;
-use crate::timeline::Timeline;
+use crate::timeline::{Recorder, Timeline};
 use crate::topology::Cluster;
 use crate::units::Duration;
 use crate::workload::Workload;
@@ -23,13 +23,15 @@ pub(super) struct CaseRun<'w> {
     pub(super) taken: Taken,
     /// What the host leaves empty after every kernel.
     pub(super) gap: Duration,
+    /// Which spans are kept.
+    pub(super) recorder: Recorder<'w>,
 }
 
 impl<'w> CaseRun<'w> {
     /// A workload that has its cluster for itself, in which nothing runs beside kernels.
     pub(super) fn of(workload: Box<dyn Workload + 'w>) -> CaseRun<'w> {
         let (folding, shares, taken, gap) = (Folding::None, Vec::new(), Taken::default(), Duration::ZERO);
-        CaseRun { workload, folding, shares, taken, gap }
+        CaseRun { workload, folding, shares, taken, gap, recorder: Recorder::Whole }
     }
 
     /// Runs it on the machines of the scenario.
@@ -38,7 +40,8 @@ impl<'w> CaseRun<'w> {
         let shared = (!self.shares.is_empty()).then(shared);
         let cluster = shared.as_ref().unwrap_or(cluster);
         let mut kernels = kernels(scenario, cluster, (self.taken, self.gap), watcher.known())?;
-        let timeline = footprint::run(scenario, cluster, self.workload.as_mut(), &mut kernels, watcher)?;
+        let timeline =
+            footprint::run(scenario, cluster, (self.workload.as_mut(), self.recorder), &mut kernels, watcher)?;
         Ok(Ran { timeline, folding: self.folding })
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn note(
 /// What passes each cable; none where there are too many flows to look at.
 fn loads(routes: &mut Routes<'_>, cluster: &Cluster, timeline: &Timeline) -> Option<BTreeMap<CableId, Load>> {
     let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
-    for span in &timeline.spans {
+    for span in timeline.spans() {
         if let Work::Send { from, to, bytes } = span.work {
             *sent.entry((from, to)).or_default() += bytes.get();
         }

@@ -90,7 +90,7 @@ pub(super) fn of_kernels(timeline: &Timeline, kernels: &mut dyn KernelModel) -> 
 
 /// Attention that waits for the conversion of its cache.
 fn casts(timeline: &Timeline) -> Option<String> {
-    let bound = timeline.spans.iter().find(|span| span.bound == Bound::Cast)?;
+    let bound = timeline.spans().find(|span| span.bound == Bound::Cast)?;
     let Work::Compute(kernel) = bound.work else { return None };
     Some(format!(
         "{kernel}: the kernel before it that converts FP8 takes longer than attention itself (bound by cast); it belongs to the \
@@ -101,14 +101,14 @@ fn casts(timeline: &Timeline) -> Option<String> {
 /// Attention whose last wave of blocks leaves SMs idle, and the most requests with which it does not.
 fn tail(timeline: &Timeline, kernels: &mut dyn KernelModel) -> Option<String> {
     let mut found: BTreeMap<(DeviceId, DecodeAttention), Duration> = BTreeMap::new();
-    for span in timeline.spans.iter().filter(|span| span.bound == Bound::Tail) {
+    for span in timeline.spans().filter(|span| span.bound == Bound::Tail) {
         if let (Work::Compute(Kernel::DecodeAttention(attention)), Place::Stream(stream)) = (span.work, span.place) {
             let device = timeline.streams[stream.index()].device;
             *found.entry((device, attention)).or_default() += span.end - span.start;
         }
     }
     let ((device, attention), spent) = found.into_iter().max_by_key(|&(_, time)| time)?;
-    let whole = timeline.spans.iter().map(|span| span.end).max()? - crate::units::Time::ZERO;
+    let whole = timeline.end() - crate::units::Time::ZERO;
     if spent < whole.scaled(WORTH) {
         return None;
     }

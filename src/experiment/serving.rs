@@ -16,7 +16,7 @@ use super::{Answer, Experiment, Known};
 use crate::invalid::Invalid;
 use crate::metrics::{Memory, Metrics, Part, ServingFacts, ServingMetrics, Symmetry, breakdown, serving_metrics};
 use crate::scenario::Scenario;
-use crate::timeline::Timeline;
+use crate::timeline::{Recorder, Sample, Span, Timeline};
 use crate::topology::Cluster;
 use crate::units::{Duration, Fraction, Time, UsdPerHour};
 use crate::workload::{
@@ -29,6 +29,9 @@ use handover::KvWays;
 use sites::Sites;
 use steps::Steps;
 use times::{FULL, Load};
+
+/// Steps of workers and transfers that are kept to be looked at, of what may be millions.
+const SPANS: Sample = Sample { first: 100_000, every: 100 };
 
 /// Requests that are to be served, and where.
 pub(super) struct Serving<'a> {
@@ -113,7 +116,13 @@ impl Serving<'_> {
             &mut steps,
             ways.as_ref().map(|ways| ways as &dyn KvPath),
         );
-        let Ran { mut timeline, .. } = CaseRun::of(Box::new(&mut workload)).run(scenario, sites.whole, watcher)?;
+        let mut ended = 0;
+        let mut keep = |_: &Span| {
+            ended += 1;
+            SPANS.keeps(ended - 1)
+        };
+        let case = CaseRun { recorder: Recorder::Each(&mut keep), ..CaseRun::of(Box::new(&mut workload)) };
+        let Ran { mut timeline, .. } = case.run(scenario, sites.whole, watcher)?;
         let mut record = workload.record();
         timeline.requests = std::mem::take(&mut record.traces);
         Ok((record, timeline, steps.close()?))

@@ -1,8 +1,8 @@
 //! A collective as nccl-tests reports it.
 
-use super::busy::{Breakdown, breakdown};
+use super::busy::{Breakdown, Busy};
 use crate::id::CollectiveId;
-use crate::timeline::Timeline;
+use crate::timeline::{Span, Timeline};
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::Collective;
 use std::collections::BTreeMap;
@@ -20,16 +20,23 @@ pub struct CollectiveMetrics {
     pub breakdown: Breakdown,
 }
 
-/// One over the time of a group: the mean over all groups, which all begin at once.
-fn rate(timeline: &Timeline) -> f64 {
-    let mut ends: BTreeMap<CollectiveId, Time> = BTreeMap::new();
-    for span in &timeline.spans {
+/// Finds when each group of those that run side by side ends.
+#[derive(Default)]
+struct Groups(BTreeMap<CollectiveId, Time>);
+
+impl Groups {
+    fn push(&mut self, span: &Span) {
         if let Some(group) = span.collective {
-            let end = ends.entry(group).or_insert(span.end);
+            let end = self.0.entry(group).or_insert(span.end);
             *end = span.end.max(*end);
         }
     }
-    ends.values().map(|&end| 1.0 / (end - Time::ZERO).as_secs()).sum::<f64>() / ends.len().max(1) as f64
+
+    /// One over the time of a group: the mean over all groups, which all begin at once.
+    fn rate(&self) -> f64 {
+        let sum = self.0.values().map(|&end| 1.0 / (end - Time::ZERO).as_secs()).sum::<f64>();
+        sum / self.0.len().max(1) as f64
+    }
 }
 
 /// Measures a collective of `bytes` among `ranks` ranks of each group.
@@ -39,7 +46,12 @@ pub fn collective_metrics(
     ranks: usize,
     bytes: Bytes,
 ) -> CollectiveMetrics {
+    let (mut busy, mut groups) = (Busy::new(timeline), Groups::default());
+    for span in timeline.spans() {
+        busy.push(&span);
+        groups.push(&span);
+    }
     let time = timeline.end() - Time::ZERO;
-    let algbw = bytes.get() as f64 * rate(timeline);
-    CollectiveMetrics { time, algbw, busbw: algbw * collective.bus_factor(ranks), breakdown: breakdown(timeline) }
+    let algbw = bytes.get() as f64 * groups.rate();
+    CollectiveMetrics { time, algbw, busbw: algbw * collective.bus_factor(ranks), breakdown: busy.finish(timeline) }
 }

@@ -1,11 +1,12 @@
 //! A decode step as users and operators see it.
 
-use super::busy::{Breakdown, Intervals, breakdown};
+use super::busy::{Breakdown, Busy};
+use super::union::Union;
 use crate::id::DeviceId;
 use crate::timeline::{Place, Span, Timeline};
 use crate::units::{Duration, PS_PER_SEC, Time, UsdPerHour};
-use crate::workload::{Phase, Work};
-use std::collections::BTreeSet;
+use crate::workload::{Label, Phase, Stream, Work};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the step was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,62 +53,104 @@ pub fn decode_metrics(timeline: &Timeline, facts: &DecodeFacts) -> DecodeMetrics
     let per_user = if tpot == Duration::ZERO { f64::INFINITY } else { PS_PER_SEC as f64 / tpot.as_ps() as f64 };
     let per_gpu = per_user * facts.requests_per_gpu;
     let usd = |rent: UsdPerHour| rent.as_f64() / 3600.0 / per_gpu * 1e6;
+    let (mut busy, mut computers, mut exchange) =
+        (Busy::new(timeline), Computers::new(timeline), ExpertExchange::new(timeline));
+    for span in timeline.spans() {
+        busy.push(&span);
+        computers.push(&span);
+        exchange.push(&span);
+    }
     DecodeMetrics {
         step,
         tpot,
         tokens_per_sec_per_user: per_user,
         tokens_per_sec_per_gpu: per_gpu,
         tokens_per_sec_per_node: per_gpu * facts.gpus_per_node as f64,
-        flops_per_sec: flops_per_sec(timeline),
-        ep_step: expert_exchange(timeline, Some(0)),
-        ep_layer: expert_exchange(timeline, None),
+        flops_per_sec: computers.flops_per_sec(timeline),
+        ep_step: exchange.occupied(Some(0)),
+        ep_layer: exchange.occupied(None),
         usd_per_million_tokens: facts.rent.map(usd),
-        breakdown: breakdown(timeline),
+        breakdown: busy.finish(timeline),
     }
 }
 
-/// Work of all kernels per second of the run and per processor that computes.
-pub(super) fn flops_per_sec(timeline: &Timeline) -> f64 {
-    let computer = |span: &Span| match (span.work, span.place) {
-        (Work::Compute(_), Place::Stream(stream)) => Some(timeline.streams[stream.index()].device),
-        _ => None,
-    };
-    let computers: BTreeSet<DeviceId> = timeline.spans.iter().filter_map(computer).collect();
-    timeline.flops().as_f64() / computers.len().max(1) as f64 / (timeline.end() - Time::ZERO).as_secs()
+/// Finds the processors that compute.
+pub(super) struct Computers<'a> {
+    streams: &'a [Stream],
+    found: BTreeSet<DeviceId>,
 }
 
-/// Time that dispatch and combine of the first layer with experts occupy the port of the first GPU (or of the CPU that
-/// answers it): of one micro-batch, or of all.
-fn expert_exchange(timeline: &Timeline, micro_batch: Option<u32>) -> Option<Duration> {
-    let first = timeline.streams.first()?.device;
-    let of = |phase: Phase| timeline.spans.iter().filter(move |span| span.label.phase == phase).filter_map(sent);
-    let layer = of(Phase::Dispatch).map(|sent| sent.span.label.layer).min()?;
-    let counts =
-        |span: &Span| span.label.layer == layer && micro_batch.is_none_or(|wanted| span.label.micro_batch == wanted);
-    let dispatch = of(Phase::Dispatch).filter(|sent| sent.from == first && counts(sent.span));
-    let answers = of(Phase::Combine).all(|sent| sent.from != first);
-    let combine = of(Phase::Combine)
-        .filter(|sent| counts(sent.span) && if answers { sent.to == first } else { sent.from == first });
-    let mut spans: Vec<&Span> = dispatch.chain(combine).map(|sent| sent.span).collect();
-    // Transfers that share a port at the same time occupy it once.
-    spans.sort_by_key(|span| (span.place, span.start));
-    let mut occupied = Duration::ZERO;
-    for of_place in spans.chunk_by(|a, b| a.place == b.place) {
-        occupied += Intervals::new(of_place.iter().map(|span| (span.start, span.released))).length();
+impl<'a> Computers<'a> {
+    pub(super) fn new(timeline: &'a Timeline) -> Computers<'a> {
+        Computers { streams: &timeline.streams, found: BTreeSet::new() }
     }
-    Some(occupied)
+
+    pub(super) fn push(&mut self, span: &Span) {
+        if let (Work::Compute(_), Place::Stream(stream)) = (span.work, span.place) {
+            self.found.insert(self.streams[stream.index()].device);
+        }
+    }
+
+    /// Work of all kernels per second of the run and per processor that computes.
+    pub(super) fn flops_per_sec(&self, timeline: &Timeline) -> f64 {
+        timeline.flops().as_f64() / self.found.len().max(1) as f64 / (timeline.end() - Time::ZERO).as_secs()
+    }
 }
 
-/// A transfer and its ends.
-struct Sent<'a> {
-    span: &'a Span,
+/// Finds the time that dispatch and combine of the first layer with experts occupy the port of the first GPU (or of the CPU that answers
+/// it).
+struct ExpertExchange {
+    first: Option<DeviceId>,
+    /// The first layer with a dispatch, if there is any.
+    layer: Option<u32>,
+    /// Whether all combining is done by others.
+    answers: bool,
+    /// Transfers from and to the first GPU.
+    ours: Vec<Sent>,
+}
+
+/// A transfer of tokens to experts, or of their results back.
+struct Sent {
+    label: Label,
     from: DeviceId,
     to: DeviceId,
+    place: Place,
+    start: Time,
+    released: Time,
 }
 
-fn sent(span: &Span) -> Option<Sent<'_>> {
-    match span.work {
-        Work::Send { from, to, .. } => Some(Sent { span, from, to }),
-        _ => None,
+impl ExpertExchange {
+    fn new(timeline: &Timeline) -> ExpertExchange {
+        let first = timeline.streams.first().map(|stream| stream.device);
+        ExpertExchange { first, layer: None, answers: true, ours: Vec::new() }
+    }
+
+    fn push(&mut self, span: &Span) {
+        let Span { label, place, start, released, .. } = *span;
+        let (Work::Send { from, to, .. }, Some(first)) = (span.work, self.first) else { return };
+        match label.phase {
+            Phase::Dispatch => self.layer = Some(self.layer.map_or(label.layer, |layer| layer.min(label.layer))),
+            Phase::Combine => self.answers &= from != first,
+            _ => return,
+        }
+        if from == first || to == first {
+            self.ours.push(Sent { label, from, to, place, start, released });
+        }
+    }
+
+    /// How long it is of one micro-batch, or of all.
+    fn occupied(&self, micro_batch: Option<u32>) -> Option<Duration> {
+        let (first, layer) = (self.first?, self.layer?);
+        let counts = |sent: &&Sent| {
+            let side = if sent.label.phase == Phase::Combine && self.answers { sent.to } else { sent.from };
+            let label = sent.label;
+            side == first && label.layer == layer && micro_batch.is_none_or(|wanted| label.micro_batch == wanted)
+        };
+        // Transfers that share a port at the same time occupy it once.
+        let mut places: BTreeMap<Place, Union> = BTreeMap::new();
+        for sent in self.ours.iter().filter(counts) {
+            places.entry(sent.place).or_default().add(sent.start, sent.released);
+        }
+        Some(places.values().map(Union::length).sum())
     }
 }

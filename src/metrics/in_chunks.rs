@@ -25,7 +25,7 @@ impl<'a> InChunks<'a> {
         let mut rows = BTreeMap::new();
         let mut taken = vec![0; timeline.streams.len()];
         let mut counts = vec![vec![0; chunks.len()]; actions.len()];
-        for span in &timeline.spans {
+        for span in timeline.spans() {
             let (Place::Stream(stream), Work::Known(_)) = (span.place, span.work) else { continue };
             // Streams of a replica follow each other, rank by rank; then come those of the next.
             let (stream, rank) = (stream.index(), stream.index() % actions.len());
@@ -45,7 +45,7 @@ impl<'a> InChunks<'a> {
     /// Where the step first has each chunk: on which GPU, and when.
     pub(super) fn first(&self) -> Vec<Option<(DeviceId, Time)>> {
         let mut first = vec![None; self.chunks.len()];
-        for span in &self.timeline.spans {
+        for span in self.timeline.spans() {
             let (Some(&row), Place::Stream(stream)) = (self.rows.get(&span.op), span.place) else { continue };
             let here = (span.start, self.timeline.streams[stream.index()].device);
             first[row] = Some(first[row].map_or(here, |before: (Time, DeviceId)| before.min(here)));

@@ -48,9 +48,9 @@ pub fn kernel_times(timeline: &Timeline) -> Vec<KernelTime> {
         (Work::Compute(_), Place::Stream(stream)) => Some(timeline.streams[stream.index()].device),
         _ => None,
     };
-    let Some(first) = timeline.spans.iter().find_map(device) else { return Vec::new() };
+    let Some(first) = timeline.spans().find_map(|span| device(&span)) else { return Vec::new() };
     let mut sum = KernelSum::default();
-    for span in timeline.spans.iter().filter(|span| device(span) == Some(first)) {
+    for span in timeline.spans().filter(|span| device(span) == Some(first)) {
         if let Work::Compute(kernel) = span.work {
             sum.add(&[KernelTime { kernel, bound: span.bound, runs: 1, time: span.released - span.start }], 1);
         }

@@ -16,12 +16,14 @@ mod kernels;
 mod links;
 mod metric;
 mod moe;
+mod occupied;
 mod outcome;
 mod pipeline;
 mod prefill;
 mod serving;
 mod steady;
 mod training;
+mod union;
 
 pub use crate::workload::{Served, ServedStep};
 pub use better::Better;

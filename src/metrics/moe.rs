@@ -1,6 +1,6 @@
 //! An exchange of tokens with experts in the terms of its libraries.
 
-use super::busy::{Breakdown, breakdown};
+use super::busy::{Breakdown, Busy};
 use crate::timeline::Timeline;
 use crate::units::{Bytes, Duration, Time};
 use crate::workload::Phase;
@@ -46,13 +46,16 @@ pub struct MoeExchangeMetrics {
 
 /// Measures an exchange.
 pub fn moe_exchange_metrics(timeline: &Timeline, facts: &MoeExchangeFacts) -> MoeExchangeMetrics {
-    let last = |phase: Phase| {
-        let spans = timeline.spans.iter().filter(|span| span.label.phase == phase);
-        spans.map(|span| span.end).max().unwrap_or(Time::ZERO)
-    };
-    let prepared = last(Phase::Gate);
-    let dispatched = last(Phase::Dispatch).max(prepared);
-    let combined = last(Phase::Combine).max(dispatched);
+    let mut busy = Busy::new(timeline);
+    let mut last = [Time::ZERO; Phase::ALL.len()];
+    for span in timeline.spans() {
+        busy.push(&span);
+        let end = &mut last[span.label.phase as usize];
+        *end = span.end.max(*end);
+    }
+    let prepared = last[Phase::Gate as usize];
+    let dispatched = last[Phase::Dispatch as usize].max(prepared);
+    let combined = last[Phase::Combine as usize].max(dispatched);
     let (dispatch, combine) = (dispatched - prepared, combined - dispatched);
     let sent = facts.copies_per_token * facts.tokens as f64;
     let rate = |row: Bytes, time: Duration| sent * row.get() as f64 / time.as_secs();
@@ -64,6 +67,6 @@ pub fn moe_exchange_metrics(timeline: &Timeline, facts: &MoeExchangeFacts) -> Mo
         combine_bandwidth: rate(facts.combine_row, combine),
         gpus_per_token: facts.gpus_per_token,
         nodes_per_token: facts.nodes_per_token,
-        breakdown: breakdown(timeline),
+        breakdown: busy.finish(timeline),
     }
 }

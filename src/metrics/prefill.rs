@@ -1,7 +1,7 @@
 //! A prefill step as users and operators see it.
 
-use super::busy::{Breakdown, breakdown};
-use super::decode::flops_per_sec;
+use super::busy::{Breakdown, Busy};
+use super::decode::Computers;
 use crate::timeline::Timeline;
 use crate::units::{Duration, Time, UsdPerHour};
 
@@ -45,13 +45,18 @@ pub fn prefill_metrics(timeline: &Timeline, facts: &PrefillFacts) -> PrefillMetr
     let per_gpu = facts.tokens_per_gpu as f64 / step.as_secs();
     let per_node = per_gpu * facts.gpus_per_node as f64;
     let usd = |rent: UsdPerHour| rent.as_f64() / 3600.0 / per_gpu * 1e6;
+    let (mut busy, mut computers) = (Busy::new(timeline), Computers::new(timeline));
+    for span in timeline.spans() {
+        busy.push(&span);
+        computers.push(&span);
+    }
     PrefillMetrics {
         step,
         tokens_per_sec_per_gpu: per_gpu,
         tokens_per_sec_per_node: per_node,
         input_tokens_per_sec_per_node: per_node * (facts.prompt + facts.cached) as f64 / facts.prompt as f64,
-        flops_per_sec: flops_per_sec(timeline),
+        flops_per_sec: computers.flops_per_sec(timeline),
         usd_per_million_tokens: facts.rent.map(usd),
-        breakdown: breakdown(timeline),
+        breakdown: busy.finish(timeline),
     }
 }

@@ -167,12 +167,12 @@ pub fn training_metrics(timeline: &Timeline, mut facts: TrainingFacts) -> Traini
 pub(super) fn rank_times(timeline: &Timeline, ranks: usize) -> Vec<RankTime> {
     let mut times = vec![RankTime::default(); ranks];
     let mut pipeline_end = Time::ZERO;
-    for span in &timeline.spans {
+    for span in timeline.spans() {
         let crate::timeline::Place::Stream(stream) = span.place else { continue };
         let Some((part, kind)) = of_phase(span.label.phase) else { continue };
         pipeline_end = pipeline_end.max(span.released);
         let Some(time) = times.get_mut(stream.index()) else { continue };
-        *part(time) += lasted(span);
+        *part(time) += lasted(&span);
         time.counts[kind] += 1;
     }
     for time in &mut times {

@@ -5,10 +5,11 @@
 //! 2505.09343 section 2.3.2 do, and it is a lower bound for every model with contention.
 
 use super::{Arrived, Flow, NetworkModel};
-use crate::id::{CableId, DeviceId, FlowId};
+use crate::id::{CableId, DeviceId, FlowId, LinkId};
+use crate::retiring::Retiring;
 use crate::routing::{Passage, Path, Routes};
 use crate::topology::Topology;
-use crate::units::{Bytes, BytesPerSec, Time};
+use crate::units::{Bytes, BytesPerSec, Duration, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -16,11 +17,64 @@ use std::collections::{BTreeMap, BinaryHeap};
 pub struct Analytic<'t> {
     topology: &'t Topology,
     routes: Routes<'t>,
-    paths: BTreeMap<(DeviceId, DeviceId), Path>,
+    paths: Paths,
     ports: BTreeMap<CableId, Port>,
     on_the_way: BinaryHeap<Reverse<(Time, FlowId)>>,
-    records: Vec<Arrived>,
+    /// What is known of flows that have not arrived.
+    records: Retiring<Record>,
 }
+
+/// What is asked of a path. Those from one device are few.
+#[derive(PartialEq)]
+struct Course {
+    latency: Duration,
+    narrowest: BytesPerSec,
+    port: LinkId,
+    ports: Vec<Passage>,
+}
+
+/// Paths that have been taken, those that are alike once.
+#[derive(Default)]
+struct Paths {
+    courses: Vec<Course>,
+    /// The courses of paths from a device, by their places.
+    from: BTreeMap<DeviceId, Vec<u32>>,
+    known: BTreeMap<(DeviceId, DeviceId), u32>,
+}
+
+impl Paths {
+    /// The course of the path between two devices, which `find` finds.
+    fn get(&mut self, ends: (DeviceId, DeviceId), find: impl FnOnce() -> Path) -> &Course {
+        let Paths { courses, from, known } = self;
+        let place = *known.entry(ends).or_insert_with(|| {
+            let Path { latency, narrowest, port, ports, .. } = find();
+            let course = Course { latency, narrowest, port, ports };
+            let own = from.entry(ends.0).or_default();
+            own.iter().copied().find(|&place| courses[place as usize] == course).unwrap_or_else(|| {
+                courses.push(course);
+                own.push(courses.len() as u32 - 1);
+                courses.len() as u32 - 1
+            })
+        });
+        &courses[place as usize]
+    }
+}
+
+/// What will be told of a flow when it arrives.
+struct Record {
+    /// In halves, as the next.
+    start: [u32; 2],
+    injected: [u32; 2],
+    port: LinkId,
+    /// The place of the flow that it waited for.
+    waited_for: u32,
+    latency_bound: bool,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Memory of a flow that has not arrived, in bytes.
+pub const ANALYTIC_FLOW_BYTES: usize = size_of::<Record>() + size_of::<Reverse<(Time, FlowId)>>();
 
 #[derive(Clone, Copy)]
 struct Port {
@@ -52,10 +106,10 @@ impl<'t> Analytic<'t> {
         Analytic {
             topology,
             routes,
-            paths: BTreeMap::new(),
+            paths: Paths::default(),
             ports: BTreeMap::new(),
             on_the_way: BinaryHeap::new(),
-            records: Vec::new(),
+            records: Retiring::default(),
         }
     }
 }
@@ -68,7 +122,7 @@ fn part_of(bytes: Bytes, part: f64) -> Bytes {
 impl NetworkModel for Analytic<'_> {
     fn start(&mut self, now: Time, flow: Flow) {
         assert_eq!(flow.id.index(), self.records.len(), "flows are numbered in the order in which they start");
-        let path = self.paths.entry((flow.from, flow.to)).or_insert_with(|| {
+        let path = self.paths.get((flow.from, flow.to), || {
             let name = |id| self.topology.device(id);
             let path = self.routes.path(flow.from, flow.to);
             path.unwrap_or_else(|| panic!("no way from {} to {}", name(flow.from), name(flow.to)))
@@ -94,13 +148,11 @@ impl NetworkModel for Analytic<'_> {
         let Served { start, injected, rate, waited_for } = served;
         let transfer = flow.bytes / path.narrowest;
         let end = if path.narrowest == rate { injected } else { injected.max(start + transfer) } + path.latency;
-        self.records.push(Arrived {
-            flow: flow.id,
+        self.records.push(Record {
+            start: start.halves(),
+            injected: injected.halves(),
             port: path.port,
-            start,
-            injected,
-            end,
-            waited_for,
+            waited_for: waited_for.map_or(NONE, |other| other.index() as u32),
             latency_bound: path.latency > transfer,
         });
         self.on_the_way.push(Reverse((end, flow.id)));
@@ -115,7 +167,11 @@ impl NetworkModel for Analytic<'_> {
             && end == now
         {
             self.on_the_way.pop();
-            arrived.push(self.records[flow.index()]);
+            let Record { start, injected, port, waited_for, latency_bound } = self.records[flow.index()];
+            let waited_for = (waited_for != NONE).then(|| FlowId::new(waited_for as usize));
+            let (start, injected) = (Time::from_halves(start), Time::from_halves(injected));
+            arrived.push(Arrived { flow, port, start, injected, end, waited_for, latency_bound });
+            self.records.retire(flow.index());
         }
         now
     }

@@ -9,12 +9,12 @@ mod flow;
 mod packet;
 mod watched;
 
-pub use analytic::Analytic;
+pub use analytic::{ANALYTIC_FLOW_BYTES, Analytic};
 pub use fault::{
     Degraded, FaultEffect, FaultSchedule, FaultSpec, FaultTarget, Flapping, LinkChange, LinkTarget, PortTarget,
     at_work, resolve,
 };
-pub use flow::FairShare;
+pub use flow::{FairShare, SHARED_FLOW_BYTES};
 pub use packet::{PacketModel, PacketParams, PacketSpec, PostBy, Tally, Watch};
 pub use watched::Watched;
 

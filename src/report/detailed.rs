@@ -35,8 +35,8 @@ fn add(whole: &mut Timeline, runs: usize, part: &Part, (device, after): (DeviceI
             }))
         })
         .collect();
-    let first = whole.spans.last().map_or(0, |span| span.op.index() + 1);
-    let moved = |span: &Span| Span {
+    let first = whole.spans().map(|span| span.op.index() + 1).last().unwrap_or(0);
+    let moved = |span: Span| Span {
         op: OpId::new(first + span.op.index()),
         place: match span.place {
             Place::Stream(stream) => Place::Stream(streams[stream.index()]),
@@ -47,9 +47,9 @@ fn add(whole: &mut Timeline, runs: usize, part: &Part, (device, after): (DeviceI
         released: span.released + after,
         end: span.end + after,
         cause: span.cause.map(|cause| OpId::new(first + cause.index())),
-        ..*span
+        ..span
     };
-    whole.spans.extend(part.timeline.spans.iter().map(moved));
+    part.timeline.spans().map(moved).for_each(|span| whole.push(&span));
     for port in &part.timeline.ports {
         if !whole.ports.contains(port) {
             whole.ports.push(*port);

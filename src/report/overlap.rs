@@ -107,7 +107,7 @@ impl Overlap {
     /// nothing happened.
     pub fn new(title: &str, timeline: &Timeline, cluster: &Cluster) -> Option<Overlap> {
         let rows = Rows::new(timeline, cluster);
-        let shown: Vec<&Span> = timeline.spans.iter().filter(|span| rows.of.contains_key(&span.place)).collect();
+        let shown: Vec<Span> = timeline.spans().filter(|span| rows.of.contains_key(&span.place)).collect();
         let end = shown.iter().map(|span| span.end).max()?;
         // Layers of a pipeline are its chunks.
         let whole = shown.iter().any(|span| Kind::of(span) == Kind::Chunk) || layers(&shown) < LAYERS_MANY;
@@ -134,15 +134,15 @@ fn goes_back(phase: Phase) -> bool {
     )
 }
 
-fn layers(spans: &[&Span]) -> u32 {
+fn layers(spans: &[Span]) -> u32 {
     spans.iter().map(|span| span.label.layer + 1).max().unwrap_or(0)
 }
 
 /// A layer from the middle, with what else runs meanwhile.
-fn large(spans: &[&Span], rows: &Rows) -> Option<Panel> {
+fn large(spans: &[Span], rows: &Rows) -> Option<Panel> {
     let all = layers(spans);
     let layer = all / 2;
-    let inside = |span: &&&Span| span.label.layer == layer;
+    let inside = |span: &&Span| span.label.layer == layer;
     let from = spans.iter().filter(inside).map(|span| span.start).min()?;
     let until = spans.iter().filter(inside).map(|span| span.released).max()?;
     let title = format!("Layer {} of {all}", layer + 1);
@@ -207,7 +207,7 @@ fn port_name(cluster: &Cluster, port: LinkId) -> String {
 type Parts = BTreeMap<What, Vec<(u64, u64)>>;
 
 /// The rows during `from` to `until`.
-fn panel(title: &str, spans: &[&Span], rows: &Rows, (from, until): (Time, Time), named_phases: bool) -> Panel {
+fn panel(title: &str, spans: &[Span], rows: &Rows, (from, until): (Time, Time), named_phases: bool) -> Panel {
     let mut by_row: Vec<Parts> = vec![BTreeMap::new(); rows.names.len()];
     let width = (until - from).as_ps().max(1);
     for span in spans.iter().filter(|span| span.released > from && span.start < until) {

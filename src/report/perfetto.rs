@@ -3,7 +3,7 @@
 //! The format is Perfetto's protobuf (`perfetto/trace/trace_packet.proto`), written by hand because it takes five messages.
 //! Perfetto counts nanoseconds; picoseconds are cut off at both ends of a span, so that spans of one track still never overlap.
 
-use crate::id::{DeviceId, LinkId};
+use crate::id::{DeviceId, LinkId, OpId};
 use crate::timeline::{Place, Span, Timeline};
 use crate::topology::{LinkKind, Topology};
 use crate::units::Time;
@@ -13,9 +13,11 @@ use std::collections::BTreeMap;
 /// Encodes `timeline`; `topology` names the devices.
 pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
     let mut trace = Trace::default();
-    let mut spans: Vec<&Span> = timeline.spans.iter().collect();
-    spans.sort_by_key(|span| (span.start, span.released, span.op));
-    let (rows, counts) = rows(&spans);
+    let mut order: Vec<(Time, Time, OpId)> =
+        timeline.spans().map(|span| (span.start, span.released, span.op)).collect();
+    order.sort_unstable();
+    let spans = || order.iter().filter_map(|&(_, _, op)| timeline.span(op));
+    let (rows, counts) = rows(spans());
     let mut tracks: BTreeMap<(Place, usize), u64> = BTreeMap::new();
     let mut places: BTreeMap<DeviceId, Vec<(Place, String)>> = BTreeMap::new();
     for (index, stream) in timeline.streams.iter().enumerate() {
@@ -37,8 +39,8 @@ pub fn perfetto_trace(timeline: &Timeline, topology: &Topology) -> Vec<u8> {
             tracks.insert((place, row), trace.thread(pid, tid, &name));
         }
     }
-    for (span, row) in spans.into_iter().zip(rows) {
-        trace.slice(tracks[&(span.place, row)], span, topology);
+    for (span, row) in spans().zip(rows) {
+        trace.slice(tracks[&(span.place, row)], &span, topology);
     }
     trace.requests(places.len() as u64 + 1, &timeline.requests);
     trace.bytes
@@ -58,16 +60,16 @@ fn phases(request: &RequestTrace) -> Vec<(&'static str, Time, Time)> {
 
 /// A row for each span, in order of start, so that spans of one row never overlap; and until when the rows of each place are
 /// taken. Only transfers that share a port need more than one.
-fn rows(spans: &[&Span]) -> (Vec<usize>, BTreeMap<Place, Vec<Time>>) {
+fn rows(spans: impl Iterator<Item = Span>) -> (Vec<usize>, BTreeMap<Place, Vec<Time>>) {
     let mut taken: BTreeMap<Place, Vec<Time>> = BTreeMap::new();
-    let row = |span: &&Span| {
+    let row = |span: Span| {
         let rows = taken.entry(span.place).or_default();
         let row = rows.iter().position(|&until| until <= span.start).unwrap_or(rows.len());
         rows.resize(rows.len().max(row + 1), Time::ZERO);
         rows[row] = span.released;
         row
     };
-    (spans.iter().map(row).collect(), taken)
+    (spans.map(row).collect(), taken)
 }
 
 fn port_name(topology: &Topology, port: LinkId) -> String {

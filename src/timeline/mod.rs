@@ -1,11 +1,16 @@
 //! What happened: one span per operation, with what it waited for. The only output of a run.
 //!
-//! Everything that is reported is computed from here. This module must not know how the spans came about.
+//! Everything that is reported is computed from here. Spans are stored packed and read one by one; a [`Recorder`] says which of them are
+//! kept. This module must not know how the spans came about.
 
 mod path;
+mod recorder;
+mod spans;
 
 pub use crate::network::LinkUse;
 pub use path::{Segment, critical_path};
+pub use recorder::{Recorder, Sample};
+pub use spans::{Ended, SPAN_BYTES, SpanIter, Spans};
 
 use crate::id::{CollectiveId, DeviceId, LinkId, OpId, StreamId};
 use crate::units::{Bytes, Flops, Time};
@@ -153,8 +158,8 @@ impl std::ops::Sub for Effort {
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// One span per operation that ended, in order of operation.
-    pub spans: Vec<Span>,
+    /// The spans of operations that ended, packed; [`Timeline::spans`] reads them.
+    pub recorded: Spans,
     /// The streams that spans refer to.
     pub streams: Vec<Stream>,
     /// The ports that spans refer to, with the device at which each one enters the network.
@@ -172,16 +177,24 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The span of `op`, unless it did not end.
-    pub fn span(&self, op: OpId) -> Option<&Span> {
-        // Where every operation ended, each has its own place.
-        let at = self.spans.get(op.index()).filter(|span| span.op == op);
-        at.or_else(|| self.spans.binary_search_by_key(&op, |span| span.op).ok().map(|at| &self.spans[at]))
+    /// One span per operation that ended and whose span was kept, in order of operation.
+    pub fn spans(&self) -> SpanIter<'_> {
+        self.recorded.iter()
+    }
+
+    /// The span of `op`, unless it did not end or was not kept.
+    pub fn span(&self, op: OpId) -> Option<Span> {
+        self.recorded.get(op)
+    }
+
+    /// Adds the span of an operation that follows all others.
+    pub fn push(&mut self, span: &Span) {
+        self.recorded.push(span);
     }
 
     /// When the last operation ended.
     pub fn end(&self) -> Time {
-        self.spans.iter().map(|span| span.end).max().unwrap_or(Time::ZERO)
+        self.recorded.totals().end
     }
 
     /// Whether the span is a transfer between devices, or the software of one.
@@ -191,19 +204,11 @@ impl Timeline {
 
     /// Data that all transfers moved.
     pub fn bytes_sent(&self) -> Bytes {
-        let sent = |span: &Span| match span.work {
-            Work::Send { bytes, .. } => bytes,
-            _ => Bytes::ZERO,
-        };
-        self.spans.iter().map(sent).sum()
+        self.recorded.totals().sent
     }
 
     /// Work that all kernels did.
     pub fn flops(&self) -> Flops {
-        let done = |span: &Span| match span.work {
-            Work::Compute(kernel) => kernel.flops(),
-            _ => Flops::ZERO,
-        };
-        self.spans.iter().map(done).sum()
+        self.recorded.totals().flops
     }
 }

@@ -79,6 +79,16 @@ impl Time {
     pub const fn as_ps(self) -> u64 {
         self.0
     }
+
+    /// The same in two halves, the lower one first, for records that are to be small.
+    pub const fn halves(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
+    }
+
+    /// Undoes [`Time::halves`].
+    pub const fn from_halves([low, high]: [u32; 2]) -> Time {
+        Time(low as u64 | (high as u64) << 32)
+    }
 }
 
 impl Duration {

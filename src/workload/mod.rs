@@ -5,10 +5,12 @@
 
 mod collective;
 mod gate;
+mod graph;
 mod inference;
 mod kernel;
 mod moe;
 mod op;
+mod packed;
 mod serving;
 mod training;
 
@@ -17,6 +19,7 @@ pub use collective::{
     expand, expected,
 };
 pub use gate::{GateChoice, GateDraws, GateSample, GateShape, sample_choice, sample_gate};
+pub use graph::{GraphSize, OpGraph, UNFINISHED_BYTES};
 pub use inference::{
     BalanceChoice, Batch, ContextSpec, Contexts, CopyPer, DecodeSpec, Decoding, Exchange, ExpertTraffic, ExpertsSpec,
     InferenceStep, InferenceWorkload, LaunchChoice, LeastStep, MtpSpec, PrefillSpec, Prompts, ReachChoice, RunOn,
@@ -24,7 +27,8 @@ pub use inference::{
 };
 pub use kernel::{DecodeAttention, Gemm, GroupedGemm, Kernel, Pass, PrefillAttention, RowLayout, Rows};
 pub use moe::{Copies, ExchangeKernels, MoeExchange, MoeExchangeSpec, MoeExchangeWorkload, RowFormat};
-pub use op::{Chosen, GraphSize, Label, Op, OpGraph, Phase, Stream, Work};
+pub use op::{Chosen, Label, Op, Phase, Stream, Work};
+pub use packed::{Interned, PackedOp};
 pub use serving::{
     ArrivalsChoice, CacheMemory, CacheSpec, CapitalSpec, ColocationSpec, ContextsChoice, DecodePoolSpec, DecodingSet,
     EngineWorker, Fcfs, FcfsLimits, Fleet, Gather, GatherSpec, Handover, KvBeside, KvCache, KvPart, KvPath,

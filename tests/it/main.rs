@@ -25,6 +25,7 @@ mod permutation;
 mod pictures;
 mod policies;
 mod ports;
+mod recording;
 mod results;
 mod routing;
 mod search;

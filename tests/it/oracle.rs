@@ -14,7 +14,7 @@ use octoplane::units::{Bytes, BytesPerSec, Duration, Time};
 use octoplane::workload::{Collective, CollectiveWorkload, Work};
 
 /// `nodes` nodes of one H100 and one NIC each, on a star or on a two-layer fat tree.
-fn cluster(nodes: u32, layers: u32) -> Cluster {
+pub(crate) fn cluster(nodes: u32, layers: u32) -> Cluster {
     cluster_on(nodes, &[format!("shape.fat_tree.layers={layers}")])
 }
 
@@ -164,7 +164,7 @@ fn the_critical_path_adds_up_and_spans_of_a_place_never_overlap() {
         assert_eq!(path[0].from, Time::ZERO);
         assert_eq!(path.last().unwrap().until, timeline.end());
         assert!(path.windows(2).all(|pair| pair[0].until == pair[1].from), "segments follow each other");
-        let mut spans = timeline.spans.clone();
+        let mut spans: Vec<_> = timeline.spans().collect();
         spans.sort_by_key(|span| (span.place, span.start));
         let apart =
             |pair: &[octoplane::timeline::Span]| pair[0].place != pair[1].place || pair[0].released <= pair[1].start;
@@ -178,11 +178,11 @@ fn no_link_above_capacity(topology: &Topology, timeline: &Timeline) {
     for &(port, _) in &timeline.ports {
         let rate: BytesPerSec = topology.link(port).achievable;
         let end: Duration = timeline.end() - Time::ZERO;
-        let passed = |span: &octoplane::timeline::Span| match (span.place, span.work) {
+        let passed = |span: octoplane::timeline::Span| match (span.place, span.work) {
             (octoplane::timeline::Place::Port(at), Work::Send { bytes, .. }) if at == port => bytes,
             _ => Bytes::ZERO,
         };
-        let bytes: Bytes = timeline.spans.iter().map(passed).sum();
+        let bytes: Bytes = timeline.spans().map(passed).sum();
         assert!(bytes <= rate.over(end), "{bytes} through a port of {rate} in {end}");
     }
 }

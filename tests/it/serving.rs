@@ -75,8 +75,8 @@ fn cached_positions_cost_attention_and_expansion_only() {
 fn sms_that_communicate_do_not_compute() {
     let experts = |sets: &[&str]| {
         let (_, outcome) = prefill(&[&[FEW_LAYERS], sets].concat());
-        let busy = |span: &&octoplane::timeline::Span| span.label.phase == Phase::Experts;
-        outcome.timeline.spans.iter().filter(busy).map(|span| span.released - span.start).sum::<Duration>()
+        let busy = |span: &octoplane::timeline::Span| span.label.phase == Phase::Experts;
+        outcome.timeline.spans().filter(busy).map(|span| span.released - span.start).sum::<Duration>()
     };
     let ratio = experts(&["workload.prefill.experts.sms=20"]) / experts(&["workload.prefill.experts.sms=1"]);
     // Products of whole waves are slower by 131 / 112 at most, up to a wave's rounding; what power limits is not.
@@ -111,7 +111,7 @@ fn a_host_that_launches_slowly_decides() {
         let outcome = run("qwen72b_h800_decode.toml", &[FEW_LAYERS, launch]);
         let Metrics::Decode(metrics) = outcome.metrics else { panic!("a decode step was asked for") };
         let kernels =
-            outcome.timeline.spans.iter().filter(|span| matches!(span.work, octoplane::workload::Work::Compute(_)));
+            outcome.timeline.spans().filter(|span| matches!(span.work, octoplane::workload::Work::Compute(_)));
         (metrics.step, kernels.count() as u64)
     };
     let (graph, kernels) = step("workload.decode.launch=graph");

@@ -45,7 +45,7 @@ fn run(sets: &[&str], faults: &str) -> (ServingMetrics, Outcome) {
 fn the_timeline_holds_steps_transfers_and_phases_of_requests() {
     let (metrics, outcome) = run(&[], "");
     let timeline = &outcome.timeline;
-    let count = |phase: Phase| timeline.spans.iter().filter(|span| span.label.phase == phase).count();
+    let count = |phase: Phase| timeline.spans().filter(|span| span.label.phase == phase).count();
     assert!(count(Phase::PrefillStep) > 0 && count(Phase::DecodeStep) > 0);
     // One GPU of a group of one sends the latent cache of each request that decodes.
     let decoding = 200 - timeline.requests.iter().filter(|request| request.moved == Time::FAR_FUTURE).count();
@@ -68,7 +68,7 @@ fn the_timeline_holds_steps_transfers_and_phases_of_requests() {
 fn keys_and_values_are_conserved_and_leave_by_the_gpus_that_hold_them() {
     let (_, outcome) = run(&["workload.serving.lengths.exponential.output=50"], "");
     let topology = &outcome.cluster.topology;
-    let sends = outcome.timeline.spans.iter().filter(|span| span.label.phase == Phase::KvTransfer);
+    let sends = outcome.timeline.spans().filter(|span| span.label.phase == Phase::KvTransfer);
     let mut bytes = 0;
     for span in sends {
         let Work::Send { from, to, bytes: sent } = span.work else { panic!("a transfer is a send") };

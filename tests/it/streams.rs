@@ -103,14 +103,15 @@ fn holds_together(timeline: &Timeline) {
     let path = critical_path(timeline);
     assert_eq!((path[0].from, path.last().unwrap().until), (Time::ZERO, timeline.end()));
     assert!(path.windows(2).all(|pair| pair[0].until == pair[1].from));
-    for pair in timeline.spans.windows(2).filter(|pair| pair[0].place == pair[1].place) {
+    let spans: Vec<_> = timeline.spans().collect();
+    for pair in spans.windows(2).filter(|pair| pair[0].place == pair[1].place) {
         assert!(pair[0].end <= pair[1].start, "{pair:?}");
     }
 }
 
 /// When each kernel ended.
 fn ends(timeline: &Timeline) -> Vec<Duration> {
-    timeline.spans.iter().map(|span| span.end - Time::ZERO).collect()
+    timeline.spans().map(|span| span.end - Time::ZERO).collect()
 }
 
 fn product(rows: u64, n: u64, k: u64) -> Kernel {
@@ -143,7 +144,7 @@ fn two_kernels_bound_by_arithmetic_take_turns() {
     let ((first, _, launch), (second, _, _)) = (rates(&large), rates(&small));
     close(ends(&timeline)[0], launch + first);
     close(ends(&timeline)[1], launch + first + second);
-    let bounds: Vec<Bound> = timeline.spans.iter().map(|span| span.bound).collect();
+    let bounds: Vec<Bound> = timeline.spans().map(|span| span.bound).collect();
     assert_eq!(bounds, [Bound::Tensor, Bound::Held], "the small one waits for twice as long as it runs");
 }
 
@@ -156,7 +157,7 @@ fn two_kernels_bound_by_memory_have_half_of_it_each() {
     // 100 MB of each at half the rate, then the rest.
     close(ends(&timeline)[1], launch + Bytes::new(200_000_000) / memory);
     close(ends(&timeline)[0], launch + Bytes::new(400_000_000) / memory);
-    assert!(timeline.spans.iter().all(|span| span.bound == Bound::Memory));
+    assert!(timeline.spans().all(|span| span.bound == Bound::Memory));
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn a_stream_alone_is_not_touched_and_which_comes_first_is_the_older() {
     let mut model = tile();
     let alone: Duration = chain.iter().map(|kernel| model.cost(cluster.gpus[0], kernel).time).sum();
     assert_eq!(run(&cluster, &mut model, &[&chain]).end() - Time::ZERO, alone);
-    let spans = |timeline: Timeline| timeline.spans;
+    let spans = |timeline: Timeline| timeline.spans().collect::<Vec<_>>();
     let both = [&chain[..], &chain[..]];
     assert_eq!(
         spans(run(&cluster, &mut tile(), &both)),

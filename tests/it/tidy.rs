@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up. A module may import from its own layer and from those above it in this list.
 const LAYERS: &[&[&str]] = &[
-    &["units", "id", "rng", "dtype", "numerics", "invalid", "sources", "fingerprint", "store"],
+    &["units", "id", "rng", "dtype", "numerics", "invalid", "sources", "fingerprint", "store", "retiring"],
     &["hardware", "model"],
     &["topology", "parallelism"],
     &["routing", "workload"],

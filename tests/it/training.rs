@@ -111,12 +111,12 @@ fn a_step_is_no_shorter_than_its_useful_work_at_peak() {
 fn stages_exchange_hidden_states_and_replicas_their_gradients() {
     let outcome = run(STEP, &[]);
     let bytes = |phase: Phase| -> u64 {
-        let of = |span: &&octoplane::timeline::Span| span.label.phase == phase;
-        let sent = |span: &octoplane::timeline::Span| match span.work {
+        let of = |span: &octoplane::timeline::Span| span.label.phase == phase;
+        let sent = |span: octoplane::timeline::Span| match span.work {
             Work::Send { bytes, .. } => bytes.get(),
             _ => 0,
         };
-        outcome.timeline.spans.iter().filter(of).map(sent).sum()
+        outcome.timeline.spans().filter(of).map(sent).sum()
     };
     // Each of 120 micro-batches crosses 15 boundaries forward and 15 backward, 4096 x 7168 values in BF16.
     assert_eq!(bytes(Phase::Pipeline), 120 * 30 * 4096 * 7168 * 2);
@@ -181,22 +181,22 @@ fn a_step_shows_what_goes_on_inside_its_chunks() {
 fn a_trace_shows_each_kind_of_chunk_where_it_first_runs() {
     let outcome = run(STEP, &[]);
     let trace = detailed(&outcome);
-    let inside: usize = outcome.parts.iter().map(|part| part.timeline.spans.len()).sum();
-    assert_eq!(trace.spans.len(), outcome.timeline.spans.len() + inside);
+    let inside: usize = outcome.parts.iter().map(|part| part.timeline.spans().count()).sum();
+    assert_eq!(trace.spans().count(), outcome.timeline.spans().count() + inside);
     let runs = outcome.timeline.streams.len();
     for part in &outcome.parts {
         let (device, at) = part.at.expect("each kind of chunk runs");
         let ends = at + (part.timeline.end() - Time::ZERO);
-        let begins = |span: &&Span| {
+        let begins = |span: &Span| {
             let Place::Stream(stream) = span.place else { return false };
             stream.index() < runs && trace.streams[stream.index()].device == device && span.start == at
         };
-        let whole = trace.spans.iter().find(begins).expect("a chunk of the pipeline");
+        let whole = trace.spans().find(begins).expect("a chunk of the pipeline");
         assert_eq!((whole.start, whole.released), (at, ends), "{}", part.name);
     }
     // Kernels of a stream never overlap, whichever chunks they belong to.
     let mut computed: Vec<(usize, Time, Time)> = Vec::new();
-    for span in trace.spans.iter().skip(outcome.timeline.spans.len()) {
+    for span in trace.spans().skip(outcome.timeline.spans().count()) {
         if let (Place::Stream(stream), Work::Compute(_)) = (span.place, span.work) {
             computed.push((stream.index(), span.start, span.released));
         }
@@ -359,8 +359,8 @@ fn one_gpu_with_the_busiest_experts_stands_for_all_with_theirs() {
 #[test]
 fn weights_are_updated_after_all_agree_on_the_norm() {
     let outcome = run(STEP, &SMALL);
-    let spans = &outcome.timeline.spans;
-    let of = |phase: Phase| spans.iter().filter(move |span| span.label.phase == phase);
+    let spans = || outcome.timeline.spans();
+    let of = |phase: Phase| spans().filter(move |span| span.label.phase == phase);
     // 32 GPUs add up a sum of four bytes in five rounds; two of them stand for all.
     let sums: Vec<_> = of(Phase::Optimizer).filter(|span| matches!(span.work, Work::Send { .. })).collect();
     assert_eq!(sums.len(), 10);
@@ -412,7 +412,7 @@ fn doubling_nvlink_saves_half_of_its_part_in_rings_and_what_chunks_expose() {
     let node =
         |gpu| cluster.node_of(cluster.gpus.iter().position(|&other| other == gpu).expect("a GPU of the cluster"));
     let inside = |rank: u32| {
-        let rings = slow.timeline.spans.iter().filter(move |span| span.label.layer == rank);
+        let rings = slow.timeline.spans().filter(move |span| span.label.layer == rank);
         let of = rings.filter(|span| match span.work {
             Work::Send { from, to, .. } => {
                 matches!(span.label.phase, Phase::GradientReduce | Phase::ParameterGather) && node(from) == node(to)
@@ -443,7 +443,7 @@ fn a_dense_model_trains_at_the_rate_of_its_kernels_and_its_pipeline() {
     let ranks = metrics.ranks.len() as u64;
     assert!(pipeline >= slowest * micro_batches, "{pipeline}");
     // Hidden states of a micro-batch cross each boundary twice on the way; a fill waits for that as well.
-    let sends = outcome.timeline.spans.iter().filter(|span| span.label.phase == Phase::Pipeline);
+    let sends = outcome.timeline.spans().filter(|span| span.label.phase == Phase::Pipeline);
     let hop = sends.map(|span| span.end - span.start).max().unwrap();
     assert!(pipeline <= slowest * (micro_batches + ranks - 1) + hop * (2 * (ranks + micro_batches)), "{pipeline}");
 }
@@ -473,7 +473,7 @@ fn groups_that_share_sequences_halve_the_work_and_gather_keys_and_values() {
     }
     let Some(part) = shared.parts.first() else { panic!("a step has chunks") };
     assert!(part.name.starts_with("B of"), "{}", part.name);
-    let sent = part.timeline.spans.iter().filter(|span| span.label.phase == Phase::ContextParallel);
+    let sent = part.timeline.spans().filter(|span| span.label.phase == Phase::ContextParallel);
     let bytes: u64 = sent.map(|span| if let Work::Send { bytes, .. } = span.work { bytes.get() } else { 0 }).sum();
     // In each of two layers the keys and values of 16,384 tokens leave, one head of 128 values each in BF16, and then their gradients.
     assert_eq!(bytes, 2 * 2 * 16_384 * 2 * 128 * 2);
@@ -522,8 +522,8 @@ fn bubbles_of_given_times_are_those_of_the_formulas() {
         let outcome = run("training/pipeline.toml", &[&schedule, &nodes]);
         let found = pipeline(&outcome);
         assert_eq!(found.bubble.as_ps() as f64, found.formula, "{schedule}");
-        let spans = &outcome.timeline.spans;
-        assert!(spans.iter().all(|span| matches!(span.place, Place::Stream(_))), "nothing is sent");
+        let mut spans = outcome.timeline.spans();
+        assert!(spans.all(|span| matches!(span.place, Place::Stream(_))), "nothing is sent");
     }
 }
 

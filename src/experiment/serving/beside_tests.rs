@@ -1,10 +1,8 @@
 //! A step beside a transfer of keys and values: with a share of its NICs, as serving takes it, against both in one simulation.
 
-use super::sites::{Sites, with_nics_left};
-use super::{Pool, StepShape, slowest};
+use super::sites::{Sites, whole, with_nics_left};
+use super::{CaseRun, Pool, slowest};
 use crate::experiment::Known;
-use crate::experiment::inference::LoweredCase;
-use crate::experiment::lower::CaseRun;
 use crate::experiment::watch::{Observer, Watcher};
 use crate::id::{DeviceId, OpId};
 use crate::invalid::Invalid;
@@ -40,25 +38,16 @@ impl Workload for Beside {
 
 /// How long a step of `pool` takes beside a transfer.
 fn step(pool: &Pool<'_>, batches: Vec<Batch>, send: Option<(DeviceId, DeviceId, Bytes)>) -> Duration {
-    let shape = StepShape {
-        batches,
-        filled: 1.0,
-        drafted: 0,
-        schedule: pool.schedule,
-        launch: pool.launch,
-        experts: pool.experts,
-        place: pool.place,
-    };
+    let shape = pool.shape(batches, 1.0);
     let deployment = &pool.deployment;
     let lowered = deployment.step(&shape, pool.known).expect("a step");
-    let cases = lowered.cases.into_iter().map(LoweredCase::run).map(|case| {
+    let cases = lowered.cases.into_iter().map(|case| {
         let send = send.map(|(from, to, bytes)| Work::Send { from, to, bytes });
         CaseRun { workload: Box::new(Beside { step: case.workload, send }), ..case }
     });
-    let mut watcher = Watcher::new(Observer::default());
-    let (scenario, cluster, taken) = (deployment.scenario, deployment.cluster, deployment.taken(&shape));
-    let (timeline, _) = slowest(scenario, cluster, cases.collect(), taken, &mut watcher).expect("a run");
-    let of_step = timeline.spans.iter().filter(|span| span.label.phase != Phase::KvTransfer);
+    let watcher = Watcher::new(Observer::default(), pool.known);
+    let ran = slowest(deployment.scenario, deployment.cluster, cases.collect(), &watcher).expect("a run");
+    let of_step = ran.timeline.spans().filter(|span| span.label.phase != Phase::KvTransfer);
     of_step.map(|span| span.end).max().expect("a step has operations") - Time::ZERO
 }
 
@@ -76,7 +65,8 @@ fn a_share_of_nics_stands_for_a_transfer_beside_a_step() {
     let mut scenario = load::<Scenario>(&path, &sets.map(str::to_owned)).expect("a scenario").value;
     scenario.symmetry = SymmetryChoice::Unfold;
     let WorkloadSpec::Serving(spec) = scenario.workload.clone() else { panic!("it serves") };
-    let sites = Sites::of(&scenario, &spec).expect("sites");
+    let whole = whole(&scenario, &spec).expect("a cluster");
+    let sites = Sites::of(&scenario, &spec, &whole).expect("sites");
     let known = Known::default();
     let decoding = sites.of_worker(WorkerId { pool: PoolKind::Decode, place: 0 });
     let pool = Pool::decode(&scenario, &spec, &decoding, &known).expect("a pool");

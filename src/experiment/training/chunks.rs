@@ -14,7 +14,7 @@ use crate::invalid::Invalid;
 use crate::metrics::{ChunkTime, Folding, KindLoad, Symmetry, breakdown, kernel_times, kind_loads};
 use crate::rng::Seed;
 use crate::routing::Routes;
-use crate::timeline::{Place, Span, Timeline};
+use crate::timeline::{Place, Span, Spans, Timeline};
 use crate::topology::Cluster;
 use crate::units::{Count, Duration, Fraction, Time};
 use crate::workload::{
@@ -244,7 +244,7 @@ impl<'a> Chunks<'a> {
     /// How busy links are while a chunk runs on all GPUs: what its transfers leave on the ways that routing gives them.
     fn link_loads(&mut self, timeline: &Timeline, simulated: usize) -> Vec<KindLoad> {
         let mut sent: BTreeMap<(DeviceId, DeviceId), u64> = BTreeMap::new();
-        for span in &timeline.spans {
+        for span in timeline.spans() {
             if let Work::Send { from, to, bytes } = span.work {
                 *sent.entry((from, to)).or_default() += bytes.get();
             }
@@ -385,16 +385,16 @@ fn of_devices(timeline: &Timeline, devices: &[DeviceId], groups: u64) -> Timelin
     let streams = timeline.streams.iter().zip(0..).filter(|(stream, _)| own.contains(&stream.device));
     let kept: BTreeMap<StreamId, StreamId> =
         streams.clone().enumerate().map(|(new, (_, old))| (StreamId::new(old), StreamId::new(new))).collect();
-    let span = |span: &Span| match (span.place, span.work) {
-        (Place::Stream(stream), _) => kept.get(&stream).map(|&stream| Span { place: Place::Stream(stream), ..*span }),
-        (Place::Port(_), Work::Send { from, .. }) => own.contains(&from).then_some(*span),
+    let span = |span: Span| match (span.place, span.work) {
+        (Place::Stream(stream), _) => kept.get(&stream).map(|&stream| Span { place: Place::Stream(stream), ..span }),
+        (Place::Port(_), Work::Send { from, .. }) => own.contains(&from).then_some(span),
         (Place::Port(_), _) => None,
     };
-    let spans: Vec<Span> = timeline.spans.iter().filter_map(span).collect();
-    let port = |span: &Span| if let Place::Port(port) = span.place { Some(port) } else { None };
-    let used: BTreeSet<LinkId> = spans.iter().filter_map(port).collect();
+    let recorded: Spans = timeline.spans().filter_map(span).collect();
+    let port = |span: Span| if let Place::Port(port) = span.place { Some(port) } else { None };
+    let used: BTreeSet<LinkId> = recorded.iter().filter_map(port).collect();
     Timeline {
-        spans,
+        recorded,
         streams: streams.map(|(stream, _)| stream.clone()).collect(),
         ports: timeline.ports.iter().filter(|(port, _)| used.contains(port)).copied().collect(),
         stranded: timeline.stranded.iter().filter(|stranded| own.contains(&stranded.from)).copied().collect(),

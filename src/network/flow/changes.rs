@@ -4,7 +4,6 @@
 //! waits for one. A flow that keeps its way and its rate does not notice.
 
 use super::FairShare;
-use super::State;
 use super::load::Capacity;
 use super::plans::NO_PLAN;
 use crate::id::FlowId;
@@ -59,7 +58,7 @@ impl FairShare<'_> {
             let transfer = &mut self.transfers[flow.index()];
             let found = self.ways.find(transfer.from, transfer.to, &mut self.load);
             self.usage.part(&mut self.load.segments);
-            let known = self.load.flows[flow.index()];
+            let known = *self.load.flow(flow);
             if let Some(route) = found
                 && route.way == known.way
             {
@@ -73,16 +72,14 @@ impl FairShare<'_> {
             let entered = transfer.bytes.get() - (transfer.left as u64).min(transfer.bytes.get());
             self.usage.change(&self.load.segments, known.way, flow, entered);
             self.entering.leave(std::mem::replace(&mut transfer.plan, NO_PLAN));
-            self.load.flows[flow.index()].rate = 0.0;
+            self.load.stop(flow);
             self.set_off(flow);
         }
         stranded.sort_unstable();
         for flow in stranded {
             let since = self.transfers[flow.index()].since;
-            self.set_off(flow);
-            let transfer = &mut self.transfers[flow.index()];
-            if transfer.state == State::Stranded {
-                transfer.since = since;
+            if !self.set_off(flow) {
+                self.transfers[flow.index()].since = since;
             }
         }
         self.stranded.sort_unstable();

@@ -7,6 +7,7 @@
 use super::load::Load;
 use super::segments::SegmentId;
 use crate::id::{CableId, FlowId};
+use crate::retiring::Retiring;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -60,7 +61,7 @@ pub(super) struct Fill {
     cables: Vec<CableFill>,
     segments: Vec<SegmentFill>,
     /// Per flow: whether it is chosen, and where it settled.
-    flows: Vec<FlowFill>,
+    flows: Retiring<FlowFill>,
     /// The cables and stretches of the chosen flows.
     pub(super) touched: Vec<CableId>,
     touched_segments: Vec<SegmentId>,
@@ -73,15 +74,37 @@ pub(super) struct Fill {
 #[derive(Clone, Copy)]
 struct FlowFill {
     round: u32,
-    settled: Option<Settled>,
+    /// Nowhere yet, if its level is [`RISING`].
+    settled: Settled,
+}
+
+/// The level of a flow that has not settled.
+const RISING: u32 = u32::MAX;
+
+/// Memory of a flow here, in bytes.
+pub(super) const FLOW_BYTES: usize = size_of::<FlowFill>();
+
+impl FlowFill {
+    fn new(round: u32) -> FlowFill {
+        FlowFill { round, settled: Settled { level: RISING, bottleneck: CableId::new(0) } }
+    }
 }
 
 impl Fill {
+    /// Takes note of a flow.
+    pub(super) fn push(&mut self) {
+        self.flows.push(FlowFill::new(0));
+    }
+
+    /// Forgets a flow.
+    pub(super) fn retire(&mut self, flow: FlowId) {
+        self.flows.retire(flow.index());
+    }
+
     /// Makes room for what is new since the last filling.
     fn prepare(&mut self, load: &Load) {
         self.cables.resize(load.capacities.len(), CableFill::default());
         self.segments.resize(load.segments.len(), SegmentFill::default());
-        self.flows.resize(load.flows.len(), FlowFill { round: 0, settled: None });
         self.round += 1;
         self.touched.clear();
         self.touched_segments.clear();
@@ -95,15 +118,18 @@ impl Fill {
 
     /// Where a chosen flow settled.
     pub(super) fn settled(&self, flow: FlowId) -> Settled {
-        self.flows[flow.index()].settled.expect("every chosen flow settles")
+        let settled = self.flows[flow.index()].settled;
+        assert!(settled.level != RISING, "every chosen flow settles");
+        settled
     }
 
     /// The rate of a flow after the last filling.
     pub(super) fn rate(&self, flow: FlowId, load: &Load) -> f64 {
         let filled = &self.flows[flow.index()];
-        match filled.settled {
-            Some(settled) if filled.round == self.round => self.levels[settled.level as usize].rate,
-            _ => load.flows[flow.index()].rate,
+        if filled.round == self.round && filled.settled.level != RISING {
+            self.levels[filled.settled.level as usize].rate
+        } else {
+            load.flow(flow).rate
         }
     }
 
@@ -111,8 +137,8 @@ impl Fill {
     pub(super) fn run(&mut self, load: &Load, chosen: &[FlowId]) {
         self.prepare(load);
         for &flow in chosen {
-            self.flows[flow.index()] = FlowFill { round: self.round, settled: None };
-            for segment in load.flows[flow.index()].way {
+            self.flows[flow.index()] = FlowFill::new(self.round);
+            for segment in load.flow(flow).way {
                 let fill = &mut self.segments[segment.index()];
                 if fill.round != self.round {
                     *fill = SegmentFill { round: self.round, rising: 0, settling: 0 };
@@ -133,7 +159,7 @@ impl Fill {
                 fill.parts += member.part * f64::from(rising);
             }
         }
-        for flow in chosen.iter().map(|flow| &load.flows[flow.index()]).filter(|flow| flow.rate > 0.0) {
+        for flow in chosen.iter().map(|&flow| load.flow(flow)).filter(|flow| flow.rate > 0.0) {
             self.cables[flow.bottleneck.index()].limited_before += 1;
         }
         if chosen.len() < load.moving {
@@ -149,7 +175,7 @@ impl Fill {
         let mut taken = 0.0;
         for &(segment, part) in load.segments.through(cable) {
             let others = load.flows_of(segment).filter(|&flow| !self.chosen(flow));
-            taken += part * others.map(|flow| load.flows[flow.index()].rate).sum::<f64>();
+            taken += part * others.map(|flow| load.flow(flow).rate).sum::<f64>();
         }
         taken
     }
@@ -228,12 +254,12 @@ impl Fill {
             }
             for flow in load.flows_of(segment) {
                 let filled = &mut self.flows[flow.index()];
-                if filled.round != self.round || filled.settled.is_some() {
+                if filled.round != self.round || filled.settled.level != RISING {
                     continue;
                 }
-                filled.settled = Some(Settled { level, bottleneck: cable });
+                filled.settled = Settled { level, bottleneck: cable };
                 self.cables[cable.index()].limited += 1;
-                for segment in load.flows[flow.index()].way {
+                for segment in load.flow(flow).way {
                     let fill = &mut self.segments[segment.index()];
                     fill.rising -= 1;
                     if fill.settling == 0 {

@@ -4,6 +4,7 @@
 
 use super::segments::{Member, NOWHERE, SegmentId, Segments};
 use crate::id::{CableId, FlowId};
+use crate::retiring::Retiring;
 use crate::units::PS_PER_SEC;
 use std::cell::Cell;
 
@@ -37,15 +38,18 @@ pub(super) struct FlowLoad {
     pub(super) rate: f64,
     /// The full cable that keeps it from moving faster.
     pub(super) bottleneck: CableId,
-    /// Whether it takes part at all.
-    pub(super) moving: bool,
 }
+
+/// Memory of a flow that takes part, in bytes: what is known of it, and its places in lists.
+pub(super) const FLOW_BYTES: usize = size_of::<FlowLoad>() + size_of::<bool>() + 4 * size_of::<FlowId>();
 
 /// Who uses what.
 pub(super) struct Load {
     pub(super) capacities: Vec<Capacity>,
     pub(super) segments: Segments,
-    pub(super) flows: Vec<FlowLoad>,
+    flows: Retiring<FlowLoad>,
+    /// Per flow: whether it takes part. It is looked at most often.
+    takes_part: Retiring<bool>,
     /// Flows that take part.
     pub(super) moving: usize,
     /// All of them, among some that have left.
@@ -71,7 +75,8 @@ impl Load {
         Load {
             capacities,
             segments,
-            flows: Vec::new(),
+            flows: Retiring::default(),
+            takes_part: Retiring::default(),
             moving: 0,
             all: Vec::new(),
             lists: Vec::new(),
@@ -89,14 +94,32 @@ impl Load {
     /// Takes note of a flow that does not take part yet.
     pub(super) fn push(&mut self) {
         let bottleneck = CableId::new(0);
-        self.flows.push(FlowLoad { way: [NOWHERE; 3], rate: 0.0, bottleneck, moving: false });
+        self.flows.push(FlowLoad { way: [NOWHERE; 3], rate: 0.0, bottleneck });
+        self.takes_part.push(false);
+    }
+
+    /// Forgets a flow that does not take part any more. Lists may still hold it.
+    pub(super) fn retire(&mut self, flow: FlowId) {
+        assert!(!self.takes_part[flow.index()], "{flow} has left");
+        self.flows.retire(flow.index());
+        self.takes_part.retire(flow.index());
+    }
+
+    /// A flow as others see it.
+    pub(super) fn flow(&self, flow: FlowId) -> &FlowLoad {
+        &self.flows[flow.index()]
+    }
+
+    /// A flow that does not take part loses its rate.
+    pub(super) fn stop(&mut self, flow: FlowId) {
+        self.flows[flow.index()].rate = 0.0;
     }
 
     /// Lets `flow` take part on `way`, at its last rate. Returns the stretches that no other flow used before.
     pub(super) fn join(&mut self, flow: FlowId, way: Way) -> impl Iterator<Item = SegmentId> + use<> {
         let joined = &mut self.flows[flow.index()];
-        assert!(!joined.moving, "{flow} joins once");
-        (joined.way, joined.moving) = (way, true);
+        assert!(!std::mem::replace(&mut self.takes_part[flow.index()], true), "{flow} joins once");
+        joined.way = way;
         if joined.rate > 0.0 {
             self.limits[joined.bottleneck.index()] += 1;
         }
@@ -120,16 +143,16 @@ impl Load {
     /// Takes `flow` out. Returns the stretches that no flow uses any more.
     pub(super) fn leave(&mut self, flow: FlowId) -> impl Iterator<Item = SegmentId> + use<> {
         let left = &mut self.flows[flow.index()];
-        assert!(left.moving, "{flow} leaves once");
+        assert!(std::mem::replace(&mut self.takes_part[flow.index()], false), "{flow} leaves once");
         if left.rate > 0.0 {
             self.limits[left.bottleneck.index()] -= 1;
         }
-        (left.moving, left.rate) = (false, 0.0);
+        left.rate = 0.0;
         let way = left.way;
         self.moving -= 1;
         if self.all.len() > 2 * self.moving + 16 {
-            let flows = &self.flows;
-            self.all.retain(|other| flows[other.index()].moving);
+            let takes_part = &self.takes_part;
+            self.all.retain(|other| is_set(takes_part, *other));
         }
         way.map(|segment| {
             let list = &mut self.lists[segment.index()];
@@ -139,8 +162,8 @@ impl Load {
             if empty {
                 list.flows.clear();
             } else if list.flows.len() > 2 * list.moving as usize + 16 {
-                let flows = &self.flows;
-                list.flows.retain(|other| flows[other.index()].moving);
+                let takes_part = &self.takes_part;
+                list.flows.retain(|other| is_set(takes_part, *other));
             }
             (empty && segment != NOWHERE).then_some(segment)
         })
@@ -184,15 +207,15 @@ impl Load {
     /// Every flow that takes part.
     pub(super) fn all(&self) -> impl Iterator<Item = FlowId> {
         self.visits.set(self.visits.get() + self.all.len() as u64);
-        self.all.iter().copied().filter(|flow| self.flows[flow.index()].moving)
+        self.all.iter().copied().filter(|&flow| is_set(&self.takes_part, flow))
     }
 
     /// The flows that take part on a stretch. A flow joins again only after all have left.
     pub(super) fn flows_of(&self, segment: SegmentId) -> impl Iterator<Item = FlowId> {
         let flows = self.lists.get(segment.index()).map_or(&[][..], |list| &list.flows);
-        flows.iter().copied().filter(|flow| {
+        flows.iter().copied().filter(|&flow| {
             self.visits.set(self.visits.get() + 1);
-            self.flows[flow.index()].moving
+            is_set(&self.takes_part, flow)
         })
     }
 
@@ -208,9 +231,16 @@ impl Load {
             list.moving = 0;
         }
         for flow in self.all.drain(..) {
-            self.flows[flow.index()].moving = false;
+            if let Some(takes_part) = self.takes_part.get_mut(flow.index()) {
+                *takes_part = false;
+            }
         }
         self.limits.fill(0);
         self.moving = 0;
     }
+}
+
+/// Whether `flow` takes part; one that is forgotten does not.
+fn is_set(takes_part: &Retiring<bool>, flow: FlowId) -> bool {
+    takes_part.get(flow.index()).is_some_and(|&takes_part| takes_part)
 }

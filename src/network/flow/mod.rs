@@ -25,6 +25,7 @@ use self::usage::Usage;
 use self::ways::{Route, Ways};
 use super::{Arrived, FaultSchedule, Flow, LinkUse, NetworkModel, Stranded};
 use crate::id::{CableId, DeviceId, FlowId, LinkId};
+use crate::retiring::Retiring;
 use crate::routing::Routes;
 use crate::topology::Topology;
 use crate::units::{Bytes, Duration, OutOfRange, PS_PER_SEC, Time};
@@ -39,7 +40,8 @@ pub struct FairShare<'t> {
     load: Load,
     solver: Solver,
     usage: Usage,
-    transfers: Vec<Transfer>,
+    /// Flows that have not arrived.
+    transfers: Retiring<Transfer>,
     /// Flows without a way.
     stranded: Vec<FlowId>,
     /// Flows that will have entered the network.
@@ -60,7 +62,6 @@ struct Transfer {
     from: DeviceId,
     to: DeviceId,
     bytes: Bytes,
-    state: State,
     /// When it began to enter the network.
     begun: Time,
     /// While it moves: when `left` was worked out. Without a way: since when. Afterwards: when all of it had entered.
@@ -72,12 +73,9 @@ struct Transfer {
     plan: PlanId,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Stranded,
-    Moving,
-    Entered,
-}
+/// Memory of a flow that moves, in bytes: what is known of it, its places in lists, and its plan.
+pub const SHARED_FLOW_BYTES: usize =
+    size_of::<Transfer>() + load::FLOW_BYTES + fill::FLOW_BYTES + plans::ENTRY_BYTES + size_of::<FlowId>();
 
 impl<'t> FairShare<'t> {
     /// An idle network with the given routes over `topology`, and with `faults` to come.
@@ -96,7 +94,7 @@ impl<'t> FairShare<'t> {
             load: Load::new(capacities),
             solver: Solver::default(),
             usage,
-            transfers: Vec::new(),
+            transfers: Retiring::default(),
             stranded: Vec::new(),
             entering: Plans::default(),
             arriving: Batches::default(),
@@ -114,29 +112,28 @@ impl<'t> FairShare<'t> {
         self.load.visits()
     }
 
-    /// Gives a flow its way and lets it move, or leaves it stranded.
-    fn set_off(&mut self, flow: FlowId) {
+    /// Gives a flow its way and lets it move, or leaves it stranded. Whether it has a way.
+    fn set_off(&mut self, flow: FlowId) -> bool {
         let transfer = &mut self.transfers[flow.index()];
         let found = self.ways.find(transfer.from, transfer.to, &mut self.load);
         self.usage.part(&mut self.load.segments);
         let Some(Route { way, latency, port }) = found else {
-            (transfer.state, transfer.since) = (State::Stranded, self.now);
+            transfer.since = self.now;
             self.stranded.push(flow);
-            return;
+            return false;
         };
         transfer.begun = transfer.begun.min(self.now);
         (transfer.since, transfer.latency, transfer.port) = (self.now, latency, port);
         if transfer.bytes == Bytes::ZERO {
-            transfer.state = State::Entered;
             let batch = self.arriving.open(self.now + latency);
             self.arriving.add(batch, flow);
-            return;
+            return true;
         }
-        transfer.state = State::Moving;
         for segment in self.load.join(flow, way) {
             self.usage.open(&self.load.segments, segment, self.now);
         }
         self.solver.joined(flow);
+        true
     }
 
     /// Makes rates fair, and plans when those that changed will have entered the network.
@@ -166,10 +163,10 @@ impl<'t> FairShare<'t> {
         let mut open: Vec<(Time, BatchId)> = Vec::new();
         loop {
             let transfers = &self.transfers;
-            let is_on = |flow: FlowId, plan: PlanId| transfers[flow.index()].plan == plan;
+            let is_on = |flow, plan| is_on(transfers, flow, plan);
             let Some(flow) = self.entering.due(self.now, is_on) else { return };
             let transfer = &mut self.transfers[flow.index()];
-            (transfer.state, transfer.since) = (State::Entered, self.now);
+            transfer.since = self.now;
             self.entering.leave(std::mem::replace(&mut transfer.plan, NO_PLAN));
             let arrival = self.now + transfer.latency;
             let known = open.iter().find(|(at, _)| *at == arrival).copied();
@@ -178,7 +175,7 @@ impl<'t> FairShare<'t> {
                 open[open.len() - 1]
             });
             self.arriving.add(to_arrive, flow);
-            let FlowLoad { way, rate, .. } = self.load.flows[flow.index()];
+            let FlowLoad { way, rate, .. } = *self.load.flow(flow);
             self.usage.carry(&self.load.segments, way, flow, transfer.bytes.get());
             for segment in self.load.leave(flow) {
                 self.usage.close(&self.load.segments, segment, self.now);
@@ -213,7 +210,6 @@ impl NetworkModel for FairShare<'_> {
             from,
             to,
             bytes,
-            state: State::Stranded,
             begun: Time::FAR_FUTURE,
             since: now,
             left: bytes.get() as f64,
@@ -222,6 +218,7 @@ impl NetworkModel for FairShare<'_> {
             plan: NO_PLAN,
         });
         self.load.push();
+        self.solver.push();
         self.set_off(id);
     }
 
@@ -233,7 +230,7 @@ impl NetworkModel for FairShare<'_> {
             let waits = self.load.moving > 0 || !self.stranded.is_empty();
             let change = self.next_change().filter(|_| waits);
             let transfers = &self.transfers;
-            let enters = self.entering.next(|flow, plan| transfers[flow.index()].plan == plan);
+            let enters = self.entering.next(|flow, plan| is_on(transfers, flow, plan));
             let next = [enters, self.arriving.next(), change].into_iter().flatten().min();
             match next {
                 Some(next) if next <= limit => self.now = next,
@@ -255,6 +252,9 @@ impl NetworkModel for FairShare<'_> {
                 waited_for: None,
                 latency_bound: transfer.latency > transfer.since - transfer.begun,
             });
+            self.transfers.retire(flow.index());
+            self.load.retire(flow);
+            self.solver.retire(flow);
         }
         self.now
     }
@@ -267,6 +267,11 @@ impl NetworkModel for FairShare<'_> {
     fn link_use(&self) -> Vec<LinkUse> {
         self.usage.report(self.ways.cables(), &self.load.segments, self.now)
     }
+}
+
+/// Whether `plan` is that of `flow`. One that has arrived has none.
+fn is_on(transfers: &Retiring<Transfer>, flow: FlowId, plan: PlanId) -> bool {
+    transfers.get(flow.index()).is_some_and(|transfer| transfer.plan == plan)
 }
 
 /// The duration that the last flow of this size and rate took: flows that are alike come one after the other.

@@ -15,6 +15,9 @@ pub(super) struct PlanId(u32);
 /// The plan of flows that have none.
 pub(super) const NO_PLAN: PlanId = PlanId(u32::MAX);
 
+/// Memory of a flow's place on a list, in bytes.
+pub(super) const ENTRY_BYTES: usize = size_of::<(Time, FlowId)>();
+
 /// The least part of a list that is put in order at a time.
 const CHUNK_MIN: usize = 64;
 /// The part of a list that is put in order at first: one of so many. Then it is twice as much each time, because a plan that

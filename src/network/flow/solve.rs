@@ -49,6 +49,16 @@ pub(super) struct Change {
 }
 
 impl Solver {
+    /// Takes note of a flow that does not take part yet.
+    pub(super) fn push(&mut self) {
+        self.fill.push();
+    }
+
+    /// Forgets a flow that does not take part any more.
+    pub(super) fn retire(&mut self, flow: FlowId) {
+        self.fill.retire(flow);
+    }
+
     /// A flow has joined.
     pub(super) fn joined(&mut self, flow: FlowId) {
         self.arrived.push(flow);
@@ -112,7 +122,7 @@ impl Solver {
         for &flow in &self.chosen {
             let settled = self.fill.settled(flow);
             let level = self.fill.levels[settled.level as usize];
-            let before = load.flows[flow.index()].rate;
+            let before = load.flow(flow).rate;
             if same(before, level.rate, SETTLED) {
                 load.settle(flow, before, settled.bottleneck);
             } else {
@@ -130,7 +140,7 @@ impl Solver {
 
     fn choose_all(&mut self, load: &Load, from: f64) {
         self.chosen.clear();
-        self.chosen.extend(load.all().filter(|flow| load.flows[flow.index()].rate >= from));
+        self.chosen.extend(load.all().filter(|&flow| load.flow(flow).rate >= from));
         self.fill.run(load, &self.chosen);
     }
 
@@ -176,7 +186,7 @@ impl Solver {
             if self.fill.chosen(flow) {
                 continue;
             }
-            let known = &load.flows[flow.index()];
+            let known = load.flow(flow);
             let lost = known.bottleneck == cable && (!full || known.rate * NEARLY < fastest);
             let in_the_way = known.rate > held_up * NEARLY;
             if lost || in_the_way {

@@ -84,7 +84,7 @@ impl Row {
         let stage = StageShape { moe_layers: LAYERS, ..StageShape::default() };
         let work = ChunkWork::Overlapped { forward: stage, backward: stage };
         let timeline: Timeline = simulate_chunk(&self.scenario(context)?, work).map_err(Skip::because)?;
-        let ours = timeline.spans.iter().filter(|span| {
+        let ours = timeline.spans().filter(|span| {
             let label = span.label;
             phases.contains(&label.phase) && label.micro_batch == pass && label.layer == self.layer_idx
         });

@@ -106,7 +106,7 @@ fn touched(graph: &OpGraph, first: usize, device: DeviceId) -> Bytes {
         Work::Compute(kernel) if on_device(op) => kernel.bytes(),
         _ => Bytes::ZERO,
     };
-    (first..graph.len()).map(|at| bytes(graph.op(OpId::new(at)))).sum()
+    (first..graph.len()).map(|at| bytes(&graph.op(OpId::new(at)))).sum()
 }
 
 impl Workload for InferenceWorkload {
