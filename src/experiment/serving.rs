@@ -29,7 +29,7 @@ use crate::workload::{
 };
 use handover::KvWays;
 use sites::Sites;
-use steps::Steps;
+use steps::{Steps, Views};
 use times::{FULL, Load};
 
 /// Serves the requests of the scenario.
@@ -78,7 +78,8 @@ fn serve(
     let limits = footprint::Allowed::of(scenario, watcher);
     let ways = prefill.map(|pool| KvWays::between(sites, pool, decode));
     let mean = (spec.mean_computed(), spec.step_overhead);
-    let mut steps = Steps::new((scenario, sites), (decode, prefill), mean, watcher)?;
+    let views = Views::default();
+    let mut steps = Steps::new((scenario, sites, &views), (decode, prefill), mean, watcher)?;
     let mut workload = ServingWorkload::new(
         (fleet, devices),
         (Requests::new(spec, scenario.seed), spec.front_end),

@@ -47,12 +47,9 @@ impl Sites {
         let mut joined = scenario.clone();
         joined.nodes = Count::new(all).unwrap_or(scenario.nodes);
         joined.hardware.gpus = prefill.and_then(|site| Count::new(site.gpus)).map_or(own, |gpus| gpus.max(own));
-        let whole = build::cluster(&joined).map_err(|invalid| {
-            let fits = build::cluster(scenario).is_ok();
-            let message = format!(
-                "all instances take {all} nodes of one fabric: {decode_nodes} that decode, then {prefill_nodes} that compute prompts"
-            );
-            if fits { Invalid::at("topology", format!("{message}, and {}", invalid.message)).help("use a larger fabric, or fewer instances") } else { invalid }
+        let whole = build::cluster(&joined).map_err(|invalid| match build::cluster(scenario) {
+            Ok(_) => too_small(invalid, decode_nodes, prefill_nodes),
+            Err(_) => invalid,
         })?;
         if apart && spec.decode.instances.get() > 1 && !scenario.fault.is_empty() {
             let message = "faults hit one of several instances, and no fabric says where each is";
@@ -99,6 +96,16 @@ impl Sites {
             !device.kind.is_fabric_switch() && (from..from + nodes).contains(&device.group)
         })
     }
+}
+
+/// What is said of a fabric on which one instance fits and not all.
+fn too_small(invalid: Invalid, decode: u32, prefill: u32) -> Invalid {
+    let all = decode.saturating_add(prefill);
+    let message = format!(
+        "all instances take {all} nodes of one fabric, {decode} that decode and {prefill} that compute prompts, and {}",
+        invalid.message
+    );
+    Invalid::at("topology", message).help("use a larger fabric, or fewer instances")
 }
 
 /// The cluster where so many quarters of what its NICs carry are left.
