@@ -27,7 +27,7 @@ use crate::workload::{
 };
 use handover::KvWays;
 use sites::Sites;
-use steps::Steps;
+use steps::{Steps, Views};
 use times::{FULL, Load};
 
 /// Steps of workers and transfers that are kept to be looked at, of what may be millions.
@@ -109,7 +109,8 @@ impl Serving<'_> {
         let devices = fleet.ids().map(|id| sites.gpu(id, 0)).collect();
         let ways = prefill.map(|pool| KvWays::between(sites, pool, decode));
         let mean = (spec.mean_computed(), spec.step_overhead);
-        let mut steps = Steps::new((scenario, sites), (decode, prefill), mean, watcher)?;
+        let views = Views::default();
+        let mut steps = Steps::new((scenario, sites, &views), (decode, prefill), mean, watcher)?;
         let mut workload = ServingWorkload::new(
             (fleet, devices),
             (Requests::new(spec, scenario.seed), spec.front_end),

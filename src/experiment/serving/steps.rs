@@ -12,8 +12,10 @@ use crate::invalid::Invalid;
 use crate::network::{FaultSchedule, FaultSpec, at_work, resolve};
 use crate::scenario::Scenario;
 use crate::timeline::Effort;
+use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Duration, Time};
 use crate::workload::{KvBeside, PoolKind, StepLoad, StepOracle, WorkerId};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -32,11 +34,18 @@ struct Condition {
     faults: Vec<usize>,
 }
 
+/// The machines of the first instance of each pool with a part of their NICs, made when they are first asked for.
+#[derive(Default)]
+pub(super) struct Views([[OnceCell<Cluster>; ALL as usize]; 2]);
+
 /// The steps of both pools.
 pub(super) struct Steps<'s, 'p, 'w> {
     sites: &'s Sites<'s>,
-    decode: &'s Pool<'p>,
-    prefill: Option<&'s Pool<'p>>,
+    views: &'s Views,
+    /// The pools on these machines.
+    viewed: BTreeMap<(PoolKind, u8), Pool<'s>>,
+    /// The one that decodes, and the one that computes prompts where that is another.
+    pools: (&'s Pool<'p>, Option<&'s Pool<'p>>),
     tables: BTreeMap<Condition, StepTimes>,
     /// Conditions under which a step never ends.
     stuck: BTreeSet<Condition>,
@@ -55,7 +64,7 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
     /// The steps of `pools` at `sites`, under the faults of `scenario`. A prompt has so many positions on average, and the host takes
     /// so long between steps.
     pub(super) fn new(
-        (scenario, sites): (&'s Scenario, &'s Sites),
+        (scenario, sites, views): (&'s Scenario, &'s Sites, &'s Views),
         (decode, prefill): (&'s Pool<'p>, Option<&'s Pool<'p>>),
         (prompt, overhead): (u64, Duration),
         watcher: &'s Watcher<'w>,
@@ -70,8 +79,9 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
                 .reduce(|a, b| a + b)
         });
         let faults = Faults::of(scenario, sites)?;
-        let (tables, stuck) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Steps { sites, decode, prefill, tables, stuck, faults, prompt, overhead, nic, watcher, taken: 0 })
+        let (viewed, tables, stuck) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let pools = (decode, prefill);
+        Ok(Steps { sites, views, viewed, pools, tables, stuck, faults, prompt, overhead, nic, watcher, taken: 0 })
     }
 
     /// Steps that were simulated, and the largest relative error of times between them under the conditions that each pool met most. What was
@@ -95,16 +105,24 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
     /// A step by itself; nothing where it never ends.
     fn simulate(&mut self, condition: &Condition, load: super::Load) -> Result<Option<Duration>, Invalid> {
         let Condition { pool, place, nics_left, faults } = condition;
-        let of = match (pool, self.prefill) {
-            (PoolKind::Prefill, Some(prefill)) => prefill,
-            _ => self.decode,
+        let of = match (pool, self.pools) {
+            (PoolKind::Prefill, (_, Some(prefill))) => prefill,
+            (_, (decode, _)) => decode,
         };
-        if *nics_left == ALL && faults.is_empty() {
-            return of.time(load, self.prompt, self.watcher);
+        let worker = WorkerId { pool: *pool, place: *place };
+        if faults.is_empty() {
+            if *nics_left == ALL {
+                return of.time(load, self.prompt, self.watcher);
+            }
+            let view = &self.views.0[*pool as usize][usize::from(*nics_left)];
+            let cluster = view.get_or_init(|| with_nics_left(self.sites.of_worker(worker), *nics_left));
+            if !self.viewed.contains_key(&(*pool, *nics_left)) {
+                self.viewed.insert((*pool, *nics_left), of.at(of.deployment.scenario, cluster)?);
+            }
+            return self.viewed[&(*pool, *nics_left)].time(load, self.prompt, self.watcher);
         }
         let mut scenario = of.deployment.scenario.clone();
         scenario.fault = faults.iter().map(|&number| self.faults.lasting[number].clone()).collect();
-        let worker = WorkerId { pool: *pool, place: *place };
         let cluster = with_nics_left(self.sites.of_worker(worker), *nics_left);
         of.at(&scenario, &cluster)?.time(load, self.prompt, self.watcher)
     }
