@@ -182,7 +182,7 @@ fn heading(scenario: &Scenario, outcome: &Outcome) -> Heading {
 /// "16 x H800 SXM in 2 x 8 x H800", all pools together.
 fn gpus_in_nodes(scenario: &Scenario, outcome: &Outcome) -> String {
     let (gpu, node, nodes) = (&scenario.hardware.gpu.name, &scenario.hardware.name, scenario.nodes);
-    let (all, own) = (outcome.gpus(), outcome.cluster.gpus.len());
+    let (all, own) = (outcome.gpus(), scenario.nodes.wide() * scenario.hardware.gpus.wide());
     let own_nodes = if nodes.get() == 1 { node.clone() } else { format!("{nodes} x {node}") };
     let Metrics::Serving(served) = &outcome.metrics else { return format!("{all} x {gpu} in {own_nodes}") };
     let facts = &served.facts;

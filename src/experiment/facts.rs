@@ -48,7 +48,7 @@ pub fn facts(scenario: &Scenario, outcome: &Outcome) -> Facts {
         node: scenario.hardware.name.clone(),
         nodes: scenario.nodes.wide(),
         fabric: scenario.topology.as_ref().map(|topology| topology.name.clone()),
-        plan: model.map_or(Value::Null, |_| plan(scenario, outcome.cluster.gpus.len() as u64)),
+        plan: model.map_or(Value::Null, |_| plan(scenario, scenario.nodes.wide() * scenario.hardware.gpus.wide())),
         ideal: ideal(scenario, &workload, &sizes),
         sizes: shortened(sizes),
         workload,
