@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn a_transfer_takes_little_memory_at_any_time() {
         // One that waits for its turn, and one that has ended and is kept.
-        assert!(UNFINISHED_BYTES <= 36 && SPAN_BYTES <= 52, "{UNFINISHED_BYTES} {SPAN_BYTES}");
+        assert_eq!([UNFINISHED_BYTES, SPAN_BYTES], [36, 52]);
         // One that is under way, with all that can be there at once: a chunk of spans is begun before that of operations is freed.
         let under_way = UNFINISHED_BYTES + FLOW_BYTES;
         assert!(under_way + ANALYTIC_FLOW_BYTES + SPAN_BYTES <= 150, "{under_way} {ANALYTIC_FLOW_BYTES}");

@@ -21,8 +21,8 @@ fn within(kib: u64, scenario: &str, sets: &[&str]) -> Output {
 #[test]
 #[cfg(target_os = "linux")]
 fn running_out_of_memory_is_a_message() {
-    let bare = ["nodes=64", "workload.collective.protocol=\"bare\""];
-    let ring = ["nodes=48", "workload.collective.kind=\"all_reduce\"", "workload.collective.protocol=\"bare\""];
+    let bare = ["nodes=128", "workload.collective.protocol=\"bare\""];
+    let ring = ["nodes=96", "workload.collective.kind=\"all_reduce\"", "workload.collective.protocol=\"bare\""];
     let packets = [
         "nodes=24",
         "workload.collective.protocol=\"bare\"",
