@@ -73,7 +73,8 @@ mod tests {
             None => Routes::new(topology),
         };
         if let Some(out) = out {
-            let usable: Vec<bool> = topology.links().map(|(link, _)| link != out).collect();
+            let back = topology.opposite(out);
+            let usable: Vec<bool> = topology.links().map(|(link, _)| link != out && link != back).collect();
             routes = routes.restricted(&usable);
         }
         let ends: Vec<DeviceId> = topology.devices().map(|(id, _)| id).collect();

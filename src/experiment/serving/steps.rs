@@ -1,13 +1,14 @@
 //! How long steps of workers take: asked for while requests are served, found by simulating steps at a few loads.
 //!
 //! Times are kept by pool and load, and by what else differs: the faults that reach the worker at the start of the step, and how much
-//! of its NICs transfers of keys and values leave to it, in quarters.
+//! of its NICs transfers of keys and values leave to it, in quarters. That is a mean over its NICs: a transfer on one of them has to share it with as
+//! many flows of an exchange as there are peers, and slows a step less than a thousandth (`beside_tests`).
 
 use super::Pool;
 use super::sites::{Sites, with_nics_left};
 use super::times::{StepTimes, axes};
 use crate::experiment::watch::Watcher;
-use crate::id::LinkId;
+use crate::id::{DeviceId, LinkId};
 use crate::invalid::Invalid;
 use crate::network::{FaultSchedule, FaultSpec, at_work, resolve};
 use crate::scenario::Scenario;
@@ -16,6 +17,7 @@ use crate::topology::Cluster;
 use crate::units::{BytesPerSec, Duration, Time};
 use crate::workload::{KvBeside, PoolKind, StepLoad, StepOracle, WorkerId};
 use std::cell::OnceCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -55,7 +57,7 @@ pub(super) struct Steps<'s, 'p, 'w> {
     /// Time of the host between steps.
     overhead: Duration,
     /// What a NIC carries each way.
-    nic: Option<BytesPerSec>,
+    nic: BytesPerSec,
     watcher: &'s Watcher<'w>,
     taken: u64,
 }
@@ -71,13 +73,10 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
     ) -> Result<Steps<'s, 'p, 'w>, Invalid> {
         let topology = &sites.whole.topology;
         let rate = |link: LinkId| topology.link(link).achievable;
-        let nic = sites.whole.nics.first().and_then(|&nic| {
-            topology
-                .out_links(nic)
-                .filter(|&(_, to)| topology.device(to).kind.is_fabric_switch())
-                .map(|(link, _)| rate(link))
-                .reduce(|a, b| a + b)
-        });
+        let cables = |nic: DeviceId| {
+            topology.out_links(nic).filter(|&(_, to)| topology.device(to).kind.is_fabric_switch()).map(|(link, _)| link)
+        };
+        let nic = sites.whole.nics.first().map_or(BytesPerSec::new(0), |&nic| cables(nic).map(rate).sum());
         let faults = Faults::of(scenario, sites)?;
         let (viewed, tables, stuck) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let pools = (decode, prefill);
@@ -102,13 +101,17 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
         Ok((self.tables.values().map(StepTimes::runs).sum(), error))
     }
 
+    fn pool(&self, kind: PoolKind) -> &'s Pool<'p> {
+        match (kind, self.pools) {
+            (PoolKind::Prefill, (_, Some(prefill))) => prefill,
+            (_, (decode, _)) => decode,
+        }
+    }
+
     /// A step by itself; nothing where it never ends.
     fn simulate(&mut self, condition: &Condition, load: super::Load) -> Result<Option<Duration>, Invalid> {
         let Condition { pool, place, nics_left, faults } = condition;
-        let of = match (pool, self.pools) {
-            (PoolKind::Prefill, (_, Some(prefill))) => prefill,
-            (_, (decode, _)) => decode,
-        };
+        let of = self.pool(*pool);
         let worker = WorkerId { pool: *pool, place: *place };
         if faults.is_empty() {
             if *nics_left == ALL {
@@ -116,10 +119,11 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
             }
             let view = &self.views.0[*pool as usize][usize::from(*nics_left)];
             let cluster = view.get_or_init(|| with_nics_left(self.sites.of_worker(worker), *nics_left));
-            if !self.viewed.contains_key(&(*pool, *nics_left)) {
-                self.viewed.insert((*pool, *nics_left), of.at(of.deployment.scenario, cluster)?);
-            }
-            return self.viewed[&(*pool, *nics_left)].time(load, self.prompt, self.watcher);
+            let viewed = match self.viewed.entry((*pool, *nics_left)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(of.at(of.deployment.scenario, cluster)?),
+            };
+            return viewed.time(load, self.prompt, self.watcher);
         }
         let mut scenario = of.deployment.scenario.clone();
         scenario.fault = faults.iter().map(|&number| self.faults.lasting[number].clone()).collect();
@@ -128,7 +132,8 @@ impl<'s, 'p, 'w> Steps<'s, 'p, 'w> {
     }
 
     fn condition(&mut self, now: Time, worker: WorkerId, beside: KvBeside) -> Result<Condition, Invalid> {
-        let nics_left = self.nic.map_or(ALL, |nic| quarters_left(beside, nic));
+        let nics = self.pool(worker.pool).deployment.cluster.nics.len() as u64;
+        let nics_left = quarters_left(beside, self.nic * nics);
         let faults = self.faults.reaching(now, worker, self.sites)?;
         let place = if faults.is_empty() { 0 } else { worker.place };
         Ok(Condition { pool: worker.pool, place, nics_left, faults })
@@ -164,9 +169,9 @@ impl StepOracle for Steps<'_, '_, '_> {
     }
 }
 
-/// How many quarters of a NIC transfers leave to a step, if they go on as they did since the step before.
-fn quarters_left(beside: KvBeside, nic: BytesPerSec) -> u8 {
-    let passed = nic.over(beside.over);
+/// How many quarters of what the NICs of an instance carry transfers leave to a step, if they go on as they did since the step before.
+fn quarters_left(beside: KvBeside, nics: BytesPerSec) -> u8 {
+    let passed = nics.over(beside.over);
     if passed.get() == 0 {
         return ALL;
     }

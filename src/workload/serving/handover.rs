@@ -42,10 +42,10 @@ pub trait KvPath {
     fn parts(&self, handover: &Handover) -> Vec<KvPart>;
 }
 
-/// What transfers of keys and values put on the busiest GPU of a worker.
+/// What transfers of keys and values put on the NICs of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvBeside {
-    /// Bytes that set out from or for it since the step before began, in the direction that has more.
+    /// Bytes that set out from or for its GPUs since the step before began, in the direction that has more.
     pub bytes: Bytes,
     /// How long ago that was; nothing where there was no step before.
     pub over: Duration,
@@ -58,8 +58,16 @@ pub(super) struct Transfers {
     of_op: BTreeMap<OpId, usize>,
     /// For each request, the operations that are left and when the first set out.
     left: BTreeMap<usize, (usize, Time)>,
-    /// Bytes from and to GPUs of a worker since its last step began, and when that was.
-    on: BTreeMap<WorkerId, (Time, BTreeMap<(DeviceId, bool), Bytes>)>,
+    /// What set out from and for each worker since its last step began.
+    on: BTreeMap<WorkerId, Since>,
+}
+
+/// Bytes that set out from and for a worker since a time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    began: Time,
+    out: Bytes,
+    into: Bytes,
 }
 
 impl Transfers {
@@ -74,16 +82,11 @@ impl Transfers {
             ops.push(id);
             self.of_op.insert(id, handover.request);
             if after.is_none() {
-                self.count(handover.from, (from, false), bytes);
-                self.count(handover.to, (to, true), bytes);
+                self.on.entry(handover.from).or_default().out += bytes;
+                self.on.entry(handover.to).or_default().into += bytes;
             }
         }
         self.left.insert(handover.request, (ops.len(), now));
-    }
-
-    fn count(&mut self, worker: WorkerId, key: (DeviceId, bool), bytes: Bytes) {
-        let on = self.on.entry(worker).or_default();
-        *on.1.entry(key).or_default() += bytes;
     }
 
     /// The request whose keys and values are complete with `op`, and when they set out.
@@ -100,9 +103,8 @@ impl Transfers {
 
     /// What is beside the step of `worker` that begins at `now`; counted anew from here on.
     pub(super) fn beside(&mut self, now: Time, worker: WorkerId) -> KvBeside {
-        let Some((since, on)) = self.on.get_mut(&worker) else { return KvBeside::default() };
-        let bytes = on.values().copied().max().unwrap_or_default();
-        on.clear();
-        KvBeside { bytes, over: now - std::mem::replace(since, now) }
+        let Some(on) = self.on.get_mut(&worker) else { return KvBeside::default() };
+        let Since { began, out, into } = std::mem::replace(on, Since { began: now, ..Since::default() });
+        KvBeside { bytes: out.max(into), over: now - began }
     }
 }
