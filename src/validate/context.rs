@@ -132,8 +132,12 @@ impl<'a> Context<'a> {
         [nodes, gpus]: [u32; 2],
         workload: WorkloadSpec,
     ) -> Result<Scenario, Skip> {
-        // NICs of one node reach each other through the fabric.
-        let over_nics = matches!(&workload, WorkloadSpec::MoeExchange(spec) if !spec.scale_up);
+        // NICs of one node reach each other through the fabric, and so do pools.
+        let over_nics = match &workload {
+            WorkloadSpec::MoeExchange(spec) => !spec.scale_up,
+            WorkloadSpec::Serving(spec) => spec.prefill.is_some(),
+            _ => false,
+        };
         Ok(Scenario {
             name: "validation".to_owned(),
             description: String::new(),

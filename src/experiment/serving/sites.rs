@@ -61,6 +61,11 @@ pub(super) fn whole(scenario: &Scenario, spec: &ServingSpec) -> Result<Cluster, 
     let mut joined = scenario.clone();
     joined.nodes = Count::new(all).unwrap_or(scenario.nodes);
     joined.hardware.gpus = prefill.and_then(|site| Count::new(site.gpus)).map_or(own, |gpus| gpus.max(own));
+    if all > 1 && scenario.topology.is_none() && scenario.nodes.get() == 1 {
+        let message = format!("instances on {all} nodes need a fabric to join them, and none is named");
+        let help = "add a [topology] table that extends a file of topologies/";
+        return Err(Invalid::at("topology", message).help(help));
+    }
     build::cluster(&joined).map_err(|invalid| match build::cluster(scenario) {
         Ok(_) => too_small(invalid, decode_nodes, prefill_nodes),
         Err(_) => invalid,
