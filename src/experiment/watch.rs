@@ -25,6 +25,9 @@ pub struct Progress<'a> {
     pub transfers: u64,
 }
 
+/// Who is told of progress.
+type Tell<'a> = &'a mut dyn FnMut(&Progress<'_>);
+
 /// Who watches an experiment.
 #[derive(Default)]
 pub struct Observer<'a> {
@@ -37,7 +40,7 @@ pub struct Observer<'a> {
 /// What the simulations of an experiment share: who hears of them, what they have in common, what all of them took. A workload may run
 /// simulations while it is simulated itself.
 pub(crate) struct Watcher<'a> {
-    progress: Option<RefCell<&'a mut dyn FnMut(&Progress<'_>)>>,
+    progress: Option<RefCell<Tell<'a>>>,
     estimate: Option<&'a dyn Fn(&Estimate)>,
     known: &'a Known,
     /// Memory that there was when the experiment began.
